@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Every public header compiles by itself, as strict C17 and as C++17, without a warning.
+set -euo pipefail
+cd "${TERN_SOURCE_DIR:-$(dirname "$0")/../..}"
+
+[ -d include/tern ] || {
+    echo "no public headers yet"
+    exit 77
+}
+warnings=(-Wall -Wextra -Wpedantic -Werror -Wundef -Wshadow)
+failed=0
+count=0
+while IFS= read -r header; do
+    name=${header#include/}
+    count=$((count + 1))
+    # Twice, so that a missing include guard shows.
+    printf '#include <%s>\n#include <%s>\nextern int unused;\n' "$name" "$name" |
+        "${CC:-cc}" -std=c17 "${warnings[@]}" -Wstrict-prototypes -Wconversion \
+            -Iinclude -fsyntax-only -x c - || { echo "C17: $header"; failed=1; }
+    printf '#include <%s>\n#include <%s>\nextern int unused;\n' "$name" "$name" |
+        "${CXX:-c++}" -std=c++17 "${warnings[@]}" -Wold-style-cast \
+            -Iinclude -fsyntax-only -x c++ - || { echo "C++17: $header"; failed=1; }
+done < <(find include/tern -name '*.h' | sort)
+echo "$count headers"
+exit $failed
