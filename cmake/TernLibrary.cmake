@@ -42,10 +42,15 @@ endif()
 # libtern.a beside anything without a clash of names.
 set(TERN_STATIC_FILE ${PROJECT_BINARY_DIR}/libtern.a)
 set(combined ${PROJECT_BINARY_DIR}/layers/libtern.o)
+set(combine ${CMAKE_LINKER} -r)
+if(TERN_LTO)
+    # Code must be generated here, or there would be no symbols to make local.
+    set(combine ${CMAKE_C_COMPILER} -O2 -fPIC -r -nostdlib -flto=auto -flinker-output=nolto-rel)
+endif()
 add_custom_command(
     OUTPUT ${TERN_STATIC_FILE}
     COMMAND ${CMAKE_COMMAND} -E make_directory ${PROJECT_BINARY_DIR}/layers
-    COMMAND ${CMAKE_LINKER} -r -o ${combined} ${objects}
+    COMMAND ${combine} -o ${combined} ${objects}
     COMMAND ${CMAKE_OBJCOPY} --localize-hidden ${combined}
     COMMAND ${CMAKE_COMMAND} -E rm -f ${TERN_STATIC_FILE}
     COMMAND ${CMAKE_AR} qcs ${TERN_STATIC_FILE} ${combined}
