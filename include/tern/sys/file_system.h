@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file sys/file_system.h
+ * The file system given at open. Everything the database does to files passes through this table,
+ * so that tests can cut the power, fail a call or count them.
+ */
+#ifndef TERN_SYS_FILE_SYSTEM_H
+#define TERN_SYS_FILE_SYSTEM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <tern/error.h>
+
+TERN_BEGIN_DECLS
+
+/** Flags of tern_file_system::open. */
+enum tern_open_flags {
+    TERN_OPEN_READ = 1,      /**< reading only; without it reading and writing */
+    TERN_OPEN_CREATE = 2,    /**< create when missing */
+    TERN_OPEN_EXCLUSIVE = 4, /**< with CREATE: TERN_EXISTS when it is there */
+    TERN_OPEN_TRUNCATE = 8,  /**< empty it */
+    TERN_OPEN_DIRECT = 16    /**< bypass the page cache; offsets, sizes and memory must be multiples
+                                of tern_file::alignment. Falls back to buffered where refused. */
+};
+
+typedef struct tern_file tern_file;
+typedef struct tern_file_system tern_file_system;
+
+/** Functions of an open file. All offsets and sizes in bytes. Callable from any thread at once. */
+typedef struct tern_file_methods {
+    /** Reads up to `size` bytes; *out_size less than `size` only at the end of the file. */
+    tern_status (*read)(tern_file *file, uint64_t offset, void *buffer, size_t size,
+                        size_t *out_size, tern_error *error);
+    /** Writes all `size` bytes or fails; on failure any part may have been written. */
+    tern_status (*write)(tern_file *file, uint64_t offset, const void *buffer, size_t size,
+                         tern_error *error);
+    /** Makes data and size durable (fdatasync). After a failure nothing may be assumed. */
+    tern_status (*sync)(tern_file *file, tern_error *error);
+    /** Current size. */
+    tern_status (*size)(tern_file *file, uint64_t *out_size, tern_error *error);
+    /** Grows (zeros) or cuts the file. */
+    tern_status (*truncate)(tern_file *file, uint64_t size, tern_error *error);
+    /** Reserves blocks for [offset, offset + size) and grows the file to cover them. */
+    tern_status (*allocate)(tern_file *file, uint64_t offset, uint64_t size, tern_error *error);
+    /**
+     * Maps [0, size) shared, readable, and writable when the file is; populated. TERN_UNSUPPORTED
+     * where that cannot be had: callers then use read and write. `sync` covers mapped stores.
+     */
+    tern_status (*map)(tern_file *file, size_t size, void **out_memory, tern_error *error);
+    /** Undoes map. */
+    void (*unmap)(tern_file *file, void *memory, size_t size);
+    /** Advises that [offset, offset+size) will be read soon, or is not needed (will_need false). */
+    void (*advise)(tern_file *file, uint64_t offset, uint64_t size, bool will_need);
+    /** The descriptor for io_uring and the like, or -1. */
+    int (*descriptor)(tern_file *file);
+    /** Closes; the pointer is gone whatever the status. */
+    tern_status (*close)(tern_file *file, tern_error *error);
+} tern_file_methods;
+
+/** Head of every open file; implementations embed it first. */
+struct tern_file {
+    const tern_file_methods *methods;
+    uint32_t alignment_bytes; /**< 1, or what TERN_OPEN_DIRECT needs */
+    uint32_t flags;           /**< enum tern_open_flags as granted */
+};
+
+/** Called once per directory entry; return false to stop. */
+typedef bool (*tern_list_visitor)(void *context, const char *name);
+
+/** A file system. Paths are as the caller of tern_open() gave them plus "/name". Any thread. */
+struct tern_file_system {
+    void *context;
+    tern_status (*open)(void *context, const char *path, uint32_t flags, tern_file **out_file,
+                        tern_error *error);
+    tern_status (*remove)(void *context, const char *path, tern_error *error);
+    /** Replaces atomically; durable only after sync_directory. */
+    tern_status (*rename)(void *context, const char *from, const char *to, tern_error *error);
+    /** Hard link `to` to the file `from`; TERN_UNSUPPORTED where it cannot. */
+    tern_status (*link)(void *context, const char *from, const char *to, tern_error *error);
+    /** TERN_EXISTS when it is there. */
+    tern_status (*make_directory)(void *context, const char *path, tern_error *error);
+    /** Makes names created, renamed and removed in the directory durable. */
+    tern_status (*sync_directory)(void *context, const char *path, tern_error *error);
+    /** Visits entry names (files and directories, no dots) in any order; TERN_NOT_FOUND if absent.
+     */
+    tern_status (*list)(void *context, const char *path, tern_list_visitor visit,
+                        void *visit_context, tern_error *error);
+    /** TERN_OK or TERN_NOT_FOUND. */
+    tern_status (*exists)(void *context, const char *path, tern_error *error);
+    /** Bytes free for the user on the file system of `path`. */
+    tern_status (*free_space)(void *context, const char *path, uint64_t *out_bytes,
+                              tern_error *error);
+    /**
+     * Takes an exclusive lock on `path` (created, holding a text that identifies this process) for
+     * the life of *out_lock. TERN_LOCKED with the holder named in the error when it is taken.
+     */
+    tern_status (*lock)(void *context, const char *path, tern_file **out_lock, tern_error *error);
+};
+
+/** POSIX files. Static storage. */
+TERN_API const tern_file_system *tern_file_system_default(void);
+
+TERN_END_DECLS
+
+#endif

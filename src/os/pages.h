@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Large anonymous memory straight from the system, in huge pages where they can be had. */
+#ifndef TERN_OS_PAGES_H
+#define TERN_OS_PAGES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <tern/error.h>
+
+#define HUGE_PAGE_BYTES ((size_t)2 << 20)
+
+/*
+ * Reserves addresses (no memory) aligned to 2 MiB. Any thread. TERN_NO_MEMORY.
+ */
+TERN_MUST_CHECK tern_status pages_reserve(size_t size_bytes, void **out_memory, tern_error *error);
+
+/* Makes [memory, memory + size) usable, advised for huge pages; zeroed. TERN_NO_MEMORY. */
+TERN_MUST_CHECK tern_status pages_commit(void *memory, size_t size_bytes, bool huge,
+                                         tern_error *error);
+
+/* Gives the memory back to the system, keeps the addresses reserved. */
+void pages_decommit(void *memory, size_t size_bytes);
+
+/* Gives memory and addresses back. Accepts NULL. */
+void pages_release(void *memory, size_t size_bytes);
+
+/* pages_reserve and pages_commit in one. */
+TERN_MUST_CHECK tern_status pages_allocate(size_t size_bytes, bool huge, void **out_memory,
+                                           tern_error *error);
+
+#endif

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The lock file of a database: an flock(2) on a file that says who holds it. The lock belongs to
+ * the open file description, so that a second open in the same process is refused, too, and so that
+ * it is gone the moment its process is, however that ended. The file itself stays: removing it
+ * would let two processes lock two different files of one name.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+#include "os/posix_file_internal.h"
+#include "os/system_error.h"
+
+#define HOLDER_BYTES 160
+
+/* "pid 4711 (name) since 2031-01-31 23:59:59 UTC" */
+static void describe_self(char text[HOLDER_BYTES]) {
+    char name[32] = "unknown";
+    int descriptor = posix_open("/proc/self/comm", O_RDONLY);
+    if (descriptor >= 0) {
+        ssize_t got = read(descriptor, name, sizeof(name) - 1);
+        size_t size = got > 0 ? (size_t)got : 0;
+        name[size] = '\0';
+        name[strcspn(name, "\n")] = '\0';
+        (void)close(descriptor);
+    }
+    char since[32] = "";
+    struct tm utc;
+    time_t now = time(NULL);
+    if (gmtime_r(&now, &utc) != NULL) {
+        (void)strftime(since, sizeof(since), "%Y-%m-%d %H:%M:%S UTC", &utc);
+    }
+    (void)snprintf(text, HOLDER_BYTES, "pid %ld (%s) since %s\n", (long)getpid(), name, since);
+}
+
+/* What the holder wrote, made fit to print: the file is anybody's. */
+static void read_holder(int descriptor, char text[HOLDER_BYTES]) {
+    ssize_t got = pread(descriptor, text, HOLDER_BYTES - 1, 0);
+    text[got > 0 ? got : 0] = '\0';
+    for (char *at = text; *at != '\0'; at++) {
+        if (*at == '\n') {
+            *at = '\0';
+            break;
+        }
+        if ((unsigned char)*at < 0x20 || *at == 0x7f) {
+            *at = '?';
+        }
+    }
+    if (text[0] == '\0') {
+        (void)snprintf(text, HOLDER_BYTES, "a process that has not written its name yet");
+    }
+}
+
+static tern_status refuse(int descriptor, const char *path, tern_error *error) {
+    char holder[HOLDER_BYTES];
+    char self[32];
+    read_holder(descriptor, holder);
+    (void)snprintf(self, sizeof(self), "pid %ld ", (long)getpid());
+    bool by_self = strncmp(holder, self, strlen(self)) == 0;
+    return ERROR_AT(error, TERN_LOCKED, path, -1, 0, "the database is open in %s%s; close it there",
+                    holder, by_self ? ", which is this process" : "");
+}
+
+static tern_status write_self(int descriptor, const char *path, tern_error *error) {
+    char self[HOLDER_BYTES];
+    describe_self(self);
+    size_t size = strlen(self);
+    if (ftruncate(descriptor, 0) != 0) {
+        return SYSTEM_ERROR(error, errno, path, 0, "empty the lock file");
+    }
+    ssize_t put = pwrite(descriptor, self, size, 0);
+    /* A full disk must not keep a database from being opened; only the name is lost. */
+    if (put < 0 && errno != ENOSPC && errno != EDQUOT) {
+        return SYSTEM_ERROR(error, errno, path, 0, "write the lock file");
+    }
+    return TERN_OK;
+}
+
+tern_status posix_lock(void *context, const char *path, tern_file **out_lock, tern_error *error) {
+    (void)context;
+    int descriptor = posix_open(path, O_RDWR | O_CREAT);
+    if (descriptor < 0) {
+        return SYSTEM_ERROR(error, errno, path, -1, "open the lock file");
+    }
+    int result;
+    do {
+        result = flock(descriptor, LOCK_EX | LOCK_NB);
+    } while (result != 0 && errno == EINTR);
+    tern_status status = TERN_OK;
+    if (result != 0) {
+        status = errno == EWOULDBLOCK ? refuse(descriptor, path, error)
+                                      : SYSTEM_ERROR(error, errno, path, -1, "lock the file");
+    } else {
+        status = write_self(descriptor, path, error);
+    }
+    if (status != TERN_OK) {
+        (void)close(descriptor);
+        return status;
+    }
+    struct posix_file *file = NULL;
+    status = posix_file_create(descriptor, path, 0, 1, &file, error);
+    if (status == TERN_OK) {
+        file->is_lock = true;
+        *out_lock = &file->head;
+    }
+    return status;
+}

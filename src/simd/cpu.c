@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "simd/cpu_internal.h"
+
+#if CPU_ARM
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
+bool cpu_has_sse42(void) {
+#if CPU_X86
+    return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("pclmul") &&
+           __builtin_cpu_supports("popcnt");
+#else
+    return false;
+#endif
+}
+
+bool cpu_has_avx2(void) {
+#if CPU_X86
+    return cpu_has_sse42() && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
+           __builtin_cpu_supports("bmi2");
+#else
+    return false;
+#endif
+}
+
+bool cpu_has_arm_crc(void) {
+#if CPU_ARM
+    return (getauxval(AT_HWCAP) & HWCAP_CRC32) != 0;
+#else
+    return false;
+#endif
+}

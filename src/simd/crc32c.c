@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdatomic.h>
+
+#include "base/bytes.h"
+#include "simd/crc32c_table_internal.h"
+#include "simd/hash.h"
+#include "simd/variants_internal.h"
+
+typedef uint32_t (*crc_function)(uint32_t crc, const void *bytes, size_t size);
+
+static uint32_t resolve(uint32_t crc, const void *bytes, size_t size);
+
+static _Atomic(crc_function) crc_best = resolve;
+
+uint32_t crc32c_scalar(uint32_t crc, const void *bytes, size_t size) {
+    const uint8_t *at = bytes;
+    uint32_t state = ~crc;
+    for (; size >= 8; size -= 8, at += 8) {
+        uint32_t low = get_u32(at) ^ state;
+        uint32_t high = get_u32(at + 4);
+        state = crc32c_table[7][low & 0xff] ^ crc32c_table[6][low >> 8 & 0xff] ^
+                crc32c_table[5][low >> 16 & 0xff] ^ crc32c_table[4][low >> 24] ^
+                crc32c_table[3][high & 0xff] ^ crc32c_table[2][high >> 8 & 0xff] ^
+                crc32c_table[1][high >> 16 & 0xff] ^ crc32c_table[0][high >> 24];
+    }
+    for (; size > 0; size--, at++) {
+        state = state >> 8 ^ crc32c_table[0][(state ^ *at) & 0xff];
+    }
+    return ~state;
+}
+
+static uint32_t resolve(uint32_t crc, const void *bytes, size_t size) {
+    crc_function best = crc32c_scalar;
+#if CPU_X86
+    best = cpu_has_sse42() ? crc32c_sse42 : best;
+#elif CPU_ARM
+    best = cpu_has_arm_crc() ? crc32c_neon : best;
+#endif
+    atomic_store_explicit(&crc_best, best, memory_order_relaxed);
+    return best(crc, bytes, size);
+}
+
+uint32_t crc32c(uint32_t crc, const void *bytes, size_t size) {
+    return atomic_load_explicit(&crc_best, memory_order_relaxed)(crc, bytes, size);
+}
