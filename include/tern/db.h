@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file db.h
+ * Opening, closing and looking after a database: a directory that one process opens at a time.
+ */
+#ifndef TERN_DB_H
+#define TERN_DB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <tern/error.h>
+
+TERN_BEGIN_DECLS
+
+struct tern_allocator;
+struct tern_clock;
+struct tern_random;
+struct tern_executor;
+struct tern_file_system;
+
+/** A database. Shared freely between threads. */
+typedef struct tern_db tern_db;
+
+/** When a commit is acknowledged. Order is kept in all: a later commit never survives an earlier. */
+typedef enum tern_durability {
+    TERN_DURABILITY_DEFAULT = 0,  /**< of the database; for the database itself: interval */
+    TERN_DURABILITY_FULL = 1,     /**< on stable storage */
+    TERN_DURABILITY_INTERVAL = 2, /**< survives a process crash; power loss takes at most the last
+                                     tern_db_options::sync_interval_ms */
+    TERN_DURABILITY_NONE = 3      /**< survives a process crash; power loss takes what the system
+                                     had not written yet */
+} tern_durability;
+
+/** Who yields when pinned snapshots and a budget cannot both be kept. */
+typedef enum tern_space_policy {
+    TERN_SPACE_REFUSE_WRITES = 0, /**< writes fail with TERN_NO_MEMORY or TERN_DISK_FULL */
+    TERN_SPACE_END_SNAPSHOTS = 1  /**< the oldest snapshots end with TERN_SNAPSHOT_TOO_OLD */
+} tern_space_policy;
+
+/** Called with the path of each finished log segment before it is recycled. */
+typedef tern_status (*tern_archive_function)(void *context, const char *segment_path,
+                                             uint64_t segment_id);
+
+/** How to open. Zero in a field means its default. Initialise with #TERN_DB_OPTIONS_INIT. */
+typedef struct tern_db_options {
+    size_t size;                /**< sizeof(tern_db_options), set by the initialiser */
+    bool create_if_missing;     /**< create the directory and an empty database */
+    bool error_if_exists;       /**< with create_if_missing: TERN_EXISTS when there is one */
+    bool read_only;             /**< refuse writes; recovery happens in memory only */
+    tern_durability durability; /**< default of commits; interval */
+    uint32_t sync_interval_ms;  /**< for interval durability; 100 */
+    uint64_t memory_bytes;      /**< one budget for overlays, cache, filters, pins; 256 MiB, at
+                                   least 8 MiB */
+    uint64_t overlay_bytes;     /**< share of memory_bytes for overlays; 30 % of it */
+    uint64_t segment_bytes;     /**< size of a log segment; 64 MiB, 64 KiB to 1 GiB */
+    uint64_t transaction_bytes; /**< largest write set of a transaction; memory_bytes / 4 */
+    uint64_t large_value_bytes; /**< values above this are streamed apart from overlays; 128 KiB */
+    uint32_t conflict_slots;    /**< commits remembered for validation, rounded up to a power of
+                                   two; 2^20 */
+    uint32_t lock_timeout_ms;   /**< wait for a lock at most this long; 1000 */
+    uint32_t ttl_tick_ms;       /**< how often time moves on in an idle database with expiring
+                                   keys; 100 */
+    uint32_t background_threads; /**< of the default executor; 1 */
+    bool buffered_io;            /**< use the page cache for data files; default direct I/O */
+    tern_space_policy space_policy;            /**< default refuse writes */
+    const struct tern_allocator *allocator;    /**< default malloc */
+    const struct tern_file_system *file_system; /**< default POSIX */
+    const struct tern_clock *clock;            /**< default the system's */
+    const struct tern_random *random;          /**< default getrandom */
+    const struct tern_executor *executor;      /**< default own threads */
+    tern_archive_function archive;             /**< default none */
+    void *archive_context;                     /**< first argument of `archive` */
+} tern_db_options;
+
+/** Defaults for tern_db_options. */
+#ifdef __cplusplus
+TERN_END_DECLS
+static inline tern_db_options tern_db_options_init() {
+    tern_db_options options = tern_db_options();
+    options.size = sizeof(tern_db_options);
+    return options;
+}
+#define TERN_DB_OPTIONS_INIT (tern_db_options_init())
+TERN_BEGIN_DECLS
+#else
+#define TERN_DB_OPTIONS_INIT ((tern_db_options){.size = sizeof(tern_db_options)})
+#endif
+
+/**
+ * Opens the database in directory `path`, recovering what a crash left.
+ * Errors: TERN_NOT_FOUND (no database and create_if_missing is false), TERN_LOCKED (open elsewhere;
+ * the error names the process), TERN_CORRUPTION, TERN_VERSION, TERN_IO, TERN_INVALID (an option),
+ * TERN_DISK_FULL, TERN_NO_MEMORY.
+ * @param options NULL for defaults.
+ * @param out_db  receives the handle; close with tern_close().
+ */
+TERN_API TERN_MUST_CHECK tern_status tern_open(const char *path, const tern_db_options *options,
+                                               tern_db **out_db, tern_error *error);
+
+/**
+ * Ends a database. All transactions, cursors and pinned values of it must have been released, all
+ * keyspace handles become invalid. Makes everything committed durable first; the status says
+ * whether that worked. Accepts NULL. Call once, while no other call is running.
+ */
+TERN_API tern_status tern_close(tern_db *db, tern_error *error);
+
+/** Makes everything committed so far durable, whatever its durability was. Any thread. */
+TERN_API TERN_MUST_CHECK tern_status tern_sync(tern_db *db, tern_error *error);
+
+/**
+ * Drains all overlays into bases and lets the log go. Returns when what was committed before the
+ * call is in bases. Other threads read and write meanwhile. Any thread.
+ */
+TERN_API TERN_MUST_CHECK tern_status tern_checkpoint(tern_db *db, tern_error *error);
+
+/** Progress of long work: `done` of `total` units (total 0 when unknown). Return false to cancel. */
+typedef bool (*tern_progress_function)(void *context, const char *phase, uint64_t done,
+                                       uint64_t total);
+
+/**
+ * Rewrites bases without slack, moves their tails down and shrinks the files. Online. Any thread.
+ * @param progress may be NULL.
+ */
+TERN_API TERN_MUST_CHECK tern_status tern_compact(tern_db *db, tern_progress_function progress,
+                                                  void *progress_context, tern_error *error);
+
+/**
+ * Writes a consistent copy of the database, as of one moment, to the new directory `target_path`.
+ * Online. Errors: TERN_EXISTS when the target is there and not empty. Any thread.
+ */
+TERN_API TERN_MUST_CHECK tern_status tern_clone(tern_db *db, const char *target_path,
+                                                tern_progress_function progress,
+                                                void *progress_context, tern_error *error);
+
+/** One thing that verify found wrong. Strings live during the call. */
+typedef struct tern_finding {
+    const char *file;      /**< file name within the database directory */
+    int64_t offset;        /**< byte offset, or -1 */
+    const char *invariant; /**< name of the broken invariant, as in docs/format */
+    const char *message;   /**< what is wrong */
+} tern_finding;
+
+/** Called once per finding; return false to stop. */
+typedef bool (*tern_finding_function)(void *context, const tern_finding *finding);
+
+/** What verify looked at. */
+typedef struct tern_verify_report {
+    uint64_t files, pages, records, log_records, bytes, findings;
+} tern_verify_report;
+
+/**
+ * Checks every checksum, order, fence and free-space interval of the bases and the chain of the log
+ * of an open database. Returns TERN_OK when it could look at everything, also with findings; see
+ * `out_report->findings`. Online. Any thread.
+ */
+TERN_API TERN_MUST_CHECK tern_status tern_verify(tern_db *db, tern_finding_function on_finding,
+                                                 void *context, tern_progress_function progress,
+                                                 void *progress_context,
+                                                 tern_verify_report *out_report, tern_error *error);
+
+/**
+ * The same for the directory of a database that is not open anywhere, without opening it: works
+ * when tern_open() refuses. Changes nothing.
+ */
+TERN_API TERN_MUST_CHECK tern_status
+tern_verify_directory(const char *path, const tern_db_options *options,
+                      tern_finding_function on_finding, void *context,
+                      tern_progress_function progress, void *progress_context,
+                      tern_verify_report *out_report, tern_error *error);
+
+/** What repair could do. */
+typedef struct tern_repair_report {
+    uint64_t keyspaces;    /**< keyspaces found */
+    uint64_t records;      /**< records saved */
+    uint64_t lost_pages;   /**< pages that could not be read */
+    uint64_t lost_records; /**< records known to be lost (lower bound) */
+    uint64_t log_records;  /**< log records replayed */
+} tern_repair_report;
+
+/**
+ * Saves everything readable of the (closed) database in `path` into a new database `target_path`;
+ * each loss is told to `on_finding`. The source is not changed.
+ */
+TERN_API TERN_MUST_CHECK tern_status
+tern_repair(const char *path, const char *target_path, const tern_db_options *options,
+            tern_finding_function on_finding, void *context, tern_progress_function progress,
+            void *progress_context, tern_repair_report *out_report, tern_error *error);
+
+/** Release of the library, "1.2.3"; static storage. */
+TERN_API const char *tern_version(void);
+
+TERN_END_DECLS
+
+#endif

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file keyspace.h
+ * Named maps from byte-string keys to byte-string values, each stored by one engine.
+ */
+#ifndef TERN_KEYSPACE_H
+#define TERN_KEYSPACE_H
+
+#include <tern/db.h>
+#include <tern/slice.h>
+
+TERN_BEGIN_DECLS
+
+struct tern_txn;
+
+/**
+ * A keyspace of an open database. Shared freely between threads; owned by the database and valid
+ * until tern_close(). After the keyspace has been dropped every use gives TERN_NOT_FOUND.
+ */
+typedef struct tern_keyspace tern_keyspace;
+
+/** How a keyspace is stored. */
+typedef enum tern_engine_kind {
+    TERN_ENGINE_DEFAULT = 0, /**< B+tree */
+    TERN_ENGINE_BTREE = 1
+} tern_engine_kind;
+
+/** How pages and blocks are compressed. */
+typedef enum tern_compression {
+    TERN_COMPRESSION_NONE = 0,
+    TERN_COMPRESSION_LZ4 = 1,
+    TERN_COMPRESSION_ZSTD = 2,
+    TERN_COMPRESSION_SNAPPY = 3
+} tern_compression;
+
+/** Options of a new keyspace; fixed at creation. Zero means default. */
+typedef struct tern_keyspace_options {
+    size_t size;                  /**< sizeof(tern_keyspace_options), set by the initialiser */
+    tern_engine_kind engine;      /**< B+tree */
+    tern_compression compression; /**< none */
+    uint32_t page_bytes;          /**< B+tree leaf size, power of two, 4 KiB to 64 KiB; 8 KiB */
+    uint32_t fan_out;             /**< most children of an inner node, 16 to 4096; 256 */
+    uint32_t fill_percent;        /**< how full drained pages are left, 50 to 100; 95 */
+} tern_keyspace_options;
+
+#ifdef __cplusplus
+TERN_END_DECLS
+static inline tern_keyspace_options tern_keyspace_options_init() {
+    tern_keyspace_options options = tern_keyspace_options();
+    options.size = sizeof(tern_keyspace_options);
+    return options;
+}
+#define TERN_KEYSPACE_OPTIONS_INIT (tern_keyspace_options_init())
+TERN_BEGIN_DECLS
+#else
+#define TERN_KEYSPACE_OPTIONS_INIT                                                                 \
+    ((tern_keyspace_options){.size = sizeof(tern_keyspace_options)})
+#endif
+
+/** Longest keyspace name in bytes; names are 1 to 255 bytes of UTF-8 without control characters. */
+#define TERN_KEYSPACE_NAME_BYTES 255
+/** Longest value in bytes. */
+#define TERN_VALUE_BYTES_MAX ((uint64_t)1 << 40)
+
+/**
+ * Longest key in bytes that this keyspace takes: five eighths of a page, that is 5,120 bytes with
+ * the default page of 8 KiB. The shortest key has 1 byte.
+ */
+TERN_API size_t tern_keyspace_key_bytes_max(const tern_keyspace *keyspace);
+
+/**
+ * Creates a keyspace in a transaction of its own.
+ * Errors: TERN_EXISTS, TERN_INVALID (name or option), and those of a commit.
+ * @param options      NULL for defaults.
+ * @param out_keyspace receives the handle (owned by the database); may be NULL.
+ */
+TERN_API TERN_MUST_CHECK tern_status tern_keyspace_create(tern_db *db, const char *name,
+                                                          const tern_keyspace_options *options,
+                                                          tern_keyspace **out_keyspace,
+                                                          tern_error *error);
+
+/** Finds a keyspace by name. TERN_NOT_FOUND when there is none. Any thread. */
+TERN_API TERN_MUST_CHECK tern_status tern_keyspace_open(tern_db *db, const char *name,
+                                                        tern_keyspace **out_keyspace,
+                                                        tern_error *error);
+
+/** Drops a keyspace in a transaction of its own. TERN_NOT_FOUND when there is none. */
+TERN_API TERN_MUST_CHECK tern_status tern_keyspace_drop(tern_db *db, const char *name,
+                                                        tern_error *error);
+
+/**
+ * Creates a keyspace inside a transaction. The handle can be used by this transaction at once, by
+ * others after the commit; after a rollback it gives TERN_NOT_FOUND.
+ * Errors: TERN_EXISTS, TERN_INVALID; detail in the transaction.
+ */
+TERN_API TERN_MUST_CHECK tern_status tern_txn_keyspace_create(struct tern_txn *txn,
+                                                              const char *name,
+                                                              const tern_keyspace_options *options,
+                                                              tern_keyspace **out_keyspace);
+
+/** Drops a keyspace inside a transaction; conflicts with every write to it since its snapshot. */
+TERN_API TERN_MUST_CHECK tern_status tern_txn_keyspace_drop(struct tern_txn *txn,
+                                                            tern_keyspace *keyspace);
+
+/** Name of a keyspace; lives as long as the handle. */
+TERN_API const char *tern_keyspace_name(const tern_keyspace *keyspace);
+
+/** Options of a keyspace with defaults filled in. */
+TERN_API void tern_keyspace_get_options(const tern_keyspace *keyspace,
+                                        tern_keyspace_options *out_options);
+
+/** Called once per keyspace, in order of name; return false to stop. */
+typedef bool (*tern_keyspace_visitor)(void *context, tern_keyspace *keyspace);
+
+/** Visits the keyspaces that exist now. Any thread. */
+TERN_API TERN_MUST_CHECK tern_status tern_keyspace_list(tern_db *db, tern_keyspace_visitor visit,
+                                                        void *context, tern_error *error);
+
+TERN_END_DECLS
+
+#endif

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Merges the overlays of a stack with an ordered base into the entries that a moment sees: newest
+ * version wins, merge operands are resolved, deletes, range deletes and expired records drop out.
+ * Forwards and backwards, with a batch call that hands out whole leaves of the base where the
+ * overlays have nothing within them.
+ */
+#ifndef TERN_ENGINE_OVERLAY_MERGE_CURSOR_H
+#define TERN_ENGINE_OVERLAY_MERGE_CURSOR_H
+
+#include "engine/overlay/overlay_stack.h"
+
+/* A cursor over a base, embedded first in the engine's own struct. Holds at most one record per
+ * key: PUT or LARGE. Bytes live until it moves. Works inside an epoch; between calls it keeps what
+ * it stands on alive by itself (a pin or a copy). */
+struct base_cursor;
+struct base_cursor_methods {
+    /* First >= key / last <= key (backward). TERN_NOT_FOUND: stands nowhere. key NULL: first/last. */
+    tern_status (*seek)(struct base_cursor *cursor, const tern_slice *key, bool backward,
+                        tern_error *error);
+    tern_status (*next)(struct base_cursor *cursor, tern_error *error);
+    tern_status (*previous)(struct base_cursor *cursor, tern_error *error);
+    /* Where it stands. */
+    tern_slice (*key)(const struct base_cursor *cursor);
+    void (*record)(const struct base_cursor *cursor, struct record *out_record);
+    /*
+     * Hands out entries from where it stands (inclusive) up to the end of its leaf and below `end`
+     * (NULL: no end), and stands on the last one. Entries live until the cursor moves to another
+     * leaf. keys_only: values may be empty.
+     */
+    size_t (*leaf_batch)(struct base_cursor *cursor, const tern_slice *end,
+                         struct engine_entry *out_entries, size_t capacity);
+    /* A key at or after every key of the leaf it stands in; false when it is the last leaf. */
+    bool (*leaf_fence)(const struct base_cursor *cursor, tern_slice *out_fence);
+    void (*close)(struct base_cursor *cursor);
+};
+struct base_cursor {
+    const struct base_cursor_methods *methods;
+};
+
+struct merge_cursor;
+
+struct merge_cursor_options {
+    const tern_allocator *allocator;
+    struct epoch_domain *epoch;
+    const struct overlay_stack *stack; /* kept alive by the caller's view */
+    struct base_cursor *base;          /* taken over, closed with the cursor; NULL: empty base */
+    struct engine_moment moment;
+    struct engine_cursor_bounds bounds; /* copied */
+    bool keys_only;
+    tern_status (*read_large)(void *context, const struct record *large, struct buffer *out_value,
+                              tern_error *error);
+    void *large_context;
+};
+
+TERN_MUST_CHECK tern_status merge_cursor_open(const struct merge_cursor_options *options,
+                                              struct merge_cursor **out_cursor, tern_error *error);
+void merge_cursor_close(struct merge_cursor *cursor);
+/* As the functions of engine_methods with the same names. */
+TERN_MUST_CHECK tern_status merge_cursor_seek(struct merge_cursor *cursor, tern_slice key,
+                                              bool backward, tern_error *error);
+TERN_MUST_CHECK tern_status merge_cursor_first(struct merge_cursor *cursor, bool backward,
+                                               tern_error *error);
+TERN_MUST_CHECK tern_status merge_cursor_next(struct merge_cursor *cursor, tern_error *error);
+TERN_MUST_CHECK tern_status merge_cursor_previous(struct merge_cursor *cursor, tern_error *error);
+void merge_cursor_entry(const struct merge_cursor *cursor, struct engine_entry *out_entry);
+TERN_MUST_CHECK tern_status merge_cursor_next_batch(struct merge_cursor *cursor,
+                                                    struct engine_entry *out_entries,
+                                                    size_t capacity, size_t *out_count,
+                                                    tern_error *error);
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Turning the versions of a key, fed newest first, into what a reader sees: merge operands pile up
+ * until a terminal record (PUT, LARGE, DELETE, or the end of all sources) is reached.
+ *
+ * Expiry and merge: an operand committed at or after the value's expiry applies to a missing value,
+ * one committed before belongs to the value and goes with it. So the answer does not depend on when
+ * a drain folded what.
+ */
+#ifndef TERN_ENGINE_RESOLUTION_H
+#define TERN_ENGINE_RESOLUTION_H
+
+#include "engine/engine.h"
+
+#define RESOLUTION_INLINE_OPERANDS 16
+
+/* One resolution; on the stack, no set-up cost. Bytes of added records must stay alive. */
+struct resolution {
+    struct record terminal; /* kind NONE until found */
+    enum engine_source source;
+    void *frame;
+    bool is_complete;
+    size_t operand_count;
+    struct record inline_operands[RESOLUTION_INLINE_OPERANDS]; /* newest first */
+    struct record *more_operands; /* of the allocator, when there are more */
+    size_t more_capacity;
+    const tern_allocator *allocator;
+};
+
+static inline void resolution_init(struct resolution *resolution,
+                                   const tern_allocator *allocator) {
+    resolution->terminal.kind = RECORD_NONE;
+    resolution->source = ENGINE_SOURCE_SCRATCH;
+    resolution->frame = NULL;
+    resolution->is_complete = false;
+    resolution->operand_count = 0;
+    resolution->more_operands = NULL;
+    resolution->more_capacity = 0;
+    resolution->allocator = allocator;
+}
+
+/* Adds the next older record. Sets is_complete at a terminal one. TERN_NO_MEMORY. */
+TERN_MUST_CHECK tern_status resolution_add(struct resolution *resolution,
+                                           const struct record *record, enum engine_source source,
+                                           void *frame);
+
+/*
+ * All sources were asked: computes the result as of time_ms. Without operands nothing is copied.
+ * `read_large` loads a LARGE terminal that has operands on it (may be NULL when there can be none).
+ * Releases the operands. TERN_NO_MEMORY and what read_large gives.
+ */
+TERN_MUST_CHECK tern_status resolution_finish(
+    struct resolution *resolution, uint64_t time_ms, struct engine_scratch *scratch,
+    tern_status (*read_large)(void *context, const struct record *large, struct buffer *out_value,
+                              tern_error *error),
+    void *large_context, struct engine_result *out_result, tern_error *error);
+
+/* Gives up. */
+void resolution_release(struct resolution *resolution);
+
+#endif

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The write-ahead log: the only place where a commit becomes durable.
+ *
+ * A log is a chain of segment files "log-<16 hex digits>" of a fixed size in the database
+ * directory. A record never spans segments. Positions are totally ordered: segment id in the high
+ * 32 bits, byte offset in the low 32. docs/format/log.md is normative for the bytes.
+ *
+ * Threads: log_begin, log_end, log_abandon belong to one appender at a time (the commit leader);
+ * everything else may be called from any thread at the same time.
+ */
+#ifndef TERN_LOG_LOG_H
+#define TERN_LOG_LOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <tern/db.h>
+#include <tern/error.h>
+#include <tern/sys/clock.h>
+#include <tern/sys/file_system.h>
+
+#include "base/memory.h"
+#include "base/types.h"
+
+struct log;
+
+/* Segment id << 32 | byte offset. */
+typedef uint64_t log_position;
+
+static inline uint32_t log_position_segment(log_position position) {
+    return (uint32_t)(position >> 32);
+}
+
+static inline uint32_t log_position_offset(log_position position) {
+    return (uint32_t)position;
+}
+
+/* Kinds of record; room is left for replication (entry, apply, truncate, hard state). */
+enum log_record_kind {
+    LOG_RECORD_COMMIT = 1, /* one transaction, or the end of one in parts */
+    LOG_RECORD_PART = 2,   /* part of a transaction too large for one record; the parts and their
+                              COMMIT are contiguous */
+    LOG_RECORD_CHUNK = 3,  /* bytes of a large value, before the commit that names it */
+    LOG_RECORD_MARK = 4,   /* nothing but the durable mark that every record carries */
+    LOG_RECORD_TICK = 5,   /* time moved on */
+    LOG_RECORD_ENTRY = 16, /* reserved: replication entry (group, term, index), not yet applied */
+    LOG_RECORD_APPLY = 17, /* reserved: applies an entry by (group, index) */
+    LOG_RECORD_TRUNCATE = 18,  /* reserved: entries of a group from an index on are void */
+    LOG_RECORD_HARD_STATE = 19 /* reserved: consensus state of a group */
+};
+
+struct log_options {
+    const char *directory;
+    const tern_allocator *allocator;
+    const tern_file_system *file_system;
+    const tern_random *random;
+    uint64_t segment_bytes; /* 64 KiB to 1 GiB, multiple of 4 KiB */
+    uint32_t reserve_segments; /* spare segments kept prepared beside the active one; at least 1 */
+    tern_archive_function archive; /* or NULL */
+    void *archive_context;
+};
+
+/* A record as replay and readers see it; bytes live during the call. */
+struct log_record {
+    enum log_record_kind kind;
+    log_position position; /* where it begins */
+    log_position end;      /* where the next begins */
+    uint32_t incarnation;
+    const uint8_t *payload;
+    size_t payload_size;
+};
+
+/* Return other than TERN_OK to stop. */
+typedef tern_status (*log_visitor)(void *context, const struct log_record *record,
+                                   tern_error *error);
+
+/* What recovery of the log found. */
+struct log_recovery {
+    uint32_t incarnation;       /* the new one, for everything written from now on */
+    log_position end;           /* where valid records ended */
+    uint64_t records;           /* visited */
+    uint64_t discarded_bytes;   /* torn or stale bytes after the end */
+    bool was_clean;             /* the last record was a durable mark that covers all */
+};
+
+/*
+ * Opens the log and replays it: visits every record from `start` on (0: an empty log is created) in
+ * order. Tells a torn end from a hole: a bad record below a later durable mark gives TERN_CORRUPTION
+ * with file, offset and what to do. When the log was not closed cleanly the tail above the last
+ * durable mark is rewritten into a fresh segment (new incarnation, new salt), synced, before this
+ * returns; nothing read from the page cache is trusted to be on disk. `read_only`: nothing is
+ * written, appends are refused.
+ * `incarnation_floor`: the new incarnation will be greater than this and than any in the log.
+ */
+TERN_MUST_CHECK tern_status log_open(const struct log_options *options, log_position start,
+                                     uint32_t incarnation_floor, bool read_only, log_visitor visit,
+                                     void *visit_context, struct log_recovery *out_recovery,
+                                     struct log **out_log, tern_error *error);
+
+/* Writes a mark, syncs and closes. The log is gone whatever the status. Accepts NULL. */
+tern_status log_close(struct log *log, tern_error *error);
+
+/* Closes without writing anything (after failures, and for crash tests). */
+void log_discard(struct log *log);
+
+/* Largest payload that log_begin takes, in bytes: a quarter of a segment less its header. */
+size_t log_payload_bytes_max(const struct log *log);
+
+/*
+ * Begins a record: returns memory for up to `payload_bytes_max` payload bytes, inside the mapped
+ * segment or in a buffer. Moves to the next segment when the active one has no room. On failure
+ * nothing has changed: TERN_DISK_FULL (no segment could be prepared), TERN_POISONED, TERN_IO,
+ * TERN_READ_ONLY.
+ */
+TERN_MUST_CHECK tern_status log_begin(struct log *log, enum log_record_kind kind,
+                                      size_t payload_bytes_max, uint8_t **out_payload,
+                                      tern_error *error);
+
+/*
+ * Ends the record begun last with its real size; it is now in the log (process-crash safe) and
+ * covered by the next log_sync. A write error of the file poisons the log: TERN_POISONED.
+ */
+TERN_MUST_CHECK tern_status log_end(struct log *log, size_t payload_bytes,
+                                    log_position *out_end, tern_error *error);
+
+/* Gives up the record begun last. */
+void log_abandon(struct log *log);
+
+/*
+ * Makes sure that a group of records which together need `payload_bytes` in `record_count` records
+ * will find room without failing: prepares segments. TERN_DISK_FULL, TERN_IO. Appender only.
+ */
+TERN_MUST_CHECK tern_status log_reserve(struct log *log, size_t payload_bytes, size_t record_count,
+                                        tern_error *error);
+
+/* Where the next record will begin (everything before is appended). */
+log_position log_end_position(const struct log *log);
+
+/* Everything before this is on stable storage. */
+log_position log_durable_position(const struct log *log);
+
+/*
+ * Makes everything before `upto` durable; concurrent callers share syncs. A failure poisons the log
+ * for good: nothing later is acknowledged (TERN_POISONED), this call gives TERN_UNKNOWN.
+ */
+TERN_MUST_CHECK tern_status log_sync(struct log *log, log_position upto, tern_error *error);
+
+/* True after a failed sync or write. */
+bool log_is_poisoned(const struct log *log);
+
+/* Appends a mark that says how far the log is durable, when there is something new to say.
+ * Appender only. */
+TERN_MUST_CHECK tern_status log_mark(struct log *log, tern_error *error);
+
+/*
+ * Nothing before `position` is needed any more: finished segments wholly below are given to the
+ * archive, then recycled as spares or removed, unless a reader (log_retain) still needs them.
+ */
+TERN_MUST_CHECK tern_status log_release(struct log *log, log_position position, tern_error *error);
+
+/* First position the log still holds. */
+log_position log_start_position(const struct log *log);
+
+/* Prepares spare segments so that appends need not; a background task calls it. */
+TERN_MUST_CHECK tern_status log_prepare(struct log *log, tern_error *error);
+
+/* True when fewer spares than wanted are ready (log_prepare has work). */
+bool log_wants_prepare(const struct log *log);
+
+/* Keeps segments from `position` on, for a follower of the log. */
+struct log_reader;
+TERN_MUST_CHECK tern_status log_reader_open(struct log *log, log_position position,
+                                            struct log_reader **out_reader, tern_error *error);
+/*
+ * Visits up to `records_max` records that end at or before `limit`, from where the reader stands,
+ * and moves it; also releases retention of what was visited. Returns the visitor's status when it
+ * stopped (the record is visited again next time).
+ */
+TERN_MUST_CHECK tern_status log_reader_next(struct log_reader *reader, log_position limit,
+                                            size_t records_max, log_visitor visit, void *context,
+                                            size_t *out_visited, tern_error *error);
+void log_reader_close(struct log_reader *reader);
+
+/*
+ * Checks headers, salts, chain and checksums of all segments in a directory from `start` on without
+ * opening for writing; findings go to `on_finding` with file, offset and the invariant's name.
+ * visit may be NULL. Used by verify and repair; repair passes `salvage` true to go on after damage
+ * at the next record that can be recognised.
+ */
+TERN_MUST_CHECK tern_status log_scan(const struct log_options *options, log_position start,
+                                     bool salvage, log_visitor visit, void *visit_context,
+                                     tern_finding_function on_finding, void *finding_context,
+                                     struct log_recovery *out_recovery, tern_error *error);
+
+/* Numbers for statistics. */
+struct log_stats {
+    uint64_t appended_bytes, appended_records, syncs, sync_ns_total, sync_ns_max;
+    uint64_t segments, spare_segments, segment_switches, inline_prepares;
+    uint64_t archived_segments, recycled_segments;
+    bool is_mapped; /* appends are copies into mapped memory */
+};
+void log_get_stats(const struct log *log, struct log_stats *out_stats);
+
+#endif

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A keyspace handle (public type tern_keyspace) with its one partition, and the database view: the
+ * immutable list of what to read in each partition.
+ */
+#ifndef TERN_TXN_KEYSPACE_H
+#define TERN_TXN_KEYSPACE_H
+
+#include <stdatomic.h>
+#include <tern/keyspace.h>
+
+#include "engine/engine.h"
+
+struct txn_manager;
+
+enum keyspace_state {
+    KEYSPACE_PENDING = 0, /* created by a transaction that has not committed */
+    KEYSPACE_LIVE = 1,
+    KEYSPACE_DROPPED = 2, /* dropped, or its creation was rolled back */
+};
+
+/* Slot of a keyspace that is in no view yet. */
+#define KEYSPACE_NO_SLOT UINT32_MAX
+
+/* Lives until the database is closed. Constant after creation but for the atomics. */
+struct tern_keyspace {
+    struct txn_manager *manager;
+    partition_id id;
+    char *name;
+    tern_keyspace_options options; /* defaults filled in */
+    size_t key_bytes_max;
+    const struct engine_methods *methods;
+    struct engine *engine;         /* owned by the catalog; NULL once destroyed */
+    _Atomic uint32_t slot;         /* index into database_view.parts */
+    _Atomic uint32_t state;        /* enum keyspace_state */
+    _Atomic uint64_t created_seq;
+    _Atomic uint64_t dropped_seq;  /* SEQ_MAX while live */
+    _Atomic uint64_t last_write_seq;
+    struct tern_keyspace *next;    /* the catalog's list */
+};
+
+/*
+ * What readers read. Holds a reference to every part. A part is NULL where the keyspace of the slot
+ * does not exist in this view.
+ */
+struct database_view {
+    _Atomic uint64_t references;
+    uint64_t generation;     /* grows with each published view */
+    seq_no floor_seq;        /* newest seq inside its bases and frozen overlays */
+    struct epoch_node limbo;
+    struct txn_manager *manager;
+    struct database_view *next_live; /* list of views not yet destroyed, under manager->views_mutex */
+    struct database_view *previous_live;
+    uint32_t slot_count;
+    struct engine_view *parts[];
+};
+
+/* The part of a keyspace in a view, or NULL when it does not exist there. */
+static inline struct engine_view *view_part(const struct database_view *view,
+                                            const tern_keyspace *keyspace) {
+    uint32_t slot = atomic_load_explicit(&keyspace->slot, memory_order_relaxed);
+    return slot < view->slot_count ? view->parts[slot] : NULL;
+}
+
+#endif
