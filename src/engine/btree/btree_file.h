@@ -29,8 +29,11 @@ uint32_t btree_file_space(const struct btree_file *file); /* cache space id */
 /* ---- reading: any thread ---- */
 
 /*
- * Reads and checks the block at `ref`, giving its payload in `target` (capacity `capacity` bytes,
- * at target + BLOCK_HEADER_BYTES when it is a frame). TERN_CORRUPTION, TERN_IO, TERN_NO_MEMORY.
+ * Reads and checks the block at `ref` (ref_units whole units; trailing zeros of the last unit are
+ * not part of the block) and writes its payload, without the block header, to target[0 ..
+ * *out_payload_size), never more than `capacity` bytes. For a cache frame callers give
+ * frame + BLOCK_HEADER_BYTES: the frame's own header must not be written to, readers with a stale
+ * hint look at it. TERN_CORRUPTION, TERN_IO, TERN_NO_MEMORY.
  */
 TERN_MUST_CHECK tern_status btree_file_read_block(struct btree_file *file, packed_ref ref,
                                                   uint64_t checksum, uint8_t *target,

@@ -5,9 +5,9 @@
  *
  * Leaf payload:
  *   0  u8   type: PAGE_LEAF
- *   1  u8   flags: PAGE_HAS_LARGE (some record's value is stored apart)
+ *   1  u8   flags: PAGE_HAS_LARGE (some record's value is stored apart), PAGE_WHOLE_KEYS
  *   2  u16  count of records, 1 to 8191
- *   4  u16  prefix size in bytes
+ *   4  u16  prefix size in bytes: of the longest prefix that all keys share, at most 65535
  *   6  u16  data size: bytes from the prefix to the payload's end
  *   8  u64  generation of the writer (view generation at which the page was born)
  *  16  u32  heads[count]: first 4 bytes of the key after the prefix, big-endian number, zero padded
@@ -20,8 +20,12 @@
  *        [u64    expires_ms when RECORD_FLAG_EXPIRES]
  *        [varint whole value size when RECORD_FLAG_LARGE]
  *        key bytes after the prefix, value bytes
- * The prefix is 0 when truncating it would save less than a sixteenth of the page, so that keys can
- * be handed out in place.
+ * Heads always come after the shared prefix, or they would tell nothing apart. With PAGE_WHOLE_KEYS
+ * the records still hold their keys whole (the key size counts the prefix, the key bytes begin with
+ * it), so that keys can be handed out in place: set when leaving the prefix out would save less than
+ * a sixteenth of the payload, or when there is one record only (its prefix is empty: size 0).
+ * No bytes lie between or after records: data size, slots and records agree to the byte, records lie
+ * in order of key.
  *
  * Inner payload:
  *   0  u8   type: PAGE_INNER
@@ -35,6 +39,7 @@
  *        u64  records below
  *        u64  stored bytes below: leaves and values stored apart
  *   .  separators[count - 1]: varint size, bytes; child i holds keys in [sep i-1, sep i)
+ * An inner payload has at most INNER_PAYLOAD_BYTES_MAX bytes: a writer splits before.
  */
 #ifndef TERN_ENGINE_BTREE_PAGE_H
 #define TERN_ENGINE_BTREE_PAGE_H
@@ -49,12 +54,17 @@
 enum page_type { PAGE_LEAF = 1, PAGE_INNER = 2, PAGE_VALUE = 3, PAGE_VALUE_INDEX = 4 };
 
 #define PAGE_HAS_LARGE 1u
+#define PAGE_WHOLE_KEYS 2u
 #define RECORD_FLAG_LARGE 1u
 #define RECORD_FLAG_EXPIRES 2u
 
 #define LEAF_HEADER_BYTES 16
 #define INNER_HEADER_BYTES 16
 #define INNER_CHILD_BYTES 32
+#define INNER_CHILDREN_MAX 4096u
+#define INNER_PAYLOAD_BYTES_MAX ((size_t)1 << 20)
+/* Levels of inner nodes above the leaves, at most. */
+#define INNER_LEVELS_MAX 40u
 
 /* Disk space is handed out in units of 512 bytes. */
 #define UNIT_BYTES 512u
@@ -101,6 +111,8 @@ static inline uint32_t leaf_count(const uint8_t *payload);
 uint32_t leaf_lower_bound(const uint8_t *payload, tern_slice key, bool *out_equal);
 /* The record at an index; value borrowed from the page. */
 void leaf_record(const uint8_t *payload, uint32_t index, struct record *out_record);
+/* The whole key in place, when prefix size is 0 or with PAGE_WHOLE_KEYS; else false. */
+bool leaf_key_in_place(const uint8_t *payload, uint32_t index, tern_slice *out_key);
 /* Key after the prefix, and the prefix. */
 tern_slice leaf_key_suffix(const uint8_t *payload, uint32_t index);
 tern_slice leaf_prefix(const uint8_t *payload);
