@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* keyspace create, drop, list, info. */
+#include <stdlib.h>
+#include "cli/quantity.h"
+#include "cli/run.h"
+#include "cli/stat_table.h"
+#include "cli/terminal.h"
+#include "cli/text_table.h"
+
+static const char *engine_name(tern_engine_kind engine) {
+    return engine == TERN_ENGINE_BTREE || engine == TERN_ENGINE_DEFAULT ? "btree" : "unknown";
+}
+
+static const char *compression_name(tern_compression compression) {
+    static const char *const names[] = {"none", "lz4", "zstd", "snappy"};
+    return (size_t)compression < sizeof(names) / sizeof(names[0]) ? names[compression] : "unknown";
+}
+
+static tern_status read_options(struct session *session, const struct invocation *invocation,
+                                tern_keyspace_options *out_options) {
+    tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+    uint64_t page_bytes = invocation_number(invocation, OPTION_PAGE_BYTES, 0);
+    uint64_t fan_out = invocation_number(invocation, OPTION_FAN_OUT, 0);
+    uint64_t fill_percent = invocation_number(invocation, OPTION_FILL, 0);
+    if (page_bytes > UINT32_MAX || fan_out > UINT32_MAX || fill_percent > UINT32_MAX) {
+        return session_fail(session, TERN_INVALID, "a keyspace option is far out of its range; "
+                                                   "see: tern help keyspace create");
+    }
+    options.engine = TERN_ENGINE_BTREE;
+    options.compression =
+        (tern_compression)invocation_number(invocation, OPTION_COMPRESSION, TERN_COMPRESSION_NONE);
+    options.page_bytes = (uint32_t)page_bytes;
+    options.fan_out = (uint32_t)fan_out;
+    options.fill_percent = (uint32_t)fill_percent;
+    *out_options = options;
+    return TERN_OK;
+}
+
+/* Keyspaces are created with the durability of other writes: in a transaction that is ours. */
+static tern_status create_durably(struct session *session, tern_slice name,
+                                  const tern_keyspace_options *options, struct work *work) {
+    tern_keyspace *keyspace = NULL;
+    tern_status status = work_begin(session, false, work);
+    if (status != TERN_OK) {
+        return status;
+    }
+    session->txn = work->txn;
+    status = session_create_keyspace(session, name, options, &keyspace);
+    if (work->is_own) {
+        session->txn = NULL;
+        session_forget_keyspaces(session);
+    }
+    return work_end(work, status);
+}
+
+tern_status run_keyspace_create(struct session *session, const struct invocation *invocation) {
+    tern_keyspace_options options;
+    struct work work = {.session = session};
+    tern_status status = read_options(session, invocation, &options);
+    if (status == TERN_OK) {
+        status = create_durably(session, invocation->arguments[0], &options, &work);
+    }
+    if (status == TERN_EXISTS && invocation_has(invocation, OPTION_IF_MISSING)) {
+        status = TERN_OK;
+    }
+    if (status == TERN_OK) {
+        work_report(&work);
+    }
+    return status;
+}
+
+tern_status run_keyspace_drop(struct session *session, const struct invocation *invocation) {
+    struct work work = {.session = session};
+    tern_keyspace *keyspace = NULL;
+    tern_status status = session_keyspace(session, invocation->arguments[0], &keyspace);
+    if (status == TERN_OK) {
+        status = work_begin(session, false, &work);
+    }
+    if (status == TERN_OK) {
+        status = work_end(&work, work_check(&work, tern_txn_keyspace_drop(work.txn, keyspace)));
+    }
+    if (status == TERN_NOT_FOUND && invocation_has(invocation, OPTION_IF_EXISTS)) {
+        status = TERN_OK;
+    }
+    if (status == TERN_OK) {
+        work_report(&work);
+    }
+    return status;
+}
+
+struct listing {
+    struct session *session;
+    struct work work;
+    struct text_table table;
+    struct json_writer json;
+    tern_status status;
+};
+
+static void options_to_json(struct json_writer *json, const tern_keyspace_options *options) {
+    json_text(json, "engine", engine_name(options->engine));
+    json_text(json, "compression", compression_name(options->compression));
+    json_unsigned(json, "page_bytes", options->page_bytes);
+    json_unsigned(json, "fan_out", options->fan_out);
+    json_unsigned(json, "fill_percent", options->fill_percent);
+}
+
+static void list_row(struct listing *listing, const char *name,
+                     const tern_keyspace_options *options, uint64_t records, uint64_t bytes) {
+    struct buffer text = {0};
+    bytes_encode(BYTES_TEXT, tern_slice_str(name), &text);
+    text_table_cell(&listing->table, buffer_text(&text));
+    buffer_clear(&text);
+    quantity_print_count(records, &text);
+    text_table_cell(&listing->table, buffer_text(&text));
+    buffer_clear(&text);
+    quantity_print_bytes(bytes, &text);
+    text_table_cell(&listing->table, buffer_text(&text));
+    buffer_clear(&text);
+    quantity_print_bytes(options->page_bytes, &text);
+    text_table_cell(&listing->table, buffer_text(&text));
+    text_table_cell(&listing->table, engine_name(options->engine));
+    text_table_cell(&listing->table, compression_name(options->compression));
+    buffer_release(&text);
+}
+
+static bool visit_keyspace(void *context, tern_keyspace *keyspace) {
+    struct listing *listing = context;
+    uint64_t records = 0;
+    uint64_t bytes = 0;
+    const char *name = tern_keyspace_name(keyspace);
+    tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+    tern_keyspace_get_options(keyspace, &options);
+    listing->status = work_check(&listing->work, tern_txn_estimate(listing->work.txn, keyspace, NULL,
+                                                                   NULL, &records, &bytes));
+    if (listing->status == TERN_NOT_FOUND) {
+        /* Dropped in between, or created after the transaction's snapshot. */
+        listing->status = TERN_OK;
+    }
+    if (listing->session->settings.is_json) {
+        json_begin_object(&listing->json, NULL);
+        json_text(&listing->json, "name", name);
+        options_to_json(&listing->json, &options);
+        json_unsigned(&listing->json, "estimated_records", records);
+        json_unsigned(&listing->json, "estimated_bytes", bytes);
+        json_end_object(&listing->json);
+    } else {
+        list_row(listing, name, &options, records, bytes);
+    }
+    return listing->status == TERN_OK;
+}
+
+tern_status run_keyspace_list(struct session *session, const struct invocation *invocation) {
+    static const char *const names[] = {"keyspace", ">records", ">size", ">page",
+                                        "engine",   "compression"};
+    (void)invocation;
+    struct listing listing = {.session = session, .json = session_json(session)};
+    tern_status status = work_begin(session, true, &listing.work);
+    if (status != TERN_OK) {
+        return status;
+    }
+    text_table_open(&listing.table, names, sizeof(names) / sizeof(names[0]));
+    if (session->settings.is_json) {
+        json_begin_object(&listing.json, NULL);
+        json_begin_array(&listing.json, "keyspaces");
+    }
+    status = tern_keyspace_list(session->db, visit_keyspace, &listing, &session->error);
+    status = status == TERN_OK ? listing.status : status;
+    if (session->settings.is_json) {
+        json_end_array(&listing.json);
+        json_end_object(&listing.json);
+        json_end_line(&listing.json);
+    } else if (status == TERN_OK) {
+        text_table_print(&listing.table, session->out, terminal_width_columns(session->out),
+                         session->has_color);
+    }
+    text_table_release(&listing.table);
+    return work_end(&listing.work, status);
+}
+
+tern_status run_keyspace_info(struct session *session, const struct invocation *invocation) {
+    tern_keyspace *keyspace = NULL;
+    tern_status status = session_keyspace(session, invocation->arguments[0], &keyspace);
+    if (status != TERN_OK) {
+        return status;
+    }
+    tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+    tern_keyspace_get_options(keyspace, &options);
+    struct stat_table table;
+    stat_table_open(&table, session, true);
+    if (session->settings.is_json) {
+        json_begin_object(&table.json, NULL);
+        json_text(&table.json, "name", tern_keyspace_name(keyspace));
+        options_to_json(&table.json, &options);
+        json_begin_object(&table.json, "stats");
+    } else {
+        struct buffer page = {0};
+        quantity_print_bytes(options.page_bytes, &page);
+        fprintf(session->out, "%s: %s, compression %s, pages of %s, fan-out %u, filled to %u %%, "
+                              "keys up to %zu bytes\n",
+                tern_keyspace_name(keyspace), engine_name(options.engine),
+                compression_name(options.compression), buffer_text(&page), options.fan_out,
+                options.fill_percent, tern_keyspace_key_bytes_max(keyspace));
+        buffer_release(&page);
+    }
+    status = tern_keyspace_stats(keyspace, stat_table_visit, &table, &session->error);
+    stat_table_close(&table);
+    return status;
+}

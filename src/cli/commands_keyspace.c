@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Table of commands: keyspaces. */
+#include "cli/command_shared.h"
+
+static const struct argument_spec name_arguments[] = {
+    {"NAME", ARGUMENT_IS_KEYSPACE, false, false, NULL, "name of the keyspace, 1 to 255 bytes"},
+    {0},
+};
+static const struct option_spec create_options[] = {
+    {OPTION_ENGINE, 0, "engine", "ENGINE", OPTION_IS_CHOICE, "btree",
+     "how records are stored (default btree)"},
+    {OPTION_COMPRESSION, 0, "compression", "CODEC", OPTION_IS_CHOICE, "none|lz4|zstd|snappy",
+     "of pages (default none)"},
+    {OPTION_PAGE_BYTES, 0, "page-bytes", "SIZE", OPTION_IS_SIZE, NULL,
+     "leaf size, a power of two from 4 KiB to 64 KiB (default 8 KiB)"},
+    {OPTION_FAN_OUT, 0, "fan-out", "N", OPTION_IS_COUNT, NULL,
+     "most children of an inner node, 16 to 4096 (default 256)"},
+    {OPTION_FILL, 0, "fill", "PERCENT", OPTION_IS_COUNT, NULL,
+     "how full written pages are left, 50 to 100 (default 95)"},
+    {OPTION_IF_MISSING, 0, "if-missing", NULL, OPTION_IS_FLAG, NULL,
+     "do nothing when it exists already"},
+    {0},
+};
+static const struct example create_examples[] = {
+    {"tern -d shop keyspace create prices", "also creates the database when there is none"},
+    {"tern -d shop keyspace create events --compression zstd --page-bytes 16K", NULL},
+    {0},
+};
+static const struct option_spec drop_options[] = {
+    {OPTION_IF_EXISTS, 0, "if-exists", NULL, OPTION_IS_FLAG, NULL,
+     "do nothing when there is none"},
+    {0},
+};
+static const struct example drop_examples[] = {{"tern -d shop keyspace drop events", NULL}, {0}};
+static const struct example list_examples[] = {{"tern -d shop keyspace list", NULL}, {0}};
+static const struct example info_examples[] = {{"tern -d shop keyspace info prices", NULL}, {0}};
+
+const struct command keyspace_commands[] = {
+    {COMMAND_KEYSPACE_CREATE, "keyspace create", NULL, "create a keyspace",
+     "A keyspace is a named map from keys to values. Its options are fixed at creation. Creates "
+     "directory and database when there are none.",
+     name_arguments, create_options, create_examples, "{\"status\":\"OK\",\"seq\":N}",
+     "11 when it exists already", USES_OR_MAKES, PLACE_BOTH},
+    {COMMAND_KEYSPACE_DROP, "keyspace drop", NULL, "drop a keyspace with all its records", NULL,
+     name_arguments, drop_options, drop_examples, "{\"status\":\"OK\",\"seq\":N}",
+     "1 when there is none", USES_DATABASE, PLACE_BOTH},
+    {COMMAND_KEYSPACE_LIST, "keyspace list", "keyspaces", "list the keyspaces", NULL, NULL, NULL,
+     list_examples,
+     "{\"keyspaces\":[{\"name\":…,\"engine\":…,\"compression\":…,\"page_bytes\":N,\"fan_out\":N,"
+     "\"fill_percent\":N,\"estimated_records\":N,\"estimated_bytes\":N}]}",
+     NULL, USES_DATABASE, PLACE_BOTH},
+    {COMMAND_KEYSPACE_INFO, "keyspace info", NULL, "options and numbers of a keyspace", NULL,
+     name_arguments, NULL, info_examples,
+     "{\"name\":…, the options as in keyspace list, \"stats\":{NAME:{\"value\":N,\"unit\":…,"
+     "\"kind\":…}}}",
+     "1 when there is none", USES_DATABASE, PLACE_BOTH},
+    {0},
+};

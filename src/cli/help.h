@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Everything that explains, made from the command table. */
+#ifndef TERN_CLI_HELP_H
+#define TERN_CLI_HELP_H
+
+#include <stdbool.h>
+#include <stdio.h>
+#include "cli/command.h"
+
+/* "put [options] KEYSPACE KEY [VALUE]" */
+struct buffer;
+void help_usage(const struct command *command, struct buffer *text);
+/* `width_columns` 0: no folding. */
+void help_print_command(FILE *stream, const struct command *command, size_t width_columns,
+                        bool has_color);
+void help_print_overview(FILE *stream, bool is_repl, size_t width_columns, bool has_color);
+void help_print_man(FILE *stream, const char *version);
+void help_print_markdown(FILE *stream);
+
+/* "bash", "zsh" or "fish". */
+void completions_print(FILE *stream, const char *shell);
+
+#endif

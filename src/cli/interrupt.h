@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Ctrl-C asks the running command to stop; a second one, when it has not, ends the process. */
+#ifndef TERN_CLI_INTERRUPT_H
+#define TERN_CLI_INTERRUPT_H
+
+#include <stdbool.h>
+
+void interrupt_install(void);
+/* Forgets an earlier Ctrl-C; called before each command. */
+void interrupt_clear(void);
+/* Any thread. */
+bool interrupt_is_pending(void);
+
+#endif
