@@ -55,6 +55,7 @@ struct log_options {
     const tern_allocator *allocator;
     const tern_file_system *file_system;
     const tern_random *random;
+    const tern_clock *clock; /* times syncs for statistics; NULL: the system's */
     uint64_t segment_bytes; /* 64 KiB to 1 GiB, multiple of 4 KiB */
     uint32_t reserve_segments; /* spare segments kept prepared beside the active one; at least 1 */
     tern_archive_function archive; /* or NULL */
