@@ -2,8 +2,9 @@
 /*
  * One cache of page frames and blocks under the memory budget.
  *
- * Frames come from 2 MiB chunks of one reserved address range; a chunk holds frames of one size
- * class (4 KiB to 64 KiB, powers of two). A frame is found in two ways: by tag through a hash table,
+ * Frames come from chunks (2 MiB; less in a cache under 32 MiB) of one reserved address range; a
+ * chunk holds frames of one size class (4 KiB to 64 KiB, powers of two), and each class has
+ * addresses of its own, so that a stale hint never points into the middle of a frame. A frame is found in two ways: by tag through a hash table,
  * or directly: a pointer to a page remembers the frame where it was last found (a hint), and the
  * frame says in its first 16 bytes which page it holds. A hint may be stale at any time; whoever
  * follows it checks the tag, inside an epoch. Evicting a frame clears the tag, and its memory is
@@ -40,6 +41,8 @@ struct cache_frame {
 _Static_assert(sizeof(struct cache_frame) == 16, "takes the place of the block header");
 
 #define CACHE_FRAME_REFERENCED ((uint32_t)1 << 24)
+#define CACHE_FRAME_BYTES_MIN ((size_t)4 << 10)
+#define CACHE_FRAME_BYTES_MAX ((size_t)64 << 10)
 
 /* Frame address = base + hint * 4096; 0 is no frame. */
 typedef uint32_t cache_hint;
@@ -109,7 +112,30 @@ void cache_invalidate(struct cache *cache, cache_tag tag);
 void cache_pin(struct cache_frame *frame);
 void cache_unpin(struct cache_frame *frame);
 
-/* Moves the limit; shrinking evicts now. */
+/*
+ * A private frame: memory of its own that looks like a frame, for a page that no frame could be had
+ * for. Has one reference, the creator's; pins are further references, and the last one frees it.
+ * Its bytes count as BUDGET_OTHER. NULL when out of memory.
+ */
+struct cache_frame *cache_private_create(struct cache *cache, size_t size_bytes);
+/* Drops the creator's reference, at once (nobody else has seen it)... */
+void cache_private_release(struct cache_frame *frame);
+/* ... or once everyone inside an epoch now has left. */
+void cache_private_release_later(struct cache_frame *frame);
+bool cache_frame_is_private(const struct cache_frame *frame);
+
+/*
+ * Leave to keep a frame of `size_bytes` pinned for long (a cursor does); false when long pins would
+ * take more than a quarter of the cache: then copy to a private frame. Any thread.
+ */
+bool cache_pin_reserve(struct cache *cache, size_t size_bytes);
+void cache_pin_unreserve(struct cache *cache, size_t size_bytes);
+
+/*
+ * Moves the limit (at least 1 MiB); shrinking evicts now, and gives back memory as soon as pins and
+ * epochs allow. Growing beyond the addresses reserved at creation (at least twice the limit then)
+ * has no effect. Any thread.
+ */
 void cache_set_limit(struct cache *cache, uint64_t limit_bytes);
 
 struct cache_stats {

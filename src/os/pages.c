@@ -50,6 +50,10 @@ void pages_decommit(void *memory, size_t size_bytes) {
     (void)mprotect(memory, size_bytes, PROT_NONE);
 }
 
+void pages_discard(void *memory, size_t size_bytes) {
+    (void)madvise(memory, size_bytes, MADV_DONTNEED);
+}
+
 void pages_release(void *memory, size_t size_bytes) {
     if (memory != NULL) {
         (void)munmap(memory, whole_huge_pages(size_bytes));

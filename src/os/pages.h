@@ -21,6 +21,9 @@ TERN_MUST_CHECK tern_status pages_commit(void *memory, size_t size_bytes, bool h
 /* Gives the memory back to the system, keeps the addresses reserved. */
 void pages_decommit(void *memory, size_t size_bytes);
 
+/* Gives the memory back to the system but leaves it usable: it reads as zeros from now on. */
+void pages_discard(void *memory, size_t size_bytes);
+
 /* Gives memory and addresses back. Accepts NULL. */
 void pages_release(void *memory, size_t size_bytes);
 

@@ -34,7 +34,7 @@ struct inner_node {
     uint16_t level;        /* 1: children are leaves */
     uint16_t sample_count;
     uint32_t count;        /* children */
-    uint32_t prefix_size;  /* common prefix of the separators */
+    uint32_t prefix_size;  /* common prefix of the separators; 0 with fewer than two */
     const uint8_t *prefix;
     const uint32_t *samples;      /* head of separators 15, 31, ... */
     const uint32_t *heads;        /* count - 1, after the prefix */

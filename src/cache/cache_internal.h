@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The parts of the cache as they see each other: the table of tags (cache_table.c), the pools of
+ * frames (frame_pool.c), and what ties them together (cache.c).
+ *
+ * A frame's life, kept in `state`: FREE -> FILLING (acquire) -> PUBLISHED (publish) -> LIMBO
+ * (evicted or invalidated) -> FREE, or FILLING -> FREE (discard). Only PUBLISHED frames have a tag
+ * and an entry in the table; FREE and LIMBO ones are linked through the pool's `links`.
+ *
+ * Locks, in this order: `lock` (pools, chunks, policies, limit), then one stripe of the table.
+ * Tag and table entry of a frame change together, under the stripe of the tag.
+ */
+#ifndef TERN_CACHE_CACHE_INTERNAL_H
+#define TERN_CACHE_CACHE_INTERNAL_H
+
+#include "cache/cache.h"
+#include "cache/cache_policy.h"
+#include "os/mutex.h"
+#include "os/pages.h"
+
+#define FRAME_PINS_MASK       ((uint32_t)0x00ffffff)
+#define FRAME_PHASE_MASK      ((uint32_t)3 << 25)
+#define FRAME_PHASE_FREE      ((uint32_t)0 << 25)
+#define FRAME_PHASE_FILLING   ((uint32_t)1 << 25)
+#define FRAME_PHASE_PUBLISHED ((uint32_t)2 << 25)
+#define FRAME_PHASE_LIMBO     ((uint32_t)3 << 25)
+#define FRAME_PRIVATE         ((uint32_t)1 << 27)
+
+#define FRAME_SHIFT_MIN 12u
+#define FRAME_CLASSES   5u
+
+/* ---- table of tags ---- */
+
+#define BUCKET_SLOTS  5u
+#define TABLE_STRIPES 64u
+
+/* One cache line. A slot's tag is 0 (empty), TAG_BUSY (being written) or a tag with its frame. */
+struct table_bucket {
+    _Atomic cache_tag tags[BUCKET_SLOTS];
+    _Atomic cache_hint hints[BUCKET_SLOTS];
+    _Atomic uint32_t overflows; /* tags of this bucket that lie in a later one */
+} __attribute__((aligned(64)));
+_Static_assert(sizeof(struct table_bucket) == 64, "a bucket is one cache line");
+
+struct table_array {
+    struct epoch_node limbo;
+    const tern_allocator *allocator;
+    struct table_bucket *buckets;
+    uint32_t bucket_bits;
+    size_t memory_bytes;
+};
+
+struct cache_table {
+    _Atomic(struct table_array *) array;
+    struct mutex stripes[TABLE_STRIPES];
+};
+
+TERN_MUST_CHECK tern_status table_init(struct cache_table *table, const tern_allocator *allocator,
+                                       uint64_t frame_count, tern_error *error);
+void table_destroy(struct cache_table *table);
+/* Bytes that a table for so many frames takes. */
+uint64_t table_bytes_for(uint64_t frame_count);
+struct mutex *table_stripe(struct cache_table *table, cache_tag tag);
+/* Hint of a tag, or 0. Inside an epoch, or holding the tag's stripe. */
+cache_hint table_find(const struct cache_table *table, cache_tag tag);
+/* Holding the tag's stripe. False: no room within reach. The tag must not be there. */
+bool table_insert(struct cache_table *table, cache_tag tag, cache_hint hint);
+void table_remove(struct cache_table *table, cache_tag tag, cache_hint hint);
+/* Moves all entries to a table of another size; the old one goes through the epoch. */
+TERN_MUST_CHECK tern_status table_resize(struct cache_table *table,
+                                         const tern_allocator *allocator, struct epoch_domain *epoch,
+                                         uint64_t frame_count, tern_error *error);
+
+/* ---- pools of frames ---- */
+
+enum chunk_state { CHUNK_ABSENT, CHUNK_ACTIVE, CHUNK_DRAINING };
+
+struct frame_chunk {
+    uint8_t state;
+    uint8_t reserved[3];
+    uint32_t carved; /* frames handed out at least once; the rest is untouched memory */
+    uint32_t busy;   /* frames FILLING, PUBLISHED or LIMBO */
+};
+
+#define LIMBO_BATCHES 32u
+
+struct limbo_batch {
+    uint64_t epoch;
+    cache_hint first;
+    uint32_t count;
+};
+
+/* The frames of one size class. */
+struct frame_pool {
+    struct cache *cache;
+    uint8_t *base;
+    uint32_t frame_shift;
+    uint32_t frames_per_chunk;
+    struct frame_chunk *chunks; /* chunk_limit, zeroed pages */
+    uint32_t chunk_limit;
+    uint32_t chunk_high;        /* chunks from here on are ABSENT */
+    uint32_t active_chunks;
+    uint32_t draining_chunks;
+    uint32_t carve_chunk;       /* where to look for an uncarved frame */
+    cache_hint free_first;
+    uint32_t free_count;
+    struct limbo_batch limbo[LIMBO_BATCHES]; /* ring, oldest first */
+    uint32_t limbo_begin, limbo_size;
+    uint32_t limbo_count;       /* frames in all batches */
+    uint64_t frame_count;       /* in active chunks */
+    uint32_t pressure;          /* evictions in the present window */
+    uint32_t scan_chunk, scan_frame; /* where frame_pool_next goes on */
+    struct cache_policy *policy;
+};
+
+struct cache {
+    const tern_allocator *allocator;
+    struct epoch_domain *epoch;
+    struct budget *budget;
+    const struct cache_policy_methods *policy_methods;
+    uint8_t *base;
+    size_t range_bytes;
+    size_t chunk_bytes;
+    bool huge_pages;
+    struct mutex lock;
+    struct cache_table table;
+    struct frame_pool pools[FRAME_CLASSES];
+    uint32_t *links;            /* by hint: next in a free list or limbo batch; zeroed pages */
+    size_t links_bytes, chunks_bytes;
+    uint64_t pool_range_bytes;
+    uint64_t fixed_bytes;       /* everything but chunks */
+    uint32_t window_evictions;
+    uint32_t drain_tick;
+    _Atomic uint64_t limit_bytes;
+    _Atomic uint64_t used_bytes;
+    _Atomic uint64_t pin_reserved_bytes;
+    _Atomic uint32_t next_space;
+    _Atomic uint64_t misses, evictions, acquire_failures;
+};
+
+static inline uint32_t frame_phase(const struct cache_frame *frame) {
+    return atomic_load_explicit(&frame->state, memory_order_acquire) & FRAME_PHASE_MASK;
+}
+
+static inline uint32_t frame_pins(const struct cache_frame *frame) {
+    return atomic_load_explicit(&frame->state, memory_order_acquire) & FRAME_PINS_MASK;
+}
+
+/* Keeps pins and other flags. */
+static inline void frame_set_phase(struct cache_frame *frame, uint32_t phase) {
+    uint32_t state = atomic_load_explicit(&frame->state, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(
+        &frame->state, &state, (state & ~(FRAME_PHASE_MASK | CACHE_FRAME_REFERENCED)) | phase,
+        memory_order_acq_rel, memory_order_relaxed)) {
+    }
+}
+
+/* All with the cache's lock held. */
+
+/* A frame in phase FILLING from what is free, not yet carved, or past its epoch; NULL. */
+struct cache_frame *frame_pool_take(struct frame_pool *pool);
+/* Adds a chunk; false when the limit or the addresses do not allow it, or memory is out. */
+bool frame_pool_grow(struct frame_pool *pool);
+/* Puts frames that were FILLING back. */
+void frame_pool_put(struct frame_pool *pool, struct cache_frame *frame);
+/* Puts a frame whose tag was cleared into limbo as of now. */
+void frame_pool_retire(struct frame_pool *pool, struct cache_frame *frame);
+/* Frees frames of limbo whose epoch is past; true when one came free. */
+bool frame_pool_reclaim(struct frame_pool *pool);
+/* Frames that can be had without evicting. */
+uint64_t frame_pool_spare(const struct frame_pool *pool);
+/* Stops using a chunk: evicts it, and gives its memory back when the last frame is free. */
+void frame_pool_drain_chunk(struct frame_pool *pool);
+/* Evicts what was published in a draining chunk after it began to drain. */
+void frame_pool_drain_late(struct frame_pool *pool);
+/* Visits carved frames round and round; NULL when there are none. */
+struct cache_frame *frame_pool_next(struct frame_pool *pool);
+/* Memory that one chunk costs, with its part of the metadata. */
+uint64_t frame_pool_chunk_cost(const struct cache *cache);
+
+/* Takes a published frame out when it is not pinned (or at any rate with `even_pinned`); it is in
+ * limbo then. Cache's lock held, no stripe. */
+bool cache_evict_frame(struct cache *cache, struct cache_frame *frame, bool even_pinned);
+struct frame_pool *cache_pool_of(struct cache *cache, const struct cache_frame *frame);
+
+#endif

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The frames of one size class: chunks of memory, a free list, and limbo.
+ *
+ *   class's addresses  | chunk 0 | chunk 1 | ... each ABSENT, ACTIVE or DRAINING
+ *   chunk              | carved frames ... | untouched memory |
+ *
+ * Limbo holds frames whose tag was cleared, in batches that share an epoch: a ring, oldest first;
+ * when it is full the newest batch takes more and its epoch moves on. A frame that is still pinned
+ * when its batch comes up goes to the newest batch again.
+ *
+ * P1. busy(chunk) counts its frames that are not free. P2. Only ACTIVE chunks have frames in the
+ * free list. P3. A DRAINING chunk whose busy is 0 is given back at once. P4. Memory given back stays
+ * readable (as zeros), because stale hints point there.
+ *
+ * Everything here holds the cache's lock.
+ */
+#include "base/assert.h"
+#include "cache/cache_internal.h"
+
+static cache_hint hint_of(const struct frame_pool *pool, const struct cache_frame *frame) {
+    return cache_hint_of(pool->cache, frame);
+}
+
+static uint32_t chunk_of(const struct frame_pool *pool, const struct cache_frame *frame) {
+    return (uint32_t)((size_t)((const uint8_t *)frame - pool->base) / pool->cache->chunk_bytes);
+}
+
+static struct cache_frame *frame_in(const struct frame_pool *pool, uint32_t chunk, uint32_t index) {
+    uint8_t *start = pool->base + (size_t)chunk * pool->cache->chunk_bytes;
+    return (struct cache_frame *)(void *)(start + ((size_t)index << pool->frame_shift));
+}
+
+uint64_t frame_pool_chunk_cost(const struct cache *cache) {
+    return cache->chunk_bytes + (cache->chunk_bytes >> FRAME_SHIFT_MIN) * sizeof(uint32_t) +
+           sizeof(struct frame_chunk);
+}
+
+static void count_used(struct cache *cache, uint64_t bytes, bool more) {
+    if (more) {
+        atomic_fetch_add_explicit(&cache->used_bytes, bytes, memory_order_relaxed);
+        budget_add(cache->budget, BUDGET_CACHE, bytes);
+    } else {
+        atomic_fetch_sub_explicit(&cache->used_bytes, bytes, memory_order_relaxed);
+        budget_subtract(cache->budget, BUDGET_CACHE, bytes);
+    }
+}
+
+bool frame_pool_grow(struct frame_pool *pool) {
+    struct cache *cache = pool->cache;
+    uint64_t cost = frame_pool_chunk_cost(cache);
+    if (atomic_load_explicit(&cache->used_bytes, memory_order_relaxed) + cost >
+        atomic_load_explicit(&cache->limit_bytes, memory_order_relaxed)) {
+        return false;
+    }
+    uint32_t index = 0;
+    while (index < pool->chunk_high && pool->chunks[index].state != CHUNK_ABSENT) {
+        index++;
+    }
+    if (index >= pool->chunk_limit) {
+        return false;
+    }
+    void *memory = pool->base + (size_t)index * cache->chunk_bytes;
+    if (pages_commit(memory, cache->chunk_bytes,
+                     cache->huge_pages && cache->chunk_bytes >= HUGE_PAGE_BYTES, NULL) != TERN_OK) {
+        return false;
+    }
+    struct frame_chunk *chunk = &pool->chunks[index];
+    chunk->state = CHUNK_ACTIVE;
+    chunk->carved = 0;
+    chunk->busy = 0;
+    pool->chunk_high = index >= pool->chunk_high ? index + 1 : pool->chunk_high;
+    pool->carve_chunk = index;
+    pool->active_chunks++;
+    pool->frame_count += pool->frames_per_chunk;
+    count_used(cache, cost, true);
+    return true;
+}
+
+static void give_chunk_back(struct frame_pool *pool, uint32_t index) {
+    struct frame_chunk *chunk = &pool->chunks[index];
+    ASSERT(chunk->state == CHUNK_DRAINING && chunk->busy == 0);
+    pages_discard(pool->base + (size_t)index * pool->cache->chunk_bytes, pool->cache->chunk_bytes);
+    chunk->state = CHUNK_ABSENT;
+    pool->draining_chunks--;
+    while (pool->chunk_high > 0 && pool->chunks[pool->chunk_high - 1].state == CHUNK_ABSENT) {
+        pool->chunk_high--;
+    }
+    count_used(pool->cache, frame_pool_chunk_cost(pool->cache), false);
+}
+
+/* A frame that nobody uses any more: to the free list, or towards the end of its chunk. */
+static void frame_freed(struct frame_pool *pool, struct cache_frame *frame) {
+    uint32_t index = chunk_of(pool, frame);
+    struct frame_chunk *chunk = &pool->chunks[index];
+    frame_set_phase(frame, FRAME_PHASE_FREE);
+    chunk->busy--;
+    if (chunk->state == CHUNK_ACTIVE) {
+        cache_hint hint = hint_of(pool, frame);
+        pool->cache->links[hint] = pool->free_first;
+        pool->free_first = hint;
+        pool->free_count++;
+    } else if (chunk->busy == 0) {
+        give_chunk_back(pool, index);
+    }
+}
+
+static struct cache_frame *carve(struct frame_pool *pool) {
+    if (pool->carve_chunk >= pool->chunk_high) {
+        return NULL;
+    }
+    struct frame_chunk *chunk = &pool->chunks[pool->carve_chunk];
+    if (chunk->state != CHUNK_ACTIVE || chunk->carved == pool->frames_per_chunk) {
+        return NULL;
+    }
+    return frame_in(pool, pool->carve_chunk, chunk->carved++);
+}
+
+struct cache_frame *frame_pool_take(struct frame_pool *pool) {
+    struct cache_frame *frame = NULL;
+    if (pool->free_first != 0) {
+        frame = cache_frame_at(pool->cache->base, pool->free_first);
+        pool->free_first = pool->cache->links[pool->free_first];
+        pool->free_count--;
+    } else {
+        frame = carve(pool);
+    }
+    if (frame != NULL) {
+        pool->chunks[chunk_of(pool, frame)].busy++;
+        frame->size_class = pool->frame_shift;
+        frame_set_phase(frame, FRAME_PHASE_FILLING);
+    }
+    return frame;
+}
+
+uint64_t frame_pool_spare(const struct frame_pool *pool) {
+    uint64_t spare = pool->free_count;
+    if (pool->carve_chunk < pool->chunk_high &&
+        pool->chunks[pool->carve_chunk].state == CHUNK_ACTIVE) {
+        spare += pool->frames_per_chunk - pool->chunks[pool->carve_chunk].carved;
+    }
+    return spare;
+}
+
+void frame_pool_put(struct frame_pool *pool, struct cache_frame *frame) {
+    frame_freed(pool, frame);
+}
+
+static struct limbo_batch *newest_batch(struct frame_pool *pool, uint64_t epoch) {
+    if (pool->limbo_size > 0) {
+        struct limbo_batch *newest =
+            &pool->limbo[(pool->limbo_begin + pool->limbo_size - 1) % LIMBO_BATCHES];
+        if (newest->epoch == epoch || pool->limbo_size == LIMBO_BATCHES) {
+            newest->epoch = epoch;
+            return newest;
+        }
+    }
+    struct limbo_batch *batch =
+        &pool->limbo[(pool->limbo_begin + pool->limbo_size++) % LIMBO_BATCHES];
+    *batch = (struct limbo_batch){.epoch = epoch};
+    return batch;
+}
+
+void frame_pool_retire(struct frame_pool *pool, struct cache_frame *frame) {
+    struct limbo_batch *batch = newest_batch(pool, epoch_current(pool->cache->epoch));
+    cache_hint hint = hint_of(pool, frame);
+    frame_set_phase(frame, FRAME_PHASE_LIMBO);
+    pool->cache->links[hint] = batch->first;
+    batch->first = hint;
+    batch->count++;
+    pool->limbo_count++;
+}
+
+bool frame_pool_reclaim(struct frame_pool *pool) {
+    bool freed = false;
+    uint32_t batches = pool->limbo_size; /* those that pinned frames go back to are not visited */
+    while (batches-- > 0) {
+        struct limbo_batch batch = pool->limbo[pool->limbo_begin];
+        if (!epoch_is_past(pool->cache->epoch, batch.epoch)) {
+            break;
+        }
+        pool->limbo_begin = (pool->limbo_begin + 1) % LIMBO_BATCHES;
+        pool->limbo_size--;
+        pool->limbo_count -= batch.count;
+        for (cache_hint hint = batch.first; hint != 0;) {
+            struct cache_frame *frame = cache_frame_at(pool->cache->base, hint);
+            hint = pool->cache->links[hint];
+            if (frame_pins(frame) > 0) {
+                frame_pool_retire(pool, frame);
+            } else {
+                frame_freed(pool, frame);
+                freed = true;
+            }
+        }
+    }
+    return freed;
+}
+
+/* Takes the frames of a chunk out of the free list. */
+static void drop_free_frames(struct frame_pool *pool, uint32_t index) {
+    cache_hint kept = 0;
+    uint32_t count = 0;
+    for (cache_hint hint = pool->free_first; hint != 0;) {
+        cache_hint next = pool->cache->links[hint];
+        if (chunk_of(pool, cache_frame_at(pool->cache->base, hint)) != index) {
+            pool->cache->links[hint] = kept;
+            kept = hint;
+            count++;
+        }
+        hint = next;
+    }
+    pool->free_first = kept;
+    pool->free_count = count;
+}
+
+static void evict_chunk(struct frame_pool *pool, uint32_t index) {
+    for (uint32_t i = 0; i < pool->chunks[index].carved; i++) {
+        struct cache_frame *frame = frame_in(pool, index, i);
+        if (frame_phase(frame) == FRAME_PHASE_PUBLISHED) {
+            (void)cache_evict_frame(pool->cache, frame, true);
+        }
+    }
+}
+
+void frame_pool_drain_chunk(struct frame_pool *pool) {
+    uint32_t index = pool->chunk_high;
+    while (index > 0 && pool->chunks[index - 1].state != CHUNK_ACTIVE) {
+        index--;
+    }
+    if (index-- == 0) {
+        return;
+    }
+    struct frame_chunk *chunk = &pool->chunks[index];
+    chunk->state = CHUNK_DRAINING;
+    pool->active_chunks--;
+    pool->draining_chunks++;
+    pool->frame_count -= pool->frames_per_chunk;
+    drop_free_frames(pool, index);
+    evict_chunk(pool, index);
+    if (chunk->busy == 0) {
+        give_chunk_back(pool, index);
+    }
+}
+
+void frame_pool_drain_late(struct frame_pool *pool) {
+    for (uint32_t i = 0; i < pool->chunk_high; i++) {
+        if (pool->chunks[i].state == CHUNK_DRAINING) {
+            evict_chunk(pool, i);
+        }
+    }
+}
+
+struct cache_frame *frame_pool_next(struct frame_pool *pool) {
+    for (uint32_t skipped = 0; skipped <= pool->chunk_high; skipped++) {
+        if (pool->scan_chunk < pool->chunk_high) {
+            const struct frame_chunk *chunk = &pool->chunks[pool->scan_chunk];
+            if (chunk->state == CHUNK_ACTIVE && pool->scan_frame < chunk->carved) {
+                /* The sweep waits for memory at every header: ask for those to come. */
+                if (pool->scan_frame + 8 < chunk->carved) {
+                    __builtin_prefetch(frame_in(pool, pool->scan_chunk, pool->scan_frame + 8));
+                }
+                return frame_in(pool, pool->scan_chunk, pool->scan_frame++);
+            }
+        }
+        pool->scan_frame = 0;
+        pool->scan_chunk = pool->scan_chunk + 1 < pool->chunk_high ? pool->scan_chunk + 1 : 0;
+    }
+    return NULL;
+}
