@@ -205,7 +205,8 @@ struct engine_methods {
     /* Applies the changes of one commit. Cannot fail after reserve. */
     void (*apply)(struct engine *engine, const struct engine_change *changes, size_t count,
                   seq_no seq, const struct engine_horizon *horizon);
-    /* As reserve and apply, but leaves out what the base holds already. Before readers exist. */
+    /* As reserve and apply, but leaves out what the base holds already (values stored apart of
+     * changes left out are discarded). Before readers exist. */
     tern_status (*replay)(struct engine *engine, const struct engine_change *changes, size_t count,
                           seq_no seq, tern_error *error);
     /*
@@ -216,6 +217,9 @@ struct engine_methods {
                           tern_error *error);
     /* Bytes of overlay memory in use (active and frozen), and of it in the active one. */
     void (*overlay_usage)(struct engine *engine, uint64_t *out_bytes, uint64_t *out_active_bytes);
+
+    /* Bytes of frozen overlays that no drain has merged yet: what is still to do. Any thread. */
+    uint64_t (*drain_debt)(struct engine *engine);
 
     /* ---- maintenance role ---- */
 

@@ -13,6 +13,19 @@
 #include "engine/engine.h"
 
 #define RESOLUTION_INLINE_OPERANDS 16
+#define RESOLUTION_PILES_MAX 8 /* one for each overlay of a stack and to spare */
+
+/*
+ * An operand that stands for many, newest first, committed between oldest_ms and its own
+ * record.expires_ms. Asked for when the value expires between: `since` folds those committed at or
+ * after expires_ms (emptying *out_operand first).
+ */
+struct resolution_pile {
+    size_t operand; /* its place among the operands */
+    uint64_t oldest_ms;
+    tern_status (*since)(const void *chain, uint64_t expires_ms, struct buffer *out_operand);
+    const void *chain;
+};
 
 /* One resolution; on the stack, no set-up cost. Bytes of added records must stay alive. */
 struct resolution {
@@ -25,6 +38,8 @@ struct resolution {
     struct record *more_operands; /* of the allocator, when there are more */
     size_t more_capacity;
     const tern_allocator *allocator;
+    size_t pile_count;
+    struct resolution_pile piles[RESOLUTION_PILES_MAX];
 };
 
 static inline void resolution_init(struct resolution *resolution,
@@ -37,12 +52,32 @@ static inline void resolution_init(struct resolution *resolution,
     resolution->more_operands = NULL;
     resolution->more_capacity = 0;
     resolution->allocator = allocator;
+    resolution->pile_count = 0;
 }
 
 /* Adds the next older record. Sets is_complete at a terminal one. TERN_NO_MEMORY. */
 TERN_MUST_CHECK tern_status resolution_add(struct resolution *resolution,
                                            const struct record *record, enum engine_source source,
                                            void *frame);
+
+/* The same for a pile (record: kind MERGE, the fold of all of it). Its chain must stay alive. */
+TERN_MUST_CHECK tern_status resolution_add_pile(
+    struct resolution *resolution, const struct record *record, uint64_t oldest_ms,
+    tern_status (*since)(const void *chain, uint64_t expires_ms, struct buffer *out_operand),
+    const void *chain);
+
+/* For a source that has to start over: takes back what was added since, nothing terminal. */
+struct resolution_mark {
+    size_t operand_count;
+    size_t pile_count;
+};
+static inline struct resolution_mark resolution_mark(const struct resolution *resolution) {
+    return (struct resolution_mark){resolution->operand_count, resolution->pile_count};
+}
+static inline void resolution_rewind(struct resolution *resolution, struct resolution_mark mark) {
+    resolution->operand_count = mark.operand_count;
+    resolution->pile_count = mark.pile_count;
+}
 
 /*
  * All sources were asked: computes the result as of time_ms. Without operands nothing is copied.

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/overlay/overlay_filter.h"
+
+#include "base/bytes.h"
+#include "os/pages.h"
+
+struct overlay_filter *filter_create(const tern_allocator *allocator, uint64_t capacity_keys) {
+    uint64_t block_count = capacity_keys * FILTER_BITS_PER_KEY / (FILTER_WORDS * 64) + 1;
+    size_t bytes = block_count * sizeof(struct filter_block);
+    struct overlay_filter *filter = memory_allocate(allocator, sizeof(*filter));
+    if (filter == NULL) {
+        return NULL;
+    }
+    void *blocks = NULL;
+    if (bytes >= HUGE_PAGE_BYTES) {
+        bytes = round_up_u64(bytes, HUGE_PAGE_BYTES);
+        if (pages_allocate(bytes, true, &blocks, NULL) != TERN_OK) {
+            blocks = NULL;
+        }
+    } else {
+        blocks = memory_allocate_aligned(allocator, sizeof(struct filter_block), bytes);
+        if (blocks != NULL) {
+            memset(blocks, 0, bytes);
+        }
+    }
+    if (blocks == NULL) {
+        memory_release(allocator, filter);
+        return NULL;
+    }
+    *filter = (struct overlay_filter){
+        .blocks = blocks,
+        .block_count = bytes / sizeof(struct filter_block),
+        .capacity_keys = capacity_keys,
+        .size_bytes = bytes + sizeof(*filter),
+    };
+    return filter;
+}
+
+void filter_destroy(const tern_allocator *allocator, struct overlay_filter *filter) {
+    if (filter == NULL) {
+        return;
+    }
+    size_t bytes = filter->size_bytes - sizeof(*filter);
+    if (bytes >= HUGE_PAGE_BYTES) {
+        pages_release(filter->blocks, bytes);
+    } else {
+        memory_release_aligned(allocator, filter->blocks);
+    }
+    memory_release(allocator, filter);
+}

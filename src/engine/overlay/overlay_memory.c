@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Chunks begin at 16 KiB and double; from 2 MiB on they come straight from the system in huge
+ * pages, below that from the allocator given at open.
+ *
+ * Invariants
+ *  1. The current region or the spare one holds at least `guaranteed_bytes`. What does not fit into
+ *     the current region is taken from the spare, so a sequence of takes within the guarantee
+ *     never fails, however it is cut.
+ *  2. A block in limbo keeps its contents but for the link, until the epoch has passed.
+ */
+#include "engine/overlay/overlay_memory.h"
+
+#include "base/assert.h"
+#include "base/bytes.h"
+#include "os/pages.h"
+
+#define MEMORY_CHUNK_BYTES_MIN ((size_t)16 << 10)
+#define MEMORY_REMNANT_BYTES ((size_t)4 << 10)
+#define MEMORY_EXHAUSTED_BYTES ((size_t)1 << 10)
+#define MEMORY_COLLECT_BYTES ((size_t)16 << 10)
+
+struct memory_chunk {
+    struct memory_chunk *next;
+    size_t size_bytes;
+};
+
+struct memory_remnant {
+    struct overlay_block block;
+    size_t size_bytes;
+};
+
+uint32_t overlay_memory_class(size_t size_bytes) {
+    if (size_bytes <= 1024) {
+        return (uint32_t)((size_bytes + 7) / 8);
+    }
+    uint32_t doubling = 63u - (uint32_t)__builtin_clzll(size_bytes - 1) - 10u;
+    size_t base = (size_t)1024 << doubling;
+    size_t step = base / 8;
+    return 128u + doubling * 8u + (uint32_t)((size_bytes - base + step - 1) / step);
+}
+
+size_t overlay_memory_class_bytes(uint32_t size_class) {
+    if (size_class <= 128) {
+        return (size_t)size_class * 8;
+    }
+    uint32_t doubling = (size_class - 129u) / 8u;
+    size_t base = (size_t)1024 << doubling;
+    return base + (base / 8) * (size_class - 128u - doubling * 8u);
+}
+
+void overlay_memory_init(struct overlay_memory *memory, const tern_allocator *allocator,
+                         struct budget *budget, struct epoch_domain *epoch) {
+    memset(memory, 0, sizeof(*memory));
+    memory->allocator = allocator;
+    memory->budget = budget;
+    memory->epoch = epoch;
+    memory->next_chunk_bytes = MEMORY_CHUNK_BYTES_MIN;
+}
+
+void overlay_memory_count(struct overlay_memory *memory, size_t bytes) {
+    uint64_t used = atomic_load_explicit(&memory->used_bytes, memory_order_relaxed);
+    atomic_store_explicit(&memory->used_bytes, used + bytes, memory_order_relaxed);
+    if (memory->budget != NULL) {
+        budget_add(memory->budget, BUDGET_OVERLAY, bytes);
+    }
+}
+
+void overlay_memory_release(struct overlay_memory *memory) {
+    while (memory->chunks != NULL) {
+        struct memory_chunk *chunk = memory->chunks;
+        memory->chunks = chunk->next;
+        if (chunk->size_bytes >= HUGE_PAGE_BYTES) {
+            pages_release(chunk, chunk->size_bytes);
+        } else {
+            memory_release_aligned(memory->allocator, chunk);
+        }
+    }
+    if (memory->budget != NULL) {
+        budget_subtract(memory->budget, BUDGET_OVERLAY,
+                        atomic_load_explicit(&memory->used_bytes, memory_order_relaxed));
+    }
+    atomic_store_explicit(&memory->used_bytes, 0, memory_order_relaxed);
+}
+
+static size_t region_bytes(const struct memory_region *region) {
+    return (size_t)(region->end - region->position);
+}
+
+static void keep_remnant(struct overlay_memory *memory, const struct memory_region *region) {
+    if (region_bytes(region) >= MEMORY_REMNANT_BYTES) {
+        struct memory_remnant *remnant = (struct memory_remnant *)(void *)region->position;
+        remnant->size_bytes = region_bytes(region);
+        atomic_init(&remnant->block.link, (uintptr_t)memory->remnants);
+        memory->remnants = &remnant->block;
+    }
+}
+
+/* Adds a chunk with room for `bytes` as the spare region. */
+static bool add_chunk(struct overlay_memory *memory, size_t bytes) {
+    size_t size = memory->next_chunk_bytes;
+    size_t wanted = bytes + sizeof(struct memory_chunk) + 64;
+    if (wanted < bytes) {
+        return false;
+    }
+    if (size < wanted) {
+        size = round_up_u64(wanted, 4096);
+    }
+    void *place = NULL;
+    if (size >= HUGE_PAGE_BYTES) {
+        size = round_up_u64(size, HUGE_PAGE_BYTES);
+        if (size < wanted || pages_allocate(size, true, &place, NULL) != TERN_OK) {
+            return false;
+        }
+    } else {
+        place = memory_allocate_aligned(memory->allocator, 64, size);
+        if (place == NULL) {
+            return false;
+        }
+    }
+    struct memory_chunk *chunk = place;
+    chunk->next = memory->chunks;
+    chunk->size_bytes = size;
+    memory->chunks = chunk;
+    overlay_memory_count(memory, size);
+    if (memory->next_chunk_bytes < HUGE_PAGE_BYTES) {
+        memory->next_chunk_bytes *= 2;
+    }
+    if (region_bytes(&memory->current) < region_bytes(&memory->spare)) {
+        keep_remnant(memory, &memory->current);
+        memory->current = memory->spare;
+    } else {
+        keep_remnant(memory, &memory->spare);
+    }
+    memory->spare.position = (uint8_t *)place + sizeof(struct memory_chunk);
+    memory->spare.end = (uint8_t *)place + size;
+    return true;
+}
+
+bool overlay_memory_guarantee(struct overlay_memory *memory, size_t bytes) {
+    if (region_bytes(&memory->current) < bytes && region_bytes(&memory->spare) < bytes &&
+        !add_chunk(memory, bytes)) {
+        return false;
+    }
+    memory->guaranteed_bytes = bytes;
+    return true;
+}
+
+/* The current region has run dry: goes on in what earlier chunks left, or in the spare. */
+static void refill_current(struct overlay_memory *memory) {
+    if (memory->remnants != NULL) {
+        struct memory_remnant *remnant = (struct memory_remnant *)memory->remnants;
+        memory->remnants = (struct overlay_block *)atomic_load_explicit(&remnant->block.link,
+                                                                        memory_order_relaxed);
+        memory->current.position = (uint8_t *)remnant;
+        memory->current.end = memory->current.position + remnant->size_bytes;
+    } else {
+        memory->current = memory->spare;
+        memory->spare.position = memory->spare.end = NULL;
+    }
+}
+
+static void *bump(struct overlay_memory *memory, size_t room) {
+    if (region_bytes(&memory->current) < room &&
+        region_bytes(&memory->current) < MEMORY_EXHAUSTED_BYTES) {
+        refill_current(memory);
+    }
+    struct memory_region *region = &memory->current;
+    if (region_bytes(region) < room) {
+        region = &memory->spare;
+        ASSERT(region_bytes(region) >= room);
+    }
+    void *place = region->position;
+    region->position += room;
+    return place;
+}
+
+static void *pop_free(struct overlay_memory *memory, uint32_t size_class) {
+    void *place = memory->free_lists[size_class];
+    if (place != NULL) {
+        struct overlay_block *block = place;
+        memory->free_lists[size_class] =
+            (void *)atomic_load_explicit(&block->link, memory_order_relaxed);
+    }
+    return place;
+}
+
+void *overlay_memory_take(struct overlay_memory *memory, size_t size_bytes,
+                          uint32_t *out_size_class) {
+    uint32_t size_class = overlay_memory_class(size_bytes);
+    *out_size_class = size_class;
+    void *place = pop_free(memory, size_class);
+    return place != NULL ? place : bump(memory, overlay_memory_class_bytes(size_class));
+}
+
+void *overlay_memory_take_node(struct overlay_memory *memory, size_t size_bytes) {
+    uint8_t *place = bump(memory, size_bytes + 56);
+    place += -(uintptr_t)place & 63u;
+    memset(place, 0, size_bytes);
+    return place;
+}
+
+void *overlay_memory_try(struct overlay_memory *memory, size_t size_bytes,
+                         uint32_t *out_size_class) {
+    uint32_t size_class = overlay_memory_class(size_bytes);
+    size_t room = overlay_memory_class_bytes(size_class);
+    void *place = pop_free(memory, size_class);
+    if (place == NULL) {
+        size_t current = region_bytes(&memory->current);
+        size_t spare = region_bytes(&memory->spare);
+        bool fits = current >= room && (current - room >= memory->guaranteed_bytes ||
+                                        spare >= memory->guaranteed_bytes);
+        if (!fits) {
+            return NULL;
+        }
+        place = memory->current.position;
+        memory->current.position += room;
+    }
+    *out_size_class = size_class;
+    return place;
+}
+
+void overlay_memory_retire(struct overlay_memory *memory, struct overlay_block *block) {
+    atomic_store_explicit(&block->link, memory->filling.first | BLOCK_RETIRED,
+                          memory_order_release);
+    memory->filling.first = (uintptr_t)block;
+    memory->retired_bytes += overlay_memory_class_bytes(block->size_class);
+}
+
+void overlay_memory_give(struct overlay_memory *memory, void *place, uint32_t size_class) {
+    struct overlay_block *block = place;
+    atomic_store_explicit(&block->link, (uintptr_t)memory->free_lists[size_class],
+                          memory_order_relaxed);
+    memory->free_lists[size_class] = block;
+}
+
+void overlay_memory_collect(struct overlay_memory *memory) {
+    if (memory->retired_bytes < MEMORY_COLLECT_BYTES || memory->epoch == NULL) {
+        return;
+    }
+    memory->retired_bytes = 0;
+    if (memory->waiting.first != 0) {
+        if (!epoch_is_past(memory->epoch, memory->waiting.epoch)) {
+            return;
+        }
+        uintptr_t link = memory->waiting.first;
+        while (link != 0) {
+            struct overlay_block *block = (struct overlay_block *)link;
+            link = atomic_load_explicit(&block->link, memory_order_relaxed) & ~BLOCK_RETIRED;
+            overlay_memory_give(memory, block, block->size_class);
+        }
+        memory->waiting.first = 0;
+    }
+    if (memory->filling.first != 0) {
+        memory->waiting.first = memory->filling.first;
+        memory->waiting.epoch = epoch_current(memory->epoch);
+        memory->filling.first = 0;
+    }
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Memory of one overlay: chunks that only grow, filled from two ends of use (the current chunk and a
+ * spare that backs reservations), and free lists by size for what was unlinked, fed through a limbo
+ * that an epoch must pass first. One thread (the applier) calls everything here.
+ */
+#ifndef TERN_ENGINE_OVERLAY_OVERLAY_MEMORY_H
+#define TERN_ENGINE_OVERLAY_OVERLAY_MEMORY_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "base/budget.h"
+#include "base/memory.h"
+#include "os/epoch.h"
+
+/* What can be given back begins with this. Readers may follow the link until the epoch has passed;
+ * size, kinds and flags are the owner's. */
+struct overlay_block {
+    _Atomic uintptr_t link;
+    uint32_t size;
+    uint16_t size_class;
+    uint8_t kinds;
+    uint8_t flags;
+};
+/* Set in the link of what lies in limbo. */
+#define BLOCK_RETIRED ((uintptr_t)1)
+
+/* Sizes are multiples of 8 up to 1 KiB, then eight steps a doubling. */
+#define MEMORY_CLASSES 313u
+
+uint32_t overlay_memory_class(size_t size_bytes);
+size_t overlay_memory_class_bytes(uint32_t size_class);
+/* What an allocation of this size takes. */
+static inline size_t overlay_memory_room(size_t size_bytes) {
+    return overlay_memory_class_bytes(overlay_memory_class(size_bytes));
+}
+
+struct memory_chunk;
+
+struct memory_region {
+    uint8_t *position;
+    uint8_t *end;
+};
+
+/* A list of unlinked blocks of any size, all unlinked before `epoch` was read. */
+struct memory_limbo {
+    uintptr_t first;
+    uint64_t epoch;
+};
+
+struct overlay_memory {
+    const tern_allocator *allocator;
+    struct budget *budget;
+    struct epoch_domain *epoch;
+    struct memory_chunk *chunks;
+    struct memory_region current;
+    struct memory_region spare;
+    struct overlay_block *remnants; /* ends of earlier chunks, at least MEMORY_REMNANT_BYTES each */
+    size_t next_chunk_bytes;
+    size_t guaranteed_bytes; /* outstanding reservation: opportunistic use leaves it alone */
+    _Atomic uint64_t used_bytes; /* of all chunks and filters */
+    size_t retired_bytes; /* since epochs were last asked, which is not for free */
+    struct memory_limbo filling;
+    struct memory_limbo waiting;
+    void *free_lists[MEMORY_CLASSES];
+};
+
+void overlay_memory_init(struct overlay_memory *memory, const tern_allocator *allocator,
+                         struct budget *budget, struct epoch_domain *epoch);
+void overlay_memory_release(struct overlay_memory *memory);
+
+/* Counts memory that somebody else allocated for the overlay. */
+void overlay_memory_count(struct overlay_memory *memory, size_t bytes);
+
+/* After true, allocations that sum up to `bytes` (rooms) will not fail. False: out of memory. */
+bool overlay_memory_guarantee(struct overlay_memory *memory, size_t bytes);
+
+/* Out of what was guaranteed; aligned to 8. */
+void *overlay_memory_take(struct overlay_memory *memory, size_t size_bytes,
+                          uint32_t *out_size_class);
+/* The same without a size class, zeroed, aligned to 64; takes up to 56 bytes more. */
+void *overlay_memory_take_node(struct overlay_memory *memory, size_t size_bytes);
+/* Only when neither the guarantee nor the budget suffers: NULL otherwise. */
+void *overlay_memory_try(struct overlay_memory *memory, size_t size_bytes,
+                         uint32_t *out_size_class);
+
+/* Takes back what readers may still stand on; it is reused after an epoch. */
+void overlay_memory_retire(struct overlay_memory *memory, struct overlay_block *block);
+/* Takes back what no reader has seen. */
+void overlay_memory_give(struct overlay_memory *memory, void *block, uint32_t size_class);
+/* Now and then moves what an epoch has passed to the free lists. */
+void overlay_memory_collect(struct overlay_memory *memory);
+
+#endif
