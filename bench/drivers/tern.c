@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Tern through its public interface, as any program would use it: single operations for single
+ * work, a transaction for a batch, a read-only transaction and a batching cursor for a scan.
+ * One driver for each engine; only the keyspace's engine differs. Why so: ../README.md.
+ */
+#include "drivers.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <tern/tern.h>
+
+#define SCAN_BATCH 256U
+
+struct tern_store {
+    struct driver_options options;
+    tern_db *db;
+    tern_keyspace *keyspaces[KEYSPACE_COUNT];
+};
+
+struct tern_session {
+    struct tern_store *store;
+    struct bench_error *error;
+    tern_error detail;
+    tern_get_request requests[1024];
+    tern_entry entries[SCAN_BATCH];
+};
+
+static struct tern_store *own_store(struct bench_store *store) {
+    return (struct tern_store *)(void *)store;
+}
+
+static struct tern_session *own_session(struct bench_session *session) {
+    return (struct tern_session *)(void *)session;
+}
+
+static enum bench_result fail(struct bench_error *error, const char *what, tern_status status,
+                              const tern_error *detail) {
+    char text[TERN_ERROR_MESSAGE_BYTES];
+    tern_error_format(detail, text, sizeof(text));
+    return bench_fail(error, "tern: %s: %s: %s", what, tern_status_text(status), text);
+}
+
+static void driver_version(char *out_text, size_t size) {
+    snprintf(out_text, size, "%s", BENCH_TERN_VERSION);
+}
+
+static enum compression driver_compression(enum compression wanted) {
+    return wanted;
+}
+
+static tern_compression compression_code(enum compression compression) {
+    switch (compression) {
+    case COMPRESSION_LZ4:
+        return TERN_COMPRESSION_LZ4;
+    case COMPRESSION_ZSTD:
+        return TERN_COMPRESSION_ZSTD;
+    case COMPRESSION_SNAPPY:
+        return TERN_COMPRESSION_SNAPPY;
+    case COMPRESSION_NONE:
+        break;
+    }
+    return TERN_COMPRESSION_NONE;
+}
+
+static tern_durability durability_code(enum durability durability) {
+    switch (durability) {
+    case DURABILITY_FULL:
+        return TERN_DURABILITY_FULL;
+    case DURABILITY_INTERVAL:
+        return TERN_DURABILITY_INTERVAL;
+    case DURABILITY_NONE:
+        break;
+    }
+    return TERN_DURABILITY_NONE;
+}
+
+static enum bench_result driver_close(struct bench_store *bench_store, struct bench_error *error) {
+    struct tern_store *store = own_store(bench_store);
+    if (store == NULL)
+        return BENCH_OK;
+    tern_error detail = TERN_ERROR_INIT;
+    tern_status status = tern_close(store->db, &detail);
+    free(store);
+    return status == TERN_OK ? BENCH_OK : fail(error, "close", status, &detail);
+}
+
+static tern_status open_keyspace(struct tern_store *store, tern_engine_kind engine, int index,
+                                 tern_error *detail) {
+    static const char *const names[KEYSPACE_COUNT] = {"main", "second"};
+    tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+    options.engine = engine;
+    options.compression = compression_code(store->options.compression);
+    tern_keyspace **keyspace = &store->keyspaces[index];
+    tern_status status = tern_keyspace_open(store->db, names[index], keyspace, detail);
+    if (status == TERN_NOT_FOUND)
+        status = tern_keyspace_create(store->db, names[index], &options, keyspace, detail);
+    return status;
+}
+
+static enum bench_result open_with(tern_engine_kind engine, const struct driver_options *options,
+                                   struct bench_error *error, struct bench_store **out_store) {
+    struct tern_store *store = calloc(1, sizeof(*store));
+    if (store == NULL)
+        return bench_fail(error, "tern: out of memory");
+    store->options = *options;
+    tern_error detail = TERN_ERROR_INIT;
+    tern_db_options db_options = TERN_DB_OPTIONS_INIT;
+    db_options.create_if_missing = true;
+    db_options.durability = durability_code(options->durability);
+    db_options.sync_interval_ms = INTERVAL_MS;
+    db_options.memory_bytes = options->memory_bytes;
+    tern_status status = tern_open(options->directory, &db_options, &store->db, &detail);
+    for (int i = 0; i < KEYSPACE_COUNT && status == TERN_OK; i++)
+        status = open_keyspace(store, engine, i, &detail);
+    if (status != TERN_OK) {
+        fail(error, "open", status, &detail);
+        driver_close((struct bench_store *)(void *)store, error);
+        return BENCH_FAILED;
+    }
+    *out_store = (struct bench_store *)(void *)store;
+    return BENCH_OK;
+}
+
+static enum bench_result btree_open(const struct driver_options *options, struct bench_error *error,
+                                    struct bench_store **out_store) {
+    return open_with(TERN_ENGINE_BTREE, options, error, out_store);
+}
+
+static enum bench_result driver_session_open(struct bench_store *store, struct bench_error *error,
+                                             struct bench_session **out_session) {
+    struct tern_session *session = calloc(1, sizeof(*session));
+    if (session == NULL)
+        return bench_fail(error, "tern: out of memory");
+    session->store = own_store(store);
+    session->error = error;
+    session->detail = (tern_error)TERN_ERROR_INIT;
+    *out_session = (struct bench_session *)(void *)session;
+    return BENCH_OK;
+}
+
+static void driver_session_close(struct bench_session *session) {
+    free(own_session(session));
+}
+
+static tern_slice key_slice(const struct tern_session *session, const uint8_t *key) {
+    return tern_slice_of(key, session->store->options.key_bytes);
+}
+
+static tern_slice value_slice(const struct tern_session *session, const uint8_t *value) {
+    return tern_slice_of(value, session->store->options.value_bytes);
+}
+
+static enum bench_result driver_get(struct bench_session *bench_session, enum keyspace keyspace,
+                                    const uint8_t *key, uint8_t *out_value) {
+    struct tern_session *session = own_session(bench_session);
+    size_t capacity = session->store->options.value_bytes;
+    size_t size = 0;
+    tern_status status = tern_get(session->store->keyspaces[keyspace], key_slice(session, key),
+                                  out_value, capacity, &size, &session->detail);
+    if (status == TERN_NOT_FOUND)
+        return BENCH_NOT_FOUND;
+    if (status != TERN_OK)
+        return fail(session->error, "get", status, &session->detail);
+    if (size != capacity)
+        return bench_fail(session->error, "tern: get: a value of %zu bytes", size);
+    return BENCH_OK;
+}
+
+static enum bench_result driver_multi_get(struct bench_session *bench_session,
+                                          struct multi_get *request) {
+    struct tern_session *session = own_session(bench_session);
+    const struct driver_options *options = &session->store->options;
+    for (size_t i = 0; i < request->count; i++) {
+        session->requests[i] = (tern_get_request){
+            .key = key_slice(session, request->keys + i * options->key_bytes),
+            .buffer = request->values + i * options->value_bytes,
+            .capacity = options->value_bytes,
+        };
+    }
+    tern_status status = tern_multi_get(session->store->keyspaces[KEYSPACE_MAIN], session->requests,
+                                        request->count, &session->detail);
+    if (status != TERN_OK)
+        return fail(session->error, "multi-get", status, &session->detail);
+    for (size_t i = 0; i < request->count; i++) {
+        const tern_get_request *answer = &session->requests[i];
+        if (answer->status != TERN_OK && answer->status != TERN_NOT_FOUND)
+            return fail(session->error, "multi-get", answer->status, &session->detail);
+        request->found[i] = answer->status == TERN_OK && answer->value_size == options->value_bytes;
+    }
+    return BENCH_OK;
+}
+
+static enum bench_result driver_put(struct bench_session *bench_session, enum keyspace keyspace,
+                                    const uint8_t *key, const uint8_t *value) {
+    struct tern_session *session = own_session(bench_session);
+    tern_status status = tern_put(session->store->keyspaces[keyspace], key_slice(session, key),
+                                  value_slice(session, value), NULL, &session->detail);
+    return status == TERN_OK ? BENCH_OK : fail(session->error, "put", status, &session->detail);
+}
+
+static enum bench_result driver_put_batch(struct bench_session *bench_session,
+                                          enum keyspace keyspace, const uint8_t *keys,
+                                          const uint8_t *values, size_t count) {
+    struct tern_session *session = own_session(bench_session);
+    const struct driver_options *options = &session->store->options;
+    tern_keyspace *target = session->store->keyspaces[keyspace];
+    tern_txn *txn = NULL;
+    tern_status status = tern_txn_begin(session->store->db, NULL, &txn, &session->detail);
+    if (status != TERN_OK)
+        return fail(session->error, "begin", status, &session->detail);
+    for (size_t i = 0; i < count && status == TERN_OK; i++)
+        status = tern_txn_put(txn, target, key_slice(session, keys + i * options->key_bytes),
+                              value_slice(session, values + i * options->value_bytes), NULL);
+    if (status == TERN_OK)
+        status = tern_txn_commit(txn);
+    enum bench_result result = BENCH_OK;
+    if (status != TERN_OK)
+        result = fail(session->error, "batch", status, tern_txn_error(txn));
+    tern_txn_free(txn);
+    return result;
+}
+
+/* A deletion does not say whether there was something: the check after the run does. */
+static enum bench_result driver_remove(struct bench_session *bench_session, enum keyspace keyspace,
+                                       const uint8_t *key) {
+    struct tern_session *session = own_session(bench_session);
+    tern_status status = tern_delete(session->store->keyspaces[keyspace], key_slice(session, key),
+                                     NULL, &session->detail);
+    return status == TERN_OK ? BENCH_OK : fail(session->error, "delete", status, &session->detail);
+}
+
+static tern_status scan_with(struct tern_session *session, tern_cursor *cursor, uint64_t limit,
+                             struct scan_sink *sink) {
+    uint64_t taken = 0;
+    while (taken < limit) {
+        uint64_t left = limit - taken;
+        size_t count = 0;
+        tern_status status = tern_cursor_next_batch(
+            cursor, session->entries, left < SCAN_BATCH ? (size_t)left : SCAN_BATCH, &count);
+        if (status == TERN_NOT_FOUND)
+            break;
+        if (status != TERN_OK)
+            return status;
+        for (size_t i = 0; i < count; i++)
+            scan_take(sink, session->entries[i].key.data, session->entries[i].key.size,
+                      session->entries[i].value.data, session->entries[i].value.size);
+        taken += count;
+    }
+    return TERN_OK;
+}
+
+static enum bench_result driver_scan(struct bench_session *bench_session, enum keyspace keyspace,
+                                     const uint8_t *start, uint64_t limit, struct scan_sink *sink) {
+    struct tern_session *session = own_session(bench_session);
+    tern_txn_options txn_options = TERN_TXN_OPTIONS_INIT;
+    txn_options.read_only = true;
+    tern_txn *txn = NULL;
+    tern_status status = tern_txn_begin(session->store->db, &txn_options, &txn, &session->detail);
+    if (status != TERN_OK)
+        return fail(session->error, "begin", status, &session->detail);
+    tern_slice begin = tern_slice_of(NULL, 0);
+    tern_cursor_options cursor_options = TERN_CURSOR_OPTIONS_INIT;
+    if (start != NULL) {
+        begin = key_slice(session, start);
+        cursor_options.begin = &begin;
+    }
+    tern_cursor *cursor = NULL;
+    status = tern_cursor_open(txn, session->store->keyspaces[keyspace], &cursor_options, &cursor);
+    enum bench_result result = BENCH_OK;
+    if (status != TERN_OK) {
+        result = fail(session->error, "open a cursor", status, tern_txn_error(txn));
+    } else {
+        status = scan_with(session, cursor, limit, sink);
+        if (status != TERN_OK)
+            result = fail(session->error, "scan", status, tern_cursor_error(cursor));
+    }
+    tern_cursor_close(cursor);
+    tern_txn_free(txn);
+    return result;
+}
+
+static tern_status transact_step(struct tern_session *session, tern_txn *txn, int keyspace,
+                                 const uint8_t *key, bool will_write,
+                                 struct transaction_work *work) {
+    tern_keyspace *target = session->store->keyspaces[keyspace];
+    tern_value value = TERN_VALUE_INIT;
+    tern_status status = tern_txn_get_pinned(txn, target, key_slice(session, key), &value);
+    if (status != TERN_OK)
+        return status;
+    if (will_write)
+        transaction_modify(work, key, value.bytes.data, value.bytes.size);
+    else
+        transaction_saw(work, key, value.bytes.data, value.bytes.size);
+    tern_value_release(&value);
+    if (!will_write)
+        return TERN_OK;
+    return tern_txn_put(txn, target, key_slice(session, key), value_slice(session, work->new_value),
+                        NULL);
+}
+
+static enum bench_result driver_transact(struct bench_session *bench_session,
+                                         struct transaction_work *work) {
+    struct tern_session *session = own_session(bench_session);
+    tern_txn *txn = NULL;
+    tern_status status = tern_txn_begin(session->store->db, NULL, &txn, &session->detail);
+    if (status != TERN_OK)
+        return fail(session->error, "begin", status, &session->detail);
+    for (int i = 0; i < KEYSPACE_COUNT && status == TERN_OK; i++)
+        status = transact_step(session, txn, i, work->read_keys[i], false, work);
+    for (int i = 0; i < KEYSPACE_COUNT && status == TERN_OK; i++)
+        status = transact_step(session, txn, i, work->update_keys[i], true, work);
+    if (status == TERN_OK)
+        status = tern_txn_commit(txn);
+    enum bench_result result = BENCH_OK;
+    if (status == TERN_CONFLICT)
+        result = BENCH_CONFLICT;
+    else if (status != TERN_OK)
+        result = fail(session->error, "transaction", status, tern_txn_error(txn));
+    tern_txn_free(txn);
+    return result;
+}
+
+static enum bench_result driver_sync_log(struct bench_store *store, struct bench_error *error) {
+    tern_error detail = TERN_ERROR_INIT;
+    tern_status status = tern_sync(own_store(store)->db, &detail);
+    return status == TERN_OK ? BENCH_OK : fail(error, "sync", status, &detail);
+}
+
+static enum bench_result driver_checkpoint(struct bench_store *store, struct bench_error *error) {
+    tern_error detail = TERN_ERROR_INIT;
+    tern_status status = tern_checkpoint(own_store(store)->db, &detail);
+    return status == TERN_OK ? BENCH_OK : fail(error, "checkpoint", status, &detail);
+}
+
+const struct driver driver_tern_btree = {
+    .name = "tern-btree",
+    .abilities = DRIVER_ORDERED | DRIVER_TRANSACTIONS | DRIVER_NATIVE_INTERVAL,
+    .version = driver_version,
+    .compression = driver_compression,
+    .open = btree_open,
+    .close = driver_close,
+    .session_open = driver_session_open,
+    .session_close = driver_session_close,
+    .get = driver_get,
+    .multi_get = driver_multi_get,
+    .put = driver_put,
+    .put_batch = driver_put_batch,
+    .remove = driver_remove,
+    .scan = driver_scan,
+    .transact = driver_transact,
+    .sync_log = driver_sync_log,
+    .checkpoint = driver_checkpoint,
+    .wait_idle = NULL,
+};
