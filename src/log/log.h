@@ -55,10 +55,11 @@ struct log_options {
     const tern_allocator *allocator;
     const tern_file_system *file_system;
     const tern_random *random;
-    const tern_clock *clock; /* times syncs for statistics; NULL: the system's */
-    uint64_t segment_bytes; /* 64 KiB to 1 GiB, multiple of 4 KiB */
-    uint32_t reserve_segments; /* spare segments kept prepared beside the active one; at least 1 */
-    tern_archive_function archive; /* or NULL */
+    const tern_clock *clock;       /* times syncs for statistics; NULL: the system's */
+    uint64_t segment_bytes;        /* 64 KiB to 1 GiB, multiple of 4 KiB */
+    uint32_t reserve_segments;     /* spare segments kept prepared for appends; at least 1. One more
+                                      is held back for marks and for recovery on a full disk */
+    tern_archive_function archive; /* or NULL; may be offered a segment again after a crash */
     void *archive_context;
 };
 
@@ -78,21 +79,25 @@ typedef tern_status (*log_visitor)(void *context, const struct log_record *recor
 
 /* What recovery of the log found. */
 struct log_recovery {
-    uint32_t incarnation;       /* the new one, for everything written from now on */
-    log_position end;           /* where valid records ended */
-    uint64_t records;           /* visited */
-    uint64_t discarded_bytes;   /* torn or stale bytes after the end */
-    bool was_clean;             /* the last record was a durable mark that covers all */
+    uint32_t incarnation;     /* the new one, for everything written from now on */
+    log_position end;         /* where the log ends now; every record visited lies before it */
+    uint64_t records;         /* visited, marks included */
+    uint64_t discarded_bytes; /* torn bytes after the end, as far as they are recognised */
+    bool was_clean;           /* everything found had been durable, as a mark or `start` says */
 };
 
 /*
- * Opens the log and replays it: visits every record from `start` on (0: an empty log is created) in
- * order. Tells a torn end from a hole: a bad record below a later durable mark gives TERN_CORRUPTION
- * with file, offset and what to do. When the log was not closed cleanly the tail above the last
- * durable mark is rewritten into a fresh segment (new incarnation, new salt), synced, before this
- * returns; nothing read from the page cache is trusted to be on disk. `read_only`: nothing is
- * written, appends are refused.
+ * Opens the log and replays it: visits every record from `start` on in order (0: from the very
+ * first; an empty log is created). `start` is a position that this log gave out and made durable.
+ * Tells a torn end from a hole: a bad record below a later durable mark gives TERN_CORRUPTION with
+ * file, offset and what to do. When the log was not closed cleanly the tail above the last durable
+ * mark is rewritten into a fresh segment (new salt; records keep their incarnation), synced, before
+ * anything is visited; nothing read from the page cache is trusted to be on disk. `read_only`:
+ * nothing is written, appends are refused.
+ * Positions visited are those of the log as it is from now on; positions of a tail that was
+ * rewritten are no longer valid.
  * `incarnation_floor`: the new incarnation will be greater than this and than any in the log.
+ * A full disk does not keep the log from opening as long as the spare held back suffices.
  */
 TERN_MUST_CHECK tern_status log_open(const struct log_options *options, log_position start,
                                      uint32_t incarnation_floor, bool read_only, log_visitor visit,
@@ -122,8 +127,8 @@ TERN_MUST_CHECK tern_status log_begin(struct log *log, enum log_record_kind kind
  * Ends the record begun last with its real size; it is now in the log (process-crash safe) and
  * covered by the next log_sync. A write error of the file poisons the log: TERN_POISONED.
  */
-TERN_MUST_CHECK tern_status log_end(struct log *log, size_t payload_bytes,
-                                    log_position *out_end, tern_error *error);
+TERN_MUST_CHECK tern_status log_end(struct log *log, size_t payload_bytes, log_position *out_end,
+                                    tern_error *error);
 
 /* Gives up the record begun last. */
 void log_abandon(struct log *log);
@@ -156,20 +161,29 @@ TERN_MUST_CHECK tern_status log_mark(struct log *log, tern_error *error);
 
 /*
  * Nothing before `position` is needed any more: finished segments wholly below are given to the
- * archive, then recycled as spares or removed, unless a reader (log_retain) still needs them.
+ * archive, then recycled as spares or removed, unless a reader still needs them. When the archive
+ * refuses a segment its status is returned, and that segment and those after it are kept for the
+ * next call.
  */
 TERN_MUST_CHECK tern_status log_release(struct log *log, log_position position, tern_error *error);
 
 /* First position the log still holds. */
 log_position log_start_position(const struct log *log);
 
-/* Prepares spare segments so that appends need not; a background task calls it. */
+/*
+ * Prepares spare segments so that appends need not; a background task calls it while
+ * log_wants_prepare. One call is one slice: it recycles one file or writes 2 MiB of a fresh one.
+ * TERN_DISK_FULL, TERN_IO: nothing has changed; worth another try later.
+ */
 TERN_MUST_CHECK tern_status log_prepare(struct log *log, tern_error *error);
 
 /* True when fewer spares than wanted are ready (log_prepare has work). */
 bool log_wants_prepare(const struct log *log);
 
-/* Keeps segments from `position` on, for a follower of the log. */
+/*
+ * Keeps segments from `position` on (0: all it holds), for a follower of the log. A reader belongs
+ * to one thread at a time and is closed before the log. TERN_NOT_FOUND: no longer held.
+ */
 struct log_reader;
 TERN_MUST_CHECK tern_status log_reader_open(struct log *log, log_position position,
                                             struct log_reader **out_reader, tern_error *error);

@@ -330,6 +330,7 @@ tern_status log_walk_judge(struct log_walk *walk, uint64_t *out_discarded_bytes,
     if (status == TERN_OK && evidence.durable > walk->position) {
         bool is_whole = false;
         status = look_again(walk, &is_whole, error);
+        walk->has_grown = is_whole;
         if (status == TERN_OK && !is_whole) {
             status = lost(walk, &evidence, error);
         }

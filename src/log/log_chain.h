@@ -60,6 +60,7 @@ struct log_walk {
     bool watch_chain_is_known;
     uint32_t watch_chain;
     uint64_t records;
+    bool has_grown; /* after the judgement: the record missed before is there now */
     const char *broken; /* after TERN_CORRUPTION: name of the invariant; static storage */
 };
 

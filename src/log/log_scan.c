@@ -133,12 +133,14 @@ static tern_status settle(struct scan *scan, tern_status status, bool *out_going
     bool is_chain = status == TERN_CORRUPTION;
     if (!is_chain) {
         walk->broken = NULL;
+        walk->has_grown = false;
         status = log_walk_judge(walk, &scan->discarded_bytes, &detail);
     } else {
         error_copy(&detail, error);
     }
     if (status != TERN_CORRUPTION) {
         error_copy(status != TERN_OK ? error : NULL, &detail);
+        *out_going = status == TERN_OK && walk->has_grown;
         return status;
     }
     /* Damaged headers have been reported already. */

@@ -338,7 +338,7 @@ static void retire_segment(struct log *log, struct log_segment *segment) {
 /* As many files are kept as the log had use for lately; the rest goes back to the file system. */
 static tern_status trim_recyclable(struct log *log, uint32_t used_segments, tern_error *error) {
     uint32_t wanted = log_spares_wanted(log);
-    uint32_t kept = used_segments / 2;
+    uint32_t kept = used_segments + 1;
     kept = kept < wanted ? wanted : kept;
     kept = kept > wanted + RECYCLABLE_EXTRA_MAX ? wanted + RECYCLABLE_EXTRA_MAX : kept;
     tern_status status = TERN_OK;

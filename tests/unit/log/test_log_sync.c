@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Many threads sync while one appends and another prepares and releases, on the real file system.
+ */
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "log_fixture.h"
+#include "os/mutex.h"
+#include "temporary_directory.h"
+
+#define SYNCERS 8
+#define RECORDS 6000u
+
+struct crowd {
+    struct log *log;
+    struct mutex append_lock;
+    uint64_t next; /* under append_lock */
+    _Atomic bool is_done;
+    _Atomic uint64_t acknowledged;
+    _Atomic uint64_t failures;
+};
+
+static tern_status append_next(struct crowd *crowd, log_position *out_end) {
+    mutex_lock(&crowd->append_lock);
+    uint64_t number = crowd->next;
+    uint8_t *payload;
+    size_t size = fixture_payload_bytes(number);
+    tern_status status = number < RECORDS
+                             ? log_begin(crowd->log, LOG_RECORD_COMMIT, size, &payload, NULL)
+                             : TERN_CLOSED;
+    if (status == TERN_OK) {
+        fixture_fill(number, payload, size);
+        status = log_end(crowd->log, size, out_end, NULL);
+        crowd->next += status == TERN_OK;
+    }
+    mutex_unlock(&crowd->append_lock);
+    return status;
+}
+
+static void *append_and_sync(void *context) {
+    struct crowd *crowd = context;
+    log_position end;
+    tern_status status;
+    while ((status = append_next(crowd, &end)) == TERN_OK) {
+        if (log_sync(crowd->log, end, NULL) != TERN_OK || log_durable_position(crowd->log) < end) {
+            atomic_fetch_add(&crowd->failures, 1);
+        }
+        atomic_fetch_add(&crowd->acknowledged, 1);
+    }
+    if (status != TERN_CLOSED) {
+        atomic_fetch_add(&crowd->failures, 1);
+    }
+    return NULL;
+}
+
+static void *maintain(void *context) {
+    struct crowd *crowd = context;
+    struct log_stats stats;
+    while (!atomic_load(&crowd->is_done)) {
+        bool ok = true;
+        if (log_wants_prepare(crowd->log)) {
+            ok = log_prepare(crowd->log, NULL) == TERN_OK;
+        }
+        ok = ok && log_release(crowd->log, log_durable_position(crowd->log), NULL) == TERN_OK;
+        log_get_stats(crowd->log, &stats);
+        if (!ok || log_start_position(crowd->log) > log_end_position(crowd->log)) {
+            atomic_fetch_add(&crowd->failures, 1);
+        }
+        (void)sched_yield();
+    }
+    return NULL;
+}
+
+struct follower {
+    struct crowd *crowd;
+    struct log_reader *reader;
+    uint64_t expected;
+};
+
+static tern_status follow_visit(void *context, const struct log_record *record, tern_error *error) {
+    struct follower *follower = context;
+    (void)error;
+    if (record->kind == LOG_RECORD_COMMIT && fixture_number(record) != follower->expected++) {
+        atomic_fetch_add(&follower->crowd->failures, 1);
+    }
+    return TERN_OK;
+}
+
+static void *follow(void *context) {
+    struct follower *follower = context;
+    struct crowd *crowd = follower->crowd;
+    bool last = false;
+    for (;;) {
+        size_t visited;
+        last = atomic_load(&crowd->is_done);
+        if (log_reader_next(follower->reader, log_durable_position(crowd->log), 64, follow_visit,
+                            follower, &visited, NULL) != TERN_OK) {
+            atomic_fetch_add(&crowd->failures, 1);
+            break;
+        }
+        if (last && visited == 0) {
+            break;
+        }
+        (void)sched_yield();
+    }
+    return NULL;
+}
+
+static void eight_threads_share_syncs_while_segments_come_and_go(void **state) {
+    (void)state;
+    struct fixture f;
+    fixture_init(&f, 31);
+    char *directory = temporary_directory_create();
+    f.options.directory = directory;
+    f.options.file_system = tern_file_system_default();
+    fixture_reopen(&f);
+    struct crowd crowd = {.log = f.log};
+    struct follower follower = {.crowd = &crowd};
+    mutex_init(&crowd.append_lock);
+    assert_int_equal(log_reader_open(f.log, 0, &follower.reader, &f.error), TERN_OK);
+    pthread_t threads[SYNCERS];
+    pthread_t maintainer;
+    pthread_t reader;
+    assert_int_equal(pthread_create(&maintainer, NULL, maintain, &crowd), 0);
+    assert_int_equal(pthread_create(&reader, NULL, follow, &follower), 0);
+    for (int i = 0; i < SYNCERS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, append_and_sync, &crowd), 0);
+    }
+    for (int i = 0; i < SYNCERS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    atomic_store(&crowd.is_done, true);
+    assert_int_equal(pthread_join(maintainer, NULL), 0);
+    assert_int_equal(pthread_join(reader, NULL), 0);
+    assert_int_equal(crowd.failures, 0);
+    assert_int_equal(crowd.acknowledged, RECORDS);
+    assert_int_equal(follower.expected, RECORDS);
+    struct log_stats stats;
+    log_get_stats(f.log, &stats);
+    assert_true(stats.syncs < RECORDS);
+    assert_true(stats.recycled_segments > 0);
+    log_reader_close(follower.reader);
+    log_position start = log_start_position(f.log);
+    fixture_close(&f);
+    assert_int_equal(fixture_open(&f, start, false), TERN_OK);
+    assert_true(f.is_in_order);
+    assert_int_equal(f.last, RECORDS - 1);
+    fixture_discard(&f);
+    mutex_destroy(&crowd.append_lock);
+    temporary_directory_remove(directory);
+    fixture_release(&f);
+}
+
+struct waiter {
+    struct log *log;
+    log_position upto;
+    tern_status status;
+};
+
+static void *wait_for_sync(void *context) {
+    struct waiter *waiter = context;
+    waiter->status = log_sync(waiter->log, waiter->upto, NULL);
+    return NULL;
+}
+
+static void a_failed_sync_tells_every_waiter(void **state) {
+    (void)state;
+    struct fixture f;
+    fixture_init(&f, 32);
+    fixture_reopen(&f);
+    fixture_append_range(&f, 0, 100);
+    struct fault_plan plan = {FAULT_SYNC, 1, false, false, TERN_OK, 0};
+    fault_file_system_arm(f.faults, &plan);
+    struct waiter waiters[SYNCERS];
+    pthread_t threads[SYNCERS];
+    for (int i = 0; i < SYNCERS; i++) {
+        waiters[i] = (struct waiter){f.log, log_end_position(f.log), TERN_OK};
+        assert_int_equal(pthread_create(&threads[i], NULL, wait_for_sync, &waiters[i]), 0);
+    }
+    uint64_t unknown = 0;
+    for (int i = 0; i < SYNCERS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_true(waiters[i].status == TERN_UNKNOWN || waiters[i].status == TERN_POISONED);
+        unknown += waiters[i].status == TERN_UNKNOWN;
+    }
+    assert_true(unknown >= 1);
+    assert_int_equal(fault_file_system_failures(f.faults), 1);
+    fixture_release(&f);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(eight_threads_share_syncs_while_segments_come_and_go),
+        cmocka_unit_test(a_failed_sync_tells_every_waiter),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
