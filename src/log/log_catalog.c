@@ -134,15 +134,15 @@ const struct log_catalog_entry *log_catalog_successor(const struct log_catalog *
 }
 
 const struct log_catalog_entry *log_catalog_first(const struct log_catalog *catalog) {
-    const struct log_catalog_entry *first = NULL;
-    for (size_t i = 0; i < catalog->count; i++) {
-        const struct log_catalog_entry *entry = &catalog->entries[i];
+    const struct log_catalog_entry *lowest = NULL;
+    for (size_t i = catalog->count; i > 0; i--) {
+        const struct log_catalog_entry *entry = &catalog->entries[i - 1];
         if (entry->state == LOG_HEADER_VALID && entry->header.previous_end == 0) {
             return entry;
         }
-        if (entry->state == LOG_HEADER_VALID && first == NULL) {
-            first = entry;
+        if (entry->state == LOG_HEADER_VALID) {
+            lowest = entry;
         }
     }
-    return first;
+    return lowest;
 }

@@ -36,7 +36,8 @@ const struct log_catalog_entry *log_catalog_find(const struct log_catalog *catal
 const struct log_catalog_entry *log_catalog_successor(const struct log_catalog *catalog,
                                                       uint32_t id);
 
-/* The valid segment without a predecessor, or the first valid one, or NULL. */
+/* The valid segment without a predecessor (of several the last, as above), else the lowest valid
+ * one, or NULL. */
 const struct log_catalog_entry *log_catalog_first(const struct log_catalog *catalog);
 
 /* A walk along the chain. One thread. Release with log_walk_end, also after a failure. */
@@ -60,7 +61,7 @@ struct log_walk {
     bool watch_chain_is_known;
     uint32_t watch_chain;
     uint64_t records;
-    bool has_grown; /* after the judgement: the record missed before is there now */
+    bool has_grown;     /* after the judgement: the record missed before is there now */
     const char *broken; /* after TERN_CORRUPTION: name of the invariant; static storage */
 };
 

@@ -301,6 +301,10 @@ static tern_status rewrite_tail(struct log *log, const struct survey *survey, te
     tern_status status = log_walk_begin(&walk, &survey->catalog, survey->start, error);
     walk.watch = survey->durable;
     bool found = true;
+    if (status == TERN_OK && survey->durable == 0) {
+        /* Nothing was ever known to be durable, the first header included: a new first segment. */
+        status = log_begin_segment(log, 0, 0, false, true, true, error);
+    }
     while (status == TERN_OK) {
         struct log_record record;
         status = log_walk_next(&walk, &record, &found, error);
@@ -384,7 +388,9 @@ static tern_status make_writable(struct log *log, const struct survey *survey, t
             status = resume(log, survey, error);
         }
     } else {
-        status = open_chain(log, survey, survey->durable, error);
+        if (survey->durable != 0) {
+            status = open_chain(log, survey, survey->durable, error);
+        }
         if (status == TERN_OK) {
             status = begin_anew(log, survey, error);
         }

@@ -335,7 +335,10 @@ static void retire_segment(struct log *log, struct log_segment *segment) {
     mutex_unlock(&log->prepare_lock);
 }
 
-/* As many files are kept as the log had use for lately; the rest goes back to the file system. */
+/*
+ * As many files are kept as the log had use for between this release and the one before; the rest
+ * goes back to the file system.
+ */
 static tern_status trim_recyclable(struct log *log, uint32_t used_segments, tern_error *error) {
     uint32_t wanted = log_spares_wanted(log);
     uint32_t kept = used_segments + 1;
@@ -369,6 +372,7 @@ tern_status log_release(struct log *log, log_position position, tern_error *erro
     mutex_lock(&log->lock);
     uint32_t used_segments = log->segment_count;
     mutex_unlock(&log->lock);
+    bool has_retired = false;
     for (;;) {
         struct log_segment *segment = find_released(log, position);
         if (segment == NULL) {
@@ -379,8 +383,9 @@ tern_status log_release(struct log *log, log_position position, tern_error *erro
             break;
         }
         retire_segment(log, segment);
+        has_retired = true;
     }
-    if (status == TERN_OK) {
+    if (status == TERN_OK && has_retired) {
         status = trim_recyclable(log, used_segments, error);
     }
     mutex_unlock(&log->release_lock);
