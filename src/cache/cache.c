@@ -523,6 +523,10 @@ void cache_set_limit(struct cache *cache, uint64_t limit_bytes) {
     (void)epoch_reclaim(cache->epoch);
 }
 
+uint64_t cache_limit(const struct cache *cache) {
+    return atomic_load_explicit(&cache->limit_bytes, memory_order_relaxed);
+}
+
 void cache_get_stats(const struct cache *cache, struct cache_stats *out_stats) {
     struct cache *mutable_cache = (struct cache *)(uintptr_t)cache;
     struct cache_stats stats = {

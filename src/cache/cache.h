@@ -137,6 +137,7 @@ void cache_pin_unreserve(struct cache *cache, size_t size_bytes);
  * has no effect. Any thread.
  */
 void cache_set_limit(struct cache *cache, uint64_t limit_bytes);
+uint64_t cache_limit(const struct cache *cache);
 
 struct cache_stats {
     uint64_t limit_bytes, used_bytes, frames, pinned_frames;
