@@ -47,7 +47,7 @@ void *arena_allocate(struct arena *arena, size_t size_bytes) {
     if (size_bytes > SIZE_MAX / 2) {
         return NULL;
     }
-    size_t size = (size_bytes + 7) & ~(size_t)7;
+    size_t size = size_bytes == 0 ? 8 : (size_bytes + 7) & ~(size_t)7;
     if (size > (size_t)(arena->end - arena->position)) {
         size_t whole = size + sizeof(struct arena_chunk);
         size_t chunk_bytes = arena->chunk_bytes > whole ? arena->chunk_bytes : whole;

@@ -95,11 +95,17 @@ void commit_drain_async(struct txn_manager *manager);
 TERN_MUST_CHECK tern_status commit_tick(struct txn_manager *manager, tern_error *error);
 
 /*
- * Appends one chunk of a large value to the log, before the commit that names `token`.
- * Takes the applier mutex shortly. TERN_DISK_FULL, TERN_POISONED, TERN_IO.
+ * Appends one chunk of a large value to the log, before the commit that names `token`. Offsets begin
+ * at 0 and are contiguous. The log keeps the chunks until the commit that names them has been
+ * drained, or commit_large_forget. Takes the applier mutex shortly. TERN_DISK_FULL, TERN_POISONED,
+ * TERN_IO, TERN_NO_MEMORY.
  */
-TERN_MUST_CHECK tern_status commit_large_chunk(struct txn_manager *manager, uint64_t token,
+TERN_MUST_CHECK tern_status commit_large_chunk(struct txn_manager *manager,
+                                               const tern_keyspace *keyspace, uint64_t token,
                                                uint64_t offset, tern_slice bytes,
                                                tern_error *error);
+
+/* The value was given up before its commit. Any thread; unknown tokens do no harm. */
+void commit_large_forget(struct txn_manager *manager, uint64_t token);
 
 #endif

@@ -37,6 +37,10 @@ struct tern_keyspace {
     _Atomic uint64_t dropped_seq;  /* SEQ_MAX while live */
     _Atomic uint64_t last_write_seq;
     struct tern_keyspace *next;    /* the catalog's list */
+    /* Maintenance role. */
+    bool is_sealed;                /* has a sealed root that is not published yet */
+    uint64_t gone_view_generation; /* first view without it; 0: still in views */
+    uint64_t gone_manifest_generation; /* the newest manifest when it was dropped */
 };
 
 /*

@@ -12,6 +12,7 @@
 #include "os/mutex.h"
 #include "txn/conflict_table.h"
 #include "txn/keyspace.h"
+#include "txn/large_retention.h"
 #include "txn/lock_manager.h"
 #include "txn/snapshot.h"
 
@@ -31,6 +32,8 @@ struct txn_callbacks {
                                    tern_error *error);
     /* The request is in the log at `seq`: makes the catalog changes so. Cannot fail. */
     void (*catalog_apply)(void *context, struct catalog_change *changes, size_t count, seq_no seq);
+    /* The seq has become visible: what was dropped leaves the view. Cannot fail. */
+    void (*catalog_published)(void *context, struct catalog_change *changes, size_t count);
     /* Prepared, but the log refused. */
     void (*catalog_undo)(void *context, struct catalog_change *changes, size_t count);
     /* Between two groups, when `wants_boundary` is set: freezes, publishes and the like. */
@@ -54,7 +57,8 @@ struct txn_manager {
     uint32_t lock_timeout_ms;
     uint64_t transaction_bytes_max;
     uint64_t large_value_bytes;
-    uint64_t sync_interval_ns;
+    uint64_t sync_interval_ms;
+    _Atomic uint64_t last_sync_ms; /* wall time of the last interval sync */
     bool read_only;
     void *database; /* the tern_db above, for handles */
 
@@ -74,6 +78,7 @@ struct txn_manager {
     struct snapshot_registry *snapshots;
     struct conflict_table *conflicts;
     struct lock_manager *locks;
+    struct large_retention retention; /* chunks of large values that the log must keep */
     _Atomic uint64_t next_txn_id;   /* age: smaller is older */
     _Atomic uint64_t live_writers;  /* read-write transactions that validate at commit */
 
@@ -92,7 +97,10 @@ struct txn_manager {
  */
 void txn_manager_publish_view(struct txn_manager *manager, struct database_view *view);
 
-/* A view with `slot_count` empty parts, generation and floor unset, one reference. TERN_NO_MEMORY. */
+/*
+ * A view with `slot_count` empty parts, generation and floor unset, one reference. It counts as live
+ * from its publication on; before that, free it with memory_release. TERN_NO_MEMORY.
+ */
 TERN_MUST_CHECK tern_status database_view_create(struct txn_manager *manager, uint32_t slot_count,
                                                  struct database_view **out_view,
                                                  tern_error *error);

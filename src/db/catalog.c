@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Keyspaces by name, id and slot, and what happens to them at commit.
+ *
+ * A handle lives until the database is closed, whatever becomes of its keyspace. Life of a keyspace:
+ * PENDING (a transaction is about to create it; it has an engine but no slot) -> LIVE (in views) ->
+ * DROPPED (out of views; its engine is closed once no view holds it, its files go once no manifest
+ * names them).
+ */
+#include <stdio.h>
+
+#include "base/assert.h"
+#include "base/error.h"
+#include "db/database_internal.h"
+
+void catalog_init(struct tern_db *db) {
+    mutex_init(&db->catalog_mutex);
+}
+
+/* Engines of live keyspaces; those of dropped ones are the collector's. */
+void catalog_release(struct tern_db *db) {
+    while (db->keyspaces != NULL) {
+        tern_keyspace *keyspace = db->keyspaces;
+        db->keyspaces = keyspace->next;
+        if (keyspace->engine != NULL) {
+            keyspace->methods->close(keyspace->engine);
+        }
+        memory_release(db->allocator, keyspace->name);
+        memory_release(db->allocator, keyspace);
+    }
+    memory_release(db->allocator, db->slots);
+    mutex_destroy(&db->catalog_mutex);
+}
+
+static bool is_power_of_two(uint32_t value) {
+    return value != 0 && (value & (value - 1)) == 0;
+}
+
+tern_status catalog_check_options(const tern_keyspace_options *options,
+                                  tern_keyspace_options *out_resolved, tern_error *error) {
+    tern_keyspace_options resolved = TERN_KEYSPACE_OPTIONS_INIT;
+    if (options != NULL) {
+        if (options->size < sizeof(size_t) || options->size > sizeof(resolved)) {
+            return ERROR_SET(error, TERN_INVALID,
+                             "tern_keyspace_options.size is %zu; initialise the struct with "
+                             "TERN_KEYSPACE_OPTIONS_INIT",
+                             options->size);
+        }
+        memcpy(&resolved, options, options->size);
+        resolved.size = sizeof(resolved);
+    }
+    resolved.engine = resolved.engine != 0 ? resolved.engine : TERN_ENGINE_BTREE;
+    resolved.page_bytes = resolved.page_bytes != 0 ? resolved.page_bytes : 8192;
+    resolved.fan_out = resolved.fan_out != 0 ? resolved.fan_out : 256;
+    resolved.fill_percent = resolved.fill_percent != 0 ? resolved.fill_percent : 95;
+    if (engine_methods_of(resolved.engine) == NULL) {
+        return ERROR_SET(error, TERN_UNSUPPORTED, "engine %d is not known to this release",
+                         (int)resolved.engine);
+    }
+    if (!is_power_of_two(resolved.page_bytes) || resolved.page_bytes < 4096 ||
+        resolved.page_bytes > 65536) {
+        return ERROR_SET(error, TERN_INVALID,
+                         "page_bytes is %u; it must be a power of two from 4096 to 65536",
+                         resolved.page_bytes);
+    }
+    if (resolved.fan_out < 16 || resolved.fan_out > 4096) {
+        return ERROR_SET(error, TERN_INVALID, "fan_out is %u; it must be from 16 to 4096",
+                         resolved.fan_out);
+    }
+    if (resolved.fill_percent < 50 || resolved.fill_percent > 100) {
+        return ERROR_SET(error, TERN_INVALID, "fill_percent is %u; it must be from 50 to 100",
+                         resolved.fill_percent);
+    }
+    if ((int)resolved.compression < 0 || resolved.compression > TERN_COMPRESSION_SNAPPY) {
+        return ERROR_SET(error, TERN_INVALID,
+                         "compression is %d; it must be none, lz4, zstd or snappy",
+                         (int)resolved.compression);
+    }
+    *out_resolved = resolved;
+    return TERN_OK;
+}
+
+static tern_status check_name(const char *name, tern_error *error) {
+    size_t size = name != NULL ? strnlen(name, TERN_KEYSPACE_NAME_BYTES + 1) : 0;
+    if (size == 0 || size > TERN_KEYSPACE_NAME_BYTES) {
+        return ERROR_SET(error, TERN_INVALID, "a keyspace name has 1 to %d bytes, not %s",
+                         TERN_KEYSPACE_NAME_BYTES, size == 0 ? "0" : "more");
+    }
+    for (size_t i = 0; i < size; i++) {
+        if ((unsigned char)name[i] < 0x20 || name[i] == 0x7f) {
+            return ERROR_SET(error, TERN_INVALID,
+                             "a keyspace name must not hold control characters (byte %zu)", i);
+        }
+    }
+    return TERN_OK;
+}
+
+tern_status catalog_open_keyspace(struct tern_db *db, partition_id id, tern_slice name,
+                                  const tern_keyspace_options *options, tern_slice state,
+                                  struct engine_drained *out_drained,
+                                  tern_keyspace **out_keyspace, tern_error *error) {
+    struct engine_config config = {.id = id};
+    tern_status status = catalog_check_options(options, &config.options, error);
+    if (status != TERN_OK) {
+        return status;
+    }
+    tern_keyspace *keyspace = memory_allocate_zeroed(db->allocator, sizeof(*keyspace));
+    if (keyspace == NULL) {
+        return ERROR_NO_MEMORY(error, "a keyspace");
+    }
+    keyspace->manager = &db->manager;
+    keyspace->id = id;
+    keyspace->options = config.options;
+    keyspace->methods = engine_methods_of(config.options.engine);
+    keyspace->key_bytes_max = keyspace->methods->key_bytes_max(&config.options);
+    atomic_init(&keyspace->slot, KEYSPACE_NO_SLOT);
+    atomic_init(&keyspace->state, KEYSPACE_PENDING);
+    atomic_init(&keyspace->dropped_seq, SEQ_MAX);
+    keyspace->name = memory_copy_string(db->allocator, name.data, name.size);
+    if (keyspace->name == NULL) {
+        status = ERROR_NO_MEMORY(error, "a keyspace");
+    } else {
+        status = keyspace->methods->open(&db->environment, &config, state, &keyspace->engine,
+                                         out_drained, error);
+    }
+    if (status != TERN_OK) {
+        memory_release(db->allocator, keyspace->name);
+        memory_release(db->allocator, keyspace);
+        return status;
+    }
+    mutex_lock(&db->catalog_mutex);
+    keyspace->next = db->keyspaces;
+    db->keyspaces = keyspace;
+    mutex_unlock(&db->catalog_mutex);
+    *out_keyspace = keyspace;
+    return TERN_OK;
+}
+
+tern_status database_keyspace_pending(tern_db *db, const char *name,
+                                      const tern_keyspace_options *options,
+                                      tern_keyspace **out_keyspace, tern_error *error) {
+    struct engine_drained drained;
+    tern_status status = check_name(name, error);
+    if (status != TERN_OK) {
+        return status;
+    }
+    partition_id id = atomic_fetch_add_explicit(&db->next_partition, 1, memory_order_relaxed);
+    return catalog_open_keyspace(db, id, tern_slice_str(name), options, tern_slice_of(NULL, 0),
+                                 &drained, out_keyspace, error);
+}
+
+void database_keyspace_forget(tern_keyspace *keyspace) {
+    struct tern_db *db = database_of(keyspace);
+    mutex_lock(&db->catalog_mutex);
+    bool was_pending = atomic_load_explicit(&keyspace->state, memory_order_relaxed) ==
+                       KEYSPACE_PENDING;
+    atomic_store_explicit(&keyspace->state, KEYSPACE_DROPPED, memory_order_release);
+    struct engine *engine = was_pending ? keyspace->engine : NULL;
+    if (was_pending) {
+        keyspace->engine = NULL;
+    }
+    mutex_unlock(&db->catalog_mutex);
+    if (engine != NULL) {
+        keyspace->methods->close(engine);
+    }
+}
+
+static tern_keyspace *find_live(struct tern_db *db, const char *name) {
+    for (tern_keyspace *keyspace = db->keyspaces; keyspace != NULL; keyspace = keyspace->next) {
+        if (atomic_load_explicit(&keyspace->state, memory_order_relaxed) == KEYSPACE_LIVE &&
+            atomic_load_explicit(&keyspace->dropped_seq, memory_order_relaxed) == SEQ_MAX &&
+            strcmp(keyspace->name, name) == 0) {
+            return keyspace;
+        }
+    }
+    return NULL;
+}
+
+tern_keyspace *catalog_by_name(struct tern_db *db, const char *name) {
+    mutex_lock(&db->catalog_mutex);
+    tern_keyspace *keyspace = find_live(db, name);
+    mutex_unlock(&db->catalog_mutex);
+    return keyspace;
+}
+
+tern_status database_keyspace_find(tern_db *db, const char *name, tern_keyspace **out_keyspace) {
+    tern_keyspace *keyspace = name != NULL ? catalog_by_name(db, name) : NULL;
+    if (keyspace == NULL) {
+        return TERN_NOT_FOUND;
+    }
+    *out_keyspace = keyspace;
+    return TERN_OK;
+}
+
+tern_keyspace *catalog_by_id(struct tern_db *db, partition_id id) {
+    tern_keyspace *found = NULL;
+    mutex_lock(&db->catalog_mutex);
+    for (tern_keyspace *keyspace = db->keyspaces; keyspace != NULL; keyspace = keyspace->next) {
+        if (keyspace->id == id && atomic_load_explicit(&keyspace->state, memory_order_relaxed) !=
+                                      KEYSPACE_DROPPED) {
+            found = keyspace;
+            break;
+        }
+    }
+    mutex_unlock(&db->catalog_mutex);
+    return found;
+}
+
+/* Room for one more slot, so that making a keyspace live cannot fail afterwards. */
+static tern_status reserve_slots(struct tern_db *db, size_t count, tern_error *error) {
+    if (db->slot_count + count <= db->slot_capacity) {
+        return TERN_OK;
+    }
+    size_t capacity = db->slot_capacity < 16 ? 16 : (size_t)db->slot_capacity * 2;
+    while (capacity < db->slot_count + count) {
+        capacity *= 2;
+    }
+    tern_keyspace **slots = memory_resize(db->allocator, db->slots, capacity * sizeof(slots[0]));
+    if (slots == NULL) {
+        return ERROR_NO_MEMORY(error, "the catalog");
+    }
+    db->slots = slots;
+    db->slot_capacity = (uint32_t)capacity;
+    return TERN_OK;
+}
+
+static void take_slot(struct tern_db *db, tern_keyspace *keyspace, seq_no created_seq) {
+    ASSERT(db->slot_count < db->slot_capacity);
+    db->slots[db->slot_count] = keyspace;
+    atomic_store_explicit(&keyspace->slot, db->slot_count, memory_order_relaxed);
+    db->slot_count++;
+    atomic_store_explicit(&keyspace->created_seq, created_seq, memory_order_relaxed);
+    atomic_store_explicit(&keyspace->state, KEYSPACE_LIVE, memory_order_release);
+}
+
+tern_status catalog_make_live(struct tern_db *db, tern_keyspace *keyspace, seq_no created_seq,
+                              tern_error *error) {
+    mutex_lock(&db->catalog_mutex);
+    tern_status status = reserve_slots(db, 1, error);
+    if (status == TERN_OK) {
+        take_slot(db, keyspace, created_seq);
+    }
+    mutex_unlock(&db->catalog_mutex);
+    return status;
+}
+
+void catalog_mark_dropped(struct tern_db *db, tern_keyspace *keyspace, seq_no seq) {
+    mutex_lock(&db->catalog_mutex);
+    atomic_store_explicit(&keyspace->dropped_seq, seq, memory_order_relaxed);
+    atomic_store_explicit(&keyspace->state, KEYSPACE_DROPPED, memory_order_release);
+    uint32_t slot = atomic_load_explicit(&keyspace->slot, memory_order_relaxed);
+    if (slot != KEYSPACE_NO_SLOT) {
+        db->slots[slot] = NULL;
+    }
+    keyspace->gone_manifest_generation = db->maintenance.manifest_generation;
+    mutex_unlock(&db->catalog_mutex);
+}
+
+/* ---- what the commit leader calls ---- */
+
+static tern_status prepare_one(struct tern_db *db, const struct catalog_change *changes, size_t i,
+                               tern_error *error) {
+    const tern_keyspace *keyspace = changes[i].keyspace;
+    if (changes[i].is_drop) {
+        bool is_own = false;
+        for (size_t j = 0; j < i; j++) {
+            is_own = is_own || (changes[j].keyspace == keyspace && !changes[j].is_drop);
+        }
+        bool is_live =
+            atomic_load_explicit(&keyspace->state, memory_order_relaxed) == KEYSPACE_LIVE &&
+            atomic_load_explicit(&keyspace->dropped_seq, memory_order_relaxed) == SEQ_MAX;
+        return is_own || is_live ? TERN_OK
+                                 : ERROR_SET(error, TERN_NOT_FOUND,
+                                             "keyspace '%s' has been dropped already",
+                                             keyspace->name);
+    }
+    const tern_keyspace *holder = find_live(db, keyspace->name);
+    for (size_t j = 0; holder != NULL && j < i; j++) {
+        if (changes[j].is_drop && changes[j].keyspace == holder) {
+            holder = NULL;
+        }
+    }
+    return holder == NULL ? TERN_OK
+                          : ERROR_SET(error, TERN_EXISTS,
+                                      "keyspace '%s' exists already; open it, or choose another "
+                                      "name",
+                                      keyspace->name);
+}
+
+tern_status catalog_prepare(void *context, struct catalog_change *changes, size_t count,
+                            tern_error *error) {
+    struct tern_db *db = context;
+    tern_status status = views_prepare(db, db->slot_count + (uint32_t)count, error);
+    if (status != TERN_OK) {
+        return status;
+    }
+    mutex_lock(&db->catalog_mutex);
+    status = reserve_slots(db, count, error);
+    for (size_t i = 0; status == TERN_OK && i < count; i++) {
+        status = prepare_one(db, changes, i, error);
+    }
+    mutex_unlock(&db->catalog_mutex);
+    return status;
+}
+
+void catalog_undo(void *context, struct catalog_change *changes, size_t count) {
+    (void)context;
+    (void)changes;
+    (void)count;
+}
+
+/*
+ * Created keyspaces get their slot at once and are in the view before visible_seq moves; dropped
+ * ones refuse later commits at once, but stay in the view until the drop is visible.
+ */
+void catalog_apply(void *context, struct catalog_change *changes, size_t count, seq_no seq) {
+    struct tern_db *db = context;
+    bool has_created = false;
+    mutex_lock(&db->catalog_mutex);
+    for (size_t i = 0; i < count; i++) {
+        if (changes[i].is_drop) {
+            atomic_store_explicit(&changes[i].keyspace->dropped_seq, seq, memory_order_relaxed);
+        } else {
+            take_slot(db, changes[i].keyspace, seq);
+            has_created = true;
+        }
+    }
+    mutex_unlock(&db->catalog_mutex);
+    db->catalog_seq = seq;
+    if (has_created) {
+        views_refresh(db);
+    }
+}
+
+/* When memory for a view is short the next one leaves it out; its slot is empty already. */
+void catalog_published(void *context, struct catalog_change *changes, size_t count) {
+    struct tern_db *db = context;
+    bool has_dropped = false;
+    for (size_t i = 0; i < count; i++) {
+        if (changes[i].is_drop) {
+            catalog_mark_dropped(db, changes[i].keyspace,
+                                 atomic_load(&changes[i].keyspace->dropped_seq));
+            has_dropped = true;
+        }
+    }
+    if (has_dropped) {
+        if (views_prepare(db, db->slot_count, NULL) == TERN_OK) {
+            views_refresh(db);
+        }
+        maintenance_wake(db);
+    }
+}

@@ -1,0 +1,469 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Checkpoints: moving overlays into bases and letting the log go.
+ *
+ *   begin     one moment under the applier role: every overlay is frozen at the same seq f, and the
+ *             log's end P is noted: everything after f is at or after P
+ *   step      drains a quantum of one keyspace; when an engine has a slice ready: publish
+ *   publish   seal roots -> sync the log -> sync the bases -> switch the manifest -> new view
+ *   last      when nothing frozen is left, the manifest's log_start moves to P
+ *
+ * Invariants:
+ *  K1 (promise 3) the log is durable up to everything a sealed root holds before the manifest that
+ *     names the root is written.
+ *  K2 (promise 4) log segments and superseded blocks are released only when both manifests are past
+ *     them: the lower log_start of the two, and the view generations of both count as live.
+ *  K3 a manifest whose sync failed may or may not be on disk: no other is written after it.
+ *  K4 chunks of large values stay until the commit that names them has been drained.
+ */
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "db/database_internal.h"
+#include "txn/commit_queue.h"
+
+/* Written per step; a few milliseconds. */
+#define DRAIN_QUANTUM_BYTES ((size_t)1 << 20)
+#define LIVE_GENERATIONS_MIN 64
+
+static void update_debt(struct tern_db *db) {
+    uint64_t debt = 0;
+    mutex_lock(&db->catalog_mutex);
+    for (uint32_t i = 0; i < db->slot_count; i++) {
+        if (db->slots[i] != NULL) {
+            debt += db->slots[i]->methods->drain_debt(db->slots[i]->engine);
+        }
+    }
+    mutex_unlock(&db->catalog_mutex);
+    atomic_store_explicit(&db->drain_debt, debt, memory_order_relaxed);
+}
+
+static tern_keyspace *slot_at(struct tern_db *db, size_t index) {
+    mutex_lock(&db->catalog_mutex);
+    tern_keyspace *keyspace = index < db->slot_count ? db->slots[index] : NULL;
+    mutex_unlock(&db->catalog_mutex);
+    return keyspace;
+}
+
+static uint32_t slot_count(struct tern_db *db) {
+    mutex_lock(&db->catalog_mutex);
+    uint32_t count = db->slot_count;
+    mutex_unlock(&db->catalog_mutex);
+    return count;
+}
+
+tern_status checkpoint_begin(struct tern_db *db, tern_error *error) {
+    struct maintenance *maintenance = &db->maintenance;
+    commit_applier_lock(&db->manager);
+    tern_status status = views_prepare(db, db->slot_count, error);
+    seq_no seq = db->manager.next_seq - 1;
+    uint64_t time_ms =
+        atomic_load_explicit(&db->manager.visible_time_ms, memory_order_relaxed);
+    bool has_frozen = false;
+    for (uint32_t i = 0; status == TERN_OK && i < db->slot_count; i++) {
+        bool changed = false;
+        tern_keyspace *keyspace = db->slots[i];
+        if (keyspace != NULL) {
+            status = keyspace->methods->freeze(keyspace->engine, seq, time_ms, &changed, error);
+            has_frozen = has_frozen || changed;
+        }
+    }
+    log_position position = log_end_position(db->manager.log);
+    if (has_frozen) {
+        views_refresh(db);
+    }
+    commit_applier_unlock(&db->manager);
+    if (status == TERN_OK) {
+        maintenance->phase = CHECKPOINT_DRAIN;
+        maintenance->frozen_seq = seq;
+        maintenance->frozen_time_ms = time_ms;
+        maintenance->frozen_position = position;
+        maintenance->keyspace_index = 0;
+        atomic_store_explicit(&db->is_draining, true, memory_order_relaxed);
+    }
+    update_debt(db);
+    return status;
+}
+
+tern_status checkpoint_step(struct tern_db *db, bool *out_more, tern_error *error) {
+    struct maintenance *maintenance = &db->maintenance;
+    *out_more = false;
+    if (maintenance->phase == CHECKPOINT_IDLE) {
+        return TERN_OK;
+    }
+    while (maintenance->keyspace_index < slot_count(db)) {
+        tern_keyspace *keyspace = slot_at(db, maintenance->keyspace_index);
+        enum engine_drain_state state = ENGINE_DRAIN_IDLE;
+        tern_status status = TERN_OK;
+        if (keyspace != NULL) {
+            status = keyspace->methods->drain_step(keyspace->engine, DRAIN_QUANTUM_BYTES, &state,
+                                                   error);
+        }
+        if (status == TERN_OK && state == ENGINE_DRAIN_SLICE) {
+            atomic_fetch_add_explicit(&db->counters.slices, 1, memory_order_relaxed);
+            status = checkpoint_publish(db, false, error);
+        }
+        update_debt(db);
+        if (status != TERN_OK) {
+            atomic_fetch_add_explicit(&db->counters.drain_failures, 1, memory_order_relaxed);
+            *out_more = true;
+            return status;
+        }
+        if (state != ENGINE_DRAIN_IDLE) {
+            *out_more = true;
+            return TERN_OK;
+        }
+        maintenance->keyspace_index++;
+    }
+    tern_status status = checkpoint_publish(db, true, error);
+    update_debt(db);
+    if (status != TERN_OK) {
+        *out_more = true;
+        return status;
+    }
+    maintenance->phase = CHECKPOINT_IDLE;
+    maintenance->drained_seq = maintenance->frozen_seq;
+    atomic_store_explicit(&db->is_draining, false, memory_order_relaxed);
+    atomic_store_explicit(&db->checkpoint_done, maintenance->frozen_seq, memory_order_release);
+    atomic_fetch_add_explicit(&db->counters.checkpoints, 1, memory_order_relaxed);
+    return TERN_OK;
+}
+
+/* ---- publishing ---- */
+
+/* What a manifest is made of, taken at one moment. */
+struct manifest_draft {
+    struct manifest manifest;
+    tern_keyspace **keyspaces;            /* live ones */
+    struct manifest_keyspace *entries;
+    size_t *state_offsets;
+    struct buffer states;
+    log_position log_end;
+};
+
+static void draft_release(struct tern_db *db, struct manifest_draft *draft) {
+    memory_release(db->allocator, draft->keyspaces);
+    memory_release(db->allocator, draft->entries);
+    memory_release(db->allocator, draft->state_offsets);
+    buffer_release(&draft->states);
+}
+
+/* The catalog and the end of the log, as of one seq. */
+static tern_status draft_begin(struct tern_db *db, struct manifest_draft *draft,
+                               tern_error *error) {
+    *draft = (struct manifest_draft){0};
+    buffer_init(&draft->states, db->allocator);
+    tern_status status = TERN_OK;
+    commit_applier_lock(&db->manager);
+    size_t capacity = (size_t)db->slot_count + 1;
+    draft->keyspaces = memory_allocate(db->allocator, capacity * sizeof(draft->keyspaces[0]));
+    draft->entries = memory_allocate_zeroed(db->allocator, capacity * sizeof(draft->entries[0]));
+    draft->state_offsets =
+        memory_allocate(db->allocator, capacity * sizeof(draft->state_offsets[0]));
+    if (draft->keyspaces == NULL || draft->entries == NULL || draft->state_offsets == NULL) {
+        status = ERROR_NO_MEMORY(error, "the manifest");
+    } else {
+        size_t count = 0;
+        for (uint32_t i = 0; i < db->slot_count; i++) {
+            if (db->slots[i] != NULL) {
+                draft->keyspaces[count++] = db->slots[i];
+            }
+        }
+        draft->manifest = (struct manifest){
+            .view_generation = db->view_generation + 1,
+            .catalog_seq = db->catalog_seq,
+            .last_seq = db->manager.next_seq - 1,
+            .time_ms = atomic_load_explicit(&db->manager.visible_time_ms, memory_order_relaxed),
+            .next_partition = atomic_load_explicit(&db->next_partition, memory_order_relaxed),
+            .has_expiring = atomic_load_explicit(&db->manager.has_expiring, memory_order_relaxed),
+            .incarnation = db->environment.incarnation,
+            .keyspace_count = count};
+        draft->log_end = log_end_position(db->manager.log);
+    }
+    commit_applier_unlock(&db->manager);
+    return status;
+}
+
+static tern_status draft_states(struct manifest_draft *draft, tern_error *error) {
+    for (size_t i = 0; i < draft->manifest.keyspace_count; i++) {
+        const tern_keyspace *keyspace = draft->keyspaces[i];
+        struct engine_drained drained;
+        draft->state_offsets[i] = draft->states.size;
+        tern_status status = keyspace->methods->state(keyspace->engine, &draft->states, &drained,
+                                                      error);
+        if (status != TERN_OK) {
+            return status;
+        }
+    }
+    for (size_t i = 0; i < draft->manifest.keyspace_count; i++) {
+        const tern_keyspace *keyspace = draft->keyspaces[i];
+        size_t end = i + 1 < draft->manifest.keyspace_count ? draft->state_offsets[i + 1]
+                                                            : draft->states.size;
+        draft->entries[i] = (struct manifest_keyspace){
+            .id = keyspace->id,
+            .created_seq = atomic_load_explicit(&keyspace->created_seq, memory_order_relaxed),
+            .options = keyspace->options,
+            .name = tern_slice_str(keyspace->name),
+            .state = tern_slice_of(draft->states.data + draft->state_offsets[i],
+                                   end - draft->state_offsets[i])};
+    }
+    draft->manifest.keyspaces = draft->entries;
+    return TERN_OK;
+}
+
+static tern_status refuse_after_failure(struct tern_db *db, tern_error *error) {
+    error_copy(error, &db->maintenance.failure);
+    return TERN_POISONED;
+}
+
+/* Switches the root; K3 on failure. */
+static tern_status write_manifest(struct tern_db *db, struct manifest_draft *draft,
+                                  tern_error *error) {
+    struct maintenance *maintenance = &db->maintenance;
+    draft->manifest.generation = maintenance->manifest_generation + 1;
+    tern_error failure = TERN_ERROR_INIT;
+    tern_status status = manifest_write(db->manifest, &draft->manifest, &failure);
+    if (status == TERN_OK) {
+        maintenance->manifest_generation++;
+        maintenance->previous_log_start = maintenance->log_start;
+        maintenance->log_start = draft->manifest.log_start;
+        atomic_fetch_add_explicit(&db->counters.manifests, 1, memory_order_relaxed);
+        return TERN_OK;
+    }
+    error_copy(error, &failure);
+    if (status != TERN_DISK_FULL && status != TERN_NO_MEMORY) {
+        maintenance->has_failed = true;
+        maintenance->failure = failure;
+        maintenance->failure.status = TERN_POISONED;
+    }
+    return status;
+}
+
+static tern_status seal_all(struct tern_db *db, bool *out_changed, tern_error *error) {
+    *out_changed = false;
+    for (uint32_t i = 0; i < slot_count(db); i++) {
+        tern_keyspace *keyspace = slot_at(db, i);
+        bool changed = false;
+        if (keyspace == NULL) {
+            continue;
+        }
+        tern_status status = keyspace->methods->seal(keyspace->engine, &changed, error);
+        if (status != TERN_OK) {
+            return status;
+        }
+        keyspace->is_sealed = keyspace->is_sealed || changed;
+        *out_changed = *out_changed || keyspace->is_sealed;
+    }
+    return TERN_OK;
+}
+
+static tern_status sync_sealed(struct manifest_draft *draft, tern_error *error) {
+    for (size_t i = 0; i < draft->manifest.keyspace_count; i++) {
+        const tern_keyspace *keyspace = draft->keyspaces[i];
+        if (keyspace->is_sealed) {
+            tern_status status = keyspace->methods->sync(keyspace->engine, error);
+            if (status != TERN_OK) {
+                return status;
+            }
+        }
+    }
+    return TERN_OK;
+}
+
+/* The manifest is durable: readers get the new roots. */
+static tern_status show_sealed(struct tern_db *db, tern_error *error) {
+    struct maintenance *maintenance = &db->maintenance;
+    commit_applier_lock(&db->manager);
+    tern_status status = views_prepare(db, db->slot_count, error);
+    bool has_published = false;
+    for (uint32_t i = 0; status == TERN_OK && i < db->slot_count; i++) {
+        tern_keyspace *keyspace = db->slots[i];
+        if (keyspace == NULL || !keyspace->is_sealed) {
+            continue;
+        }
+        status = keyspace->methods->publish(keyspace->engine, db->view_generation + 1, error);
+        if (status == TERN_OK) {
+            keyspace->is_sealed = false;
+            has_published = true;
+        }
+    }
+    if (has_published) {
+        views_refresh(db);
+    }
+    maintenance->durable_generations[1] = maintenance->durable_generations[0];
+    maintenance->durable_generations[0] = db->view_generation;
+    commit_applier_unlock(&db->manager);
+    return status;
+}
+
+static tern_status release_log(struct tern_db *db, tern_error *error) {
+    const struct maintenance *maintenance = &db->maintenance;
+    log_position position = maintenance->log_start < maintenance->previous_log_start
+                                ? maintenance->log_start
+                                : maintenance->previous_log_start;
+    return log_release(db->manager.log, position, error);
+}
+
+tern_status checkpoint_publish(struct tern_db *db, bool is_last, tern_error *error) {
+    struct maintenance *maintenance = &db->maintenance;
+    struct manifest_draft draft;
+    bool has_sealed = false;
+    if (maintenance->has_failed) {
+        return refuse_after_failure(db, error);
+    }
+    tern_status status = seal_all(db, &has_sealed, error);
+    if (status != TERN_OK || (!has_sealed && !is_last)) {
+        return status;
+    }
+    status = draft_begin(db, &draft, error);
+    if (status == TERN_OK) {
+        status = log_sync(db->manager.log, draft.log_end, error); /* K1 */
+    }
+    if (status == TERN_OK) {
+        status = sync_sealed(&draft, error);
+    }
+    if (status == TERN_OK) {
+        status = draft_states(&draft, error);
+    }
+    if (status == TERN_OK) {
+        draft.manifest.log_start = maintenance->log_start;
+        if (is_last) {
+            log_position needed =
+                large_retention_oldest(&db->manager.retention, maintenance->frozen_seq);
+            draft.manifest.log_start =
+                needed < maintenance->frozen_position ? needed : maintenance->frozen_position;
+        }
+        status = write_manifest(db, &draft, error);
+    }
+    draft_release(db, &draft);
+    if (status == TERN_OK) {
+        status = show_sealed(db, error);
+    }
+    if (status == TERN_OK) {
+        if (is_last) {
+            large_retention_settle(&db->manager.retention, maintenance->frozen_seq);
+        }
+        status = release_log(db, error);
+        checkpoint_release_blocks(db);
+        checkpoint_collect_dropped(db);
+    }
+    return status;
+}
+
+tern_status checkpoint_rewrite_manifest(struct tern_db *db, tern_error *error) {
+    struct manifest_draft draft;
+    tern_status status = draft_begin(db, &draft, error);
+    if (status == TERN_OK) {
+        status = log_sync(db->manager.log, draft.log_end, error);
+    }
+    if (status == TERN_OK) {
+        status = draft_states(&draft, error);
+    }
+    if (status == TERN_OK) {
+        draft.manifest.log_start = db->maintenance.log_start;
+        status = write_manifest(db, &draft, error);
+    }
+    draft_release(db, &draft);
+    return status;
+}
+
+/* ---- letting go ---- */
+
+static int compare_u64(const void *left, const void *right) {
+    uint64_t a = *(const uint64_t *)left;
+    uint64_t b = *(const uint64_t *)right;
+    return (a > b) - (a < b);
+}
+
+/* Live view generations with those of both manifests, ascending; NULL when out of memory. */
+static uint64_t *live_generations(struct tern_db *db, size_t *out_count) {
+    size_t capacity = LIVE_GENERATIONS_MIN;
+    for (;;) {
+        uint64_t *live =
+            memory_allocate(db->allocator, (capacity + MANIFEST_SLOTS) * sizeof(live[0]));
+        if (live == NULL) {
+            return NULL;
+        }
+        size_t count = txn_manager_live_generations(&db->manager, live, capacity);
+        if (count <= capacity) {
+            for (size_t i = 0; i < MANIFEST_SLOTS; i++) {
+                live[count++] = db->maintenance.durable_generations[i];
+            }
+            qsort(live, count, sizeof(live[0]), compare_u64);
+            *out_count = count;
+            return live;
+        }
+        memory_release(db->allocator, live);
+        capacity = count * 2;
+    }
+}
+
+void checkpoint_release_blocks(struct tern_db *db) {
+    size_t count = 0;
+    (void)epoch_reclaim(db->manager.epoch);
+    uint64_t *live = live_generations(db, &count);
+    if (live == NULL) {
+        return; /* next time */
+    }
+    for (uint32_t i = 0; i < slot_count(db); i++) {
+        tern_keyspace *keyspace = slot_at(db, i);
+        if (keyspace != NULL) {
+            keyspace->methods->release(keyspace->engine, live, count);
+        }
+    }
+    memory_release(db->allocator, live);
+}
+
+/* The oldest view that is live, or the current generation. */
+static uint64_t oldest_view(struct tern_db *db) {
+    uint64_t oldest = UINT64_MAX;
+    mutex_lock(&db->manager.views_mutex);
+    for (const struct database_view *view = db->manager.live_views; view != NULL;
+         view = view->next_live) {
+        oldest = view->generation < oldest ? view->generation : oldest;
+    }
+    mutex_unlock(&db->manager.views_mutex);
+    return oldest;
+}
+
+static tern_keyspace *next_dropped(struct tern_db *db, uint64_t oldest) {
+    tern_keyspace *found = NULL;
+    mutex_lock(&db->catalog_mutex);
+    for (tern_keyspace *keyspace = db->keyspaces; keyspace != NULL && found == NULL;
+         keyspace = keyspace->next) {
+        bool is_gone =
+            atomic_load_explicit(&keyspace->state, memory_order_relaxed) == KEYSPACE_DROPPED &&
+            keyspace->engine != NULL && keyspace->gone_view_generation != 0 &&
+            keyspace->gone_view_generation <= oldest &&
+            keyspace->gone_manifest_generation + MANIFEST_SLOTS <=
+                db->maintenance.manifest_generation;
+        found = is_gone ? keyspace : NULL;
+    }
+    mutex_unlock(&db->catalog_mutex);
+    return found;
+}
+
+/*
+ * An engine is closed when no view older than its drop is alive and both manifests are past it. Its
+ * own views have gone through the epoch then: they were released by database views that are gone.
+ */
+void checkpoint_collect_dropped(struct tern_db *db) {
+    for (;;) {
+        (void)epoch_reclaim(db->manager.epoch);
+        tern_keyspace *keyspace = next_dropped(db, oldest_view(db));
+        if (keyspace == NULL) {
+            return;
+        }
+        epoch_synchronize(db->manager.epoch);
+        (void)epoch_reclaim(db->manager.epoch);
+        epoch_synchronize(db->manager.epoch);
+        (void)epoch_reclaim(db->manager.epoch);
+        struct engine *engine = keyspace->engine;
+        mutex_lock(&db->catalog_mutex);
+        keyspace->engine = NULL;
+        mutex_unlock(&db->catalog_mutex);
+        keyspace->methods->close(engine);
+        /* What cannot be removed now is removed at the next open. */
+        (void)keyspace->methods->destroy(&db->environment, keyspace->id, NULL);
+    }
+}

@@ -1,0 +1,484 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opening and closing a database. */
+#include "db/database_internal.h"
+
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "txn/commit_queue.h"
+
+#define MEMORY_BYTES_DEFAULT ((uint64_t)256 << 20)
+#define MEMORY_BYTES_MIN ((uint64_t)8 << 20)
+#define SEGMENT_BYTES_DEFAULT ((uint64_t)64 << 20)
+#define LARGE_VALUE_BYTES_DEFAULT ((uint64_t)128 << 10)
+/* Overlays are frozen at this part of their budget; the rest takes writes while they drain. */
+#define FREEZE_PERCENT 55
+/* Overlays larger than this are drained at close, so that the next open has little to replay. */
+#define CLOSE_DRAIN_BYTES ((uint64_t)1 << 20)
+#define LOCK_FILE_NAME "LOCK"
+
+struct txn_manager *database_manager(tern_db *db) {
+    return &db->manager;
+}
+
+/* ---- options ---- */
+
+static uint64_t or_default(uint64_t value, uint64_t fallback) {
+    return value != 0 ? value : fallback;
+}
+
+static tern_status check_limits(const tern_db_options *options, tern_error *error) {
+    if (options->memory_bytes < MEMORY_BYTES_MIN) {
+        return ERROR_SET(error, TERN_INVALID, "memory_bytes is %llu; it must be at least %llu",
+                         (unsigned long long)options->memory_bytes,
+                         (unsigned long long)MEMORY_BYTES_MIN);
+    }
+    if (options->overlay_bytes > options->memory_bytes / 2) {
+        return ERROR_SET(error, TERN_INVALID,
+                         "overlay_bytes is %llu; it must be at most half of memory_bytes (%llu)",
+                         (unsigned long long)options->overlay_bytes,
+                         (unsigned long long)options->memory_bytes);
+    }
+    if (options->segment_bytes < 65536 || options->segment_bytes > ((uint64_t)1 << 30) ||
+        options->segment_bytes % 4096 != 0) {
+        return ERROR_SET(error, TERN_INVALID,
+                         "segment_bytes is %llu; it must be a multiple of 4096 from 65536 to 2^30",
+                         (unsigned long long)options->segment_bytes);
+    }
+    if ((int)options->durability < 0 || options->durability > TERN_DURABILITY_NONE) {
+        return ERROR_SET(error, TERN_INVALID, "durability is %d; it must be full, interval or none",
+                         (int)options->durability);
+    }
+    if (options->background_threads > 64) {
+        return ERROR_SET(error, TERN_INVALID, "background_threads is %u; it must be at most 64",
+                         options->background_threads);
+    }
+    return TERN_OK;
+}
+
+static tern_status resolve_options(const tern_db_options *given, tern_db_options *out_options,
+                                   tern_error *error) {
+    tern_db_options options = TERN_DB_OPTIONS_INIT;
+    if (given != NULL) {
+        if (given->size < sizeof(size_t) || given->size > sizeof(options)) {
+            return ERROR_SET(error, TERN_INVALID,
+                             "tern_db_options.size is %zu; initialise the struct with "
+                             "TERN_DB_OPTIONS_INIT",
+                             given->size);
+        }
+        memcpy(&options, given, given->size);
+        options.size = sizeof(options);
+    }
+    if (options.durability == TERN_DURABILITY_DEFAULT) {
+        options.durability = TERN_DURABILITY_INTERVAL;
+    }
+    options.sync_interval_ms = (uint32_t)or_default(options.sync_interval_ms, 100);
+    options.memory_bytes = or_default(options.memory_bytes, MEMORY_BYTES_DEFAULT);
+    options.overlay_bytes = or_default(options.overlay_bytes, options.memory_bytes / 10 * 3);
+    options.segment_bytes = or_default(options.segment_bytes, SEGMENT_BYTES_DEFAULT);
+    options.transaction_bytes =
+        or_default(options.transaction_bytes, options.memory_bytes / 4);
+    options.large_value_bytes =
+        or_default(options.large_value_bytes, LARGE_VALUE_BYTES_DEFAULT);
+    if (options.large_value_bytes > options.segment_bytes / 8) {
+        options.large_value_bytes = options.segment_bytes / 8;
+    }
+    options.conflict_slots = (uint32_t)or_default(options.conflict_slots, 1u << 20);
+    /* The conflict table may not eat a small budget: 64 bytes for seven slots. */
+    while (options.conflict_slots > 1024 &&
+           (uint64_t)options.conflict_slots * 10 > options.memory_bytes / 16) {
+        options.conflict_slots /= 2;
+    }
+    options.lock_timeout_ms = (uint32_t)or_default(options.lock_timeout_ms, 1000);
+    options.ttl_tick_ms = (uint32_t)or_default(options.ttl_tick_ms, 100);
+    options.background_threads = (uint32_t)or_default(options.background_threads, 1);
+    options.allocator = options.allocator != NULL ? options.allocator : tern_allocator_default();
+    options.file_system =
+        options.file_system != NULL ? options.file_system : tern_file_system_default();
+    options.clock = options.clock != NULL ? options.clock : tern_clock_default();
+    options.random = options.random != NULL ? options.random : tern_random_default();
+    tern_status status = check_limits(&options, error);
+    if (status == TERN_OK) {
+        *out_options = options;
+    }
+    return status;
+}
+
+/* ---- parts ---- */
+
+static tern_status start_executor(struct tern_db *db, tern_error *error) {
+    if (db->options.executor != NULL) {
+        return TERN_OK;
+    }
+    tern_status status = tern_thread_executor_start(db->options.background_threads,
+                                                    &db->own_executor, error);
+    if (status == TERN_OK) {
+        db->options.executor = tern_thread_executor_interface(db->own_executor);
+    }
+    return status;
+}
+
+static uint64_t cache_share(const struct tern_db *db) {
+    uint64_t fixed = budget_used(&db->budget, BUDGET_OTHER);
+    uint64_t index = db->options.memory_bytes / 50; /* inner nodes and scratch */
+    uint64_t taken = db->options.overlay_bytes + fixed + index;
+    uint64_t limit = taken < db->options.memory_bytes ? db->options.memory_bytes - taken : 0;
+    return limit > ((uint64_t)1 << 20) ? limit : (uint64_t)1 << 20;
+}
+
+static void init_manager(struct tern_db *db) {
+    struct txn_manager *manager = &db->manager;
+    manager->allocator = db->allocator;
+    manager->clock = db->options.clock;
+    manager->budget = &db->budget;
+    manager->default_durability = db->options.durability;
+    manager->lock_timeout_ms = db->options.lock_timeout_ms;
+    manager->transaction_bytes_max = db->options.transaction_bytes;
+    manager->large_value_bytes = db->options.large_value_bytes;
+    manager->sync_interval_ms = db->options.sync_interval_ms;
+    manager->read_only = db->options.read_only;
+    manager->database = db;
+    manager->next_seq = 1;
+    atomic_store(&manager->next_txn_id, 1);
+    atomic_store(&manager->next_large_token, 1);
+    manager->callbacks = (struct txn_callbacks){.context = db,
+                                                .catalog_prepare = catalog_prepare,
+                                                .catalog_apply = catalog_apply,
+                                                .catalog_published = catalog_published,
+                                                .catalog_undo = catalog_undo,
+                                                .throttle = maintenance_throttle};
+    mutex_init(&manager->applier_mutex);
+    mutex_init(&manager->views_mutex);
+    large_retention_init(&manager->retention, db->allocator);
+}
+
+static tern_status create_parts(struct tern_db *db, tern_error *error) {
+    struct txn_manager *manager = &db->manager;
+    tern_status status = start_executor(db, error);
+    manager->executor = db->options.executor;
+    if (status == TERN_OK) {
+        status = epoch_domain_create(db->allocator, &manager->epoch, error);
+    }
+    if (status == TERN_OK) {
+        status = snapshot_registry_create(db->allocator, &manager->snapshots, error);
+    }
+    if (status == TERN_OK) {
+        status = conflict_table_create(db->allocator, &db->budget, db->options.conflict_slots,
+                                       &manager->conflicts, error);
+    }
+    if (status == TERN_OK) {
+        status = lock_manager_create(db->allocator, db->options.clock, &manager->locks, error);
+    }
+    if (status == TERN_OK) {
+        status = commit_queue_create(manager, &manager->queue, error);
+    }
+    if (status == TERN_OK) {
+        struct cache_options options = {.allocator = db->allocator,
+                                        .epoch = manager->epoch,
+                                        .budget = &db->budget,
+                                        .limit_bytes = cache_share(db),
+                                        .huge_pages = true};
+        status = cache_create(&options, &db->cache, error);
+    }
+    db->environment = (struct engine_environment){.allocator = db->allocator,
+                                                  .file_system = db->options.file_system,
+                                                  .clock = db->options.clock,
+                                                  .directory = db->path,
+                                                  .epoch = manager->epoch,
+                                                  .budget = &db->budget,
+                                                  .cache = db->cache,
+                                                  .read_only = db->options.read_only,
+                                                  .buffered_io = db->options.buffered_io};
+    return status;
+}
+
+/* Everything that open made, in reverse; engines before what they use. */
+static void destroy(struct tern_db *db) {
+    struct txn_manager *manager = &db->manager;
+    commit_queue_destroy(manager->queue);
+    database_view_release(atomic_exchange(&manager->view, NULL));
+    memory_release(db->allocator, db->spare_view);
+    if (manager->epoch != NULL) {
+        for (int i = 0; i < 3; i++) {
+            epoch_synchronize(manager->epoch);
+            (void)epoch_reclaim(manager->epoch);
+        }
+    }
+    catalog_release(db);
+    manifest_close(db->manifest);
+    cache_destroy(db->cache);
+    lock_manager_destroy(manager->locks);
+    conflict_table_destroy(manager->conflicts);
+    snapshot_registry_destroy(manager->snapshots);
+    epoch_domain_destroy(manager->epoch);
+    large_retention_release(&manager->retention);
+    mutex_destroy(&manager->views_mutex);
+    mutex_destroy(&manager->applier_mutex);
+    mutex_destroy(&db->maintenance_mutex);
+    tern_thread_executor_stop(db->own_executor);
+    (void)file_close(db->lock, NULL);
+    memory_release(db->allocator, db->path);
+    memory_release_aligned(db->allocator, db);
+}
+
+/* ---- the directory ---- */
+
+static tern_status lock_directory(struct tern_db *db, tern_error *error) {
+    char path[FILE_PATH_BYTES];
+    const tern_file_system *file_system = db->options.file_system;
+    tern_status status = TERN_OK;
+    if (db->options.create_if_missing && !db->options.read_only) {
+        status = file_system->make_directory(file_system->context, db->path, error);
+        status = status == TERN_EXISTS ? TERN_OK : status;
+    } else {
+        status = file_system->exists(file_system->context, db->path, error);
+        if (status == TERN_NOT_FOUND) {
+            return ERROR_AT(error, TERN_NOT_FOUND, db->path, -1, 0,
+                            "there is no database here; set create_if_missing to make one");
+        }
+    }
+    if (status == TERN_OK) {
+        status = path_join(path, db->path, MANIFEST_FILE_NAME, error);
+    }
+    if (status == TERN_OK && !db->options.create_if_missing) {
+        /* Not even a lock file is left behind where no database is. */
+        status = file_system->exists(file_system->context, path, error);
+        if (status == TERN_NOT_FOUND) {
+            return ERROR_AT(error, TERN_NOT_FOUND, db->path, -1, 0,
+                            "there is no database here; set create_if_missing to make one");
+        }
+    }
+    if (status == TERN_OK) {
+        status = path_join(path, db->path, LOCK_FILE_NAME, error);
+    }
+    if (status == TERN_OK) {
+        status = file_system->lock(file_system->context, path, &db->lock, error);
+    }
+    return status;
+}
+
+static tern_status create_root(struct tern_db *db, struct manifest *out_manifest,
+                               tern_error *error) {
+    if (!db->options.create_if_missing || db->options.read_only) {
+        return ERROR_AT(error, TERN_NOT_FOUND, db->path, -1, 0,
+                        "there is no database here; set create_if_missing to make one");
+    }
+    *out_manifest = (struct manifest){.generation = 1, .view_generation = 1, .next_partition = 1};
+    return manifest_create(db->options.file_system, db->allocator, db->path, out_manifest,
+                           &db->manifest, error);
+}
+
+static tern_status read_root(struct tern_db *db, struct arena *arena,
+                             struct manifest *out_manifest, tern_error *error) {
+    struct manifest other = {0};
+    tern_status status =
+        manifest_open(db->options.file_system, db->allocator, db->path, db->options.read_only,
+                      arena, &db->manifest, out_manifest, &other, error);
+    if (status == TERN_NOT_FOUND) {
+        status = create_root(db, out_manifest, error);
+    } else if (status == TERN_OK && db->options.error_if_exists) {
+        status = ERROR_AT(error, TERN_EXISTS, db->path, -1, 0, "a database is here already");
+    }
+    if (status != TERN_OK) {
+        return status;
+    }
+    uint64_t view_generation = out_manifest->view_generation > other.view_generation
+                                   ? out_manifest->view_generation
+                                   : other.view_generation;
+    db->view_generation = view_generation + 1;
+    db->catalog_seq = out_manifest->catalog_seq;
+    atomic_store(&db->next_partition, or_default(out_manifest->next_partition, 1));
+    atomic_store(&db->manager.has_expiring, out_manifest->has_expiring);
+    db->maintenance.manifest_generation = out_manifest->generation;
+    db->maintenance.log_start = out_manifest->log_start;
+    db->maintenance.previous_log_start = out_manifest->log_start;
+    return TERN_OK;
+}
+
+/* ---- files without a keyspace ---- */
+
+struct orphan_search {
+    struct tern_db *db;
+    const struct manifest *manifest;
+    partition_id found;
+};
+
+static bool is_named(const struct manifest *manifest, partition_id id) {
+    for (size_t i = 0; i < manifest->keyspace_count; i++) {
+        if (manifest->keyspaces[i].id == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Files of partitions are called "p-<16 hex digits>.<engine>". */
+static bool visit_orphan(void *context, const char *name) {
+    struct orphan_search *search = context;
+    char digits[17];
+    if (strncmp(name, "p-", 2) != 0 || strlen(name) < 19 || name[18] != '.') {
+        return true;
+    }
+    memcpy(digits, name + 2, 16);
+    digits[16] = '\0';
+    char *end;
+    partition_id id = strtoull(digits, &end, 16);
+    if (*end != '\0' || id == 0 || is_named(search->manifest, id) ||
+        catalog_by_id(search->db, id) != NULL) {
+        return true;
+    }
+    search->found = id;
+    return false;
+}
+
+/* What a crash left of keyspaces that never were, or are no more. */
+static void remove_orphans(struct tern_db *db, const struct manifest *manifest) {
+    const struct engine_methods *methods = engine_methods_of(TERN_ENGINE_BTREE);
+    for (int i = 0; i < 100000; i++) {
+        struct orphan_search search = {db, manifest, 0};
+        if (db->options.file_system->list(db->options.file_system->context, db->path, visit_orphan,
+                                          &search, NULL) != TERN_OK ||
+            search.found == 0 ||
+            methods->destroy(&db->environment, search.found, NULL) != TERN_OK) {
+            return;
+        }
+    }
+}
+
+/* ---- open ---- */
+
+static tern_status start(struct tern_db *db, tern_error *error) {
+    struct arena arena;
+    struct manifest manifest;
+    arena_init(&arena, db->allocator, 4096);
+    uint64_t begin = db->options.clock->monotonic_ns(db->options.clock->context);
+    tern_status status = read_root(db, &arena, &manifest, error);
+    if (status == TERN_OK) {
+        status = recovery_run(db, &manifest, error);
+    }
+    if (status == TERN_OK) {
+        status = views_prepare(db, db->slot_count, error);
+    }
+    if (status == TERN_OK) {
+        views_refresh(db);
+        if (db->maintenance.log_start == 0) {
+            db->maintenance.log_start = log_start_position(db->manager.log);
+            db->maintenance.previous_log_start = db->maintenance.log_start;
+        }
+        db->maintenance.durable_generations[0] = db->view_generation;
+        db->maintenance.durable_generations[1] = db->view_generation;
+        if (!db->options.read_only) {
+            status = checkpoint_rewrite_manifest(db, error);
+        }
+    }
+    if (status == TERN_OK && !db->options.read_only) {
+        remove_orphans(db, &manifest);
+    }
+    if (status == TERN_OK) {
+        uint64_t spent = db->options.clock->monotonic_ns(db->options.clock->context) - begin;
+        atomic_store(&db->counters.recovery_ms, spent / 1000000);
+        atomic_store(&db->checkpoint_done, 0);
+        uint64_t now_ms = db->options.clock->wall_ms(db->options.clock->context);
+        atomic_store(&db->manager.last_sync_ms, now_ms);
+    }
+    arena_release(&arena);
+    return status;
+}
+
+tern_status tern_open(const char *path, const tern_db_options *options, tern_db **out_db,
+                      tern_error *error) {
+    tern_db_options resolved;
+    if (path == NULL || path[0] == '\0' || out_db == NULL) {
+        return ERROR_SET(error, TERN_INVALID, "tern_open needs a path and somewhere for the handle");
+    }
+    tern_status status = resolve_options(options, &resolved, error);
+    if (status != TERN_OK) {
+        return status;
+    }
+    struct tern_db *db = memory_allocate_aligned(resolved.allocator, 64, sizeof(*db));
+    if (db == NULL) {
+        return ERROR_NO_MEMORY(error, "a database");
+    }
+    memset(db, 0, sizeof(*db));
+    db->options = resolved;
+    db->allocator = resolved.allocator;
+    db->budget.limit_bytes = resolved.memory_bytes;
+    db->freeze_bytes = resolved.overlay_bytes / 100 * FREEZE_PERCENT;
+    mutex_init(&db->maintenance_mutex);
+    catalog_init(db);
+    init_manager(db);
+    db->path = memory_copy_string(db->allocator, path, strlen(path));
+    status = db->path != NULL ? TERN_OK : ERROR_NO_MEMORY(error, "a database");
+    if (status == TERN_OK) {
+        status = lock_directory(db, error);
+    }
+    if (status == TERN_OK) {
+        status = create_parts(db, error);
+    }
+    if (status == TERN_OK) {
+        status = start(db, error);
+    }
+    if (status != TERN_OK) {
+        log_discard(db->manager.log);
+        destroy(db);
+        return status;
+    }
+    maintenance_start(db);
+    *out_db = db;
+    return TERN_OK;
+}
+
+/* ---- close and sync ---- */
+
+static tern_status settle(struct tern_db *db, tern_error *error) {
+    if (db->options.read_only || log_is_poisoned(db->manager.log)) {
+        return TERN_OK;
+    }
+    seq_no visible = atomic_load(&db->manager.visible_seq);
+    if (budget_used(&db->budget, BUDGET_OVERLAY) < CLOSE_DRAIN_BYTES &&
+        db->maintenance.phase == CHECKPOINT_IDLE) {
+        return TERN_OK;
+    }
+    /* A drain that fails loses nothing: the log has it. */
+    tern_status drained = maintenance_drain_to(db, visible, NULL);
+    (void)drained;
+    (void)error;
+    return TERN_OK;
+}
+
+tern_status tern_close(tern_db *db, tern_error *error) {
+    if (db == NULL) {
+        return TERN_OK;
+    }
+    commit_drain_async(&db->manager);
+    hook_stop_all(db);
+    maintenance_stop(db);
+    tern_status status = settle(db, error);
+    tern_status closed = TERN_OK;
+    if (db->options.read_only) {
+        log_discard(db->manager.log);
+    } else {
+        closed = log_close(db->manager.log, error);
+    }
+    db->manager.log = NULL;
+    destroy(db);
+    return status == TERN_OK ? closed : status;
+}
+
+tern_status tern_sync(tern_db *db, tern_error *error) {
+    if (db->options.read_only) {
+        return TERN_OK;
+    }
+    return log_sync(db->manager.log, log_end_position(db->manager.log), error);
+}
+
+tern_status tern_checkpoint(tern_db *db, tern_error *error) {
+    if (db->options.read_only) {
+        return ERROR_SET(error, TERN_READ_ONLY, "the database is open read-only");
+    }
+    if (log_is_poisoned(db->manager.log)) {
+        return ERROR_SET(error, TERN_POISONED,
+                         "a sync failed earlier; close the database, check the device, open again");
+    }
+    return maintenance_drain_to(db, atomic_load(&db->manager.visible_seq), error);
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of src/db share: the open database.
+ *
+ * Locks, in the order in which they are taken:
+ *   maintenance_mutex  the maintenance role (engine.h): drains, manifests, compaction, shrinking
+ *   applier_mutex      (in the manager) the applier role
+ *   catalog_mutex      names and the list of keyspaces
+ * The manifest file and everything in `maintenance` belong to the maintenance role.
+ */
+#ifndef TERN_DB_DATABASE_INTERNAL_H
+#define TERN_DB_DATABASE_INTERNAL_H
+
+#include <tern/sys/executor.h>
+
+#include "cache/cache.h"
+#include "db/database.h"
+#include "db/manifest.h"
+#include "os/file.h"
+#include "txn/commit.h"
+
+/* Where a checkpoint stands. */
+enum checkpoint_phase { CHECKPOINT_IDLE, CHECKPOINT_DRAIN };
+
+struct maintenance {
+    enum checkpoint_phase phase;
+    seq_no frozen_seq;            /* of the checkpoint under way */
+    uint64_t frozen_time_ms;
+    log_position frozen_position; /* end of the log at the freeze */
+    size_t keyspace_index;        /* which keyspace is being drained */
+    seq_no drained_seq;           /* of the last whole checkpoint */
+    log_position log_start;       /* as the last manifest says */
+    log_position previous_log_start; /* as the one before says */
+    uint64_t durable_generations[MANIFEST_SLOTS]; /* view generations of the two manifests */
+    uint64_t manifest_generation;
+    seq_no manifest_catalog_seq;
+    bool has_failed;              /* a manifest sync failed: no more manifests */
+    tern_error failure;
+};
+
+struct database_counters {
+    _Atomic uint64_t checkpoints, slices, manifests, drain_failures, throttle_waits;
+    _Atomic uint64_t throttle_ns, throttle_ns_max, helped_steps, refused_writes;
+    _Atomic uint64_t recovered_records, recovery_ms, ended_snapshots, ticks, interval_syncs;
+};
+
+struct tern_db {
+    struct txn_manager manager;
+    const tern_allocator *allocator;
+    tern_db_options options; /* defaults filled in */
+    char *path;
+    tern_file *lock;
+    struct budget budget;
+    struct cache *cache;
+    struct engine_environment environment;
+    tern_thread_executor *own_executor;
+
+    /* Catalog. */
+    struct mutex catalog_mutex;
+    tern_keyspace *keyspaces;        /* all handles, newest first */
+    tern_keyspace **slots;           /* by slot; NULL once gone */
+    uint32_t slot_count;
+    uint32_t slot_capacity;
+    _Atomic uint64_t next_partition;
+    seq_no catalog_seq;              /* of the last catalog change; applier */
+
+    /* Maintenance. */
+    struct mutex maintenance_mutex;
+    struct maintenance maintenance;
+    struct manifest_file *manifest;
+    uint64_t view_generation;        /* of the newest view; applier */
+    struct database_view *spare_view; /* so that publishing a view cannot fail; applier */
+    uint32_t spare_slots;
+    _Atomic seq_no checkpoint_wanted;  /* drain everything up to here */
+    _Atomic seq_no checkpoint_done;    /* drained up to here, durable */
+    _Atomic uint64_t drain_debt;       /* bytes of frozen overlays not merged yet */
+    _Atomic bool is_closing;
+    _Atomic bool is_draining;
+    uint64_t freeze_bytes;           /* active overlays are frozen when they reach this */
+    tern_task maintenance_task;
+    tern_task sync_task;
+    tern_task tick_task;
+    log_position last_marked;        /* sync task's */
+
+    struct tern_commit_hook *hooks;  /* under catalog_mutex */
+    struct database_counters counters;
+};
+
+/* ---- catalog.c ---- */
+void catalog_init(struct tern_db *db);
+void catalog_release(struct tern_db *db);
+TERN_MUST_CHECK tern_status catalog_check_options(const tern_keyspace_options *options,
+                                                  tern_keyspace_options *out_resolved,
+                                                  tern_error *error);
+/* A handle with a given id whose engine is opened from `state`. State PENDING, no slot. */
+TERN_MUST_CHECK tern_status catalog_open_keyspace(struct tern_db *db, partition_id id,
+                                                  tern_slice name,
+                                                  const tern_keyspace_options *options,
+                                                  tern_slice state,
+                                                  struct engine_drained *out_drained,
+                                                  tern_keyspace **out_keyspace, tern_error *error);
+/* Gives a handle a slot and makes it live. TERN_NO_MEMORY. */
+TERN_MUST_CHECK tern_status catalog_make_live(struct tern_db *db, tern_keyspace *keyspace,
+                                              seq_no created_seq, tern_error *error);
+tern_keyspace *catalog_by_id(struct tern_db *db, partition_id id);
+tern_keyspace *catalog_by_name(struct tern_db *db, const char *name);
+/* Marks it dropped and queues its engine for closing. */
+void catalog_mark_dropped(struct tern_db *db, tern_keyspace *keyspace, seq_no seq);
+/* The txn_callbacks of the same names. */
+tern_status catalog_prepare(void *context, struct catalog_change *changes, size_t count,
+                            tern_error *error);
+void catalog_apply(void *context, struct catalog_change *changes, size_t count, seq_no seq);
+void catalog_published(void *context, struct catalog_change *changes, size_t count);
+void catalog_undo(void *context, struct catalog_change *changes, size_t count);
+
+/* ---- views.c: applier role ---- */
+/* Makes sure that views_refresh can publish a view of `slot_count` slots. TERN_NO_MEMORY. */
+TERN_MUST_CHECK tern_status views_prepare(struct tern_db *db, uint32_t slot_count,
+                                          tern_error *error);
+/* Publishes a view of what is current in every live keyspace, as generation view_generation + 1.
+ * Cannot fail after views_prepare. */
+void views_refresh(struct tern_db *db);
+
+/* ---- recovery.c ---- */
+TERN_MUST_CHECK tern_status recovery_run(struct tern_db *db, const struct manifest *manifest,
+                                         tern_error *error);
+
+/* ---- checkpoint.c: maintenance role held ---- */
+/* Freezes all overlays with something in them and begins to drain. */
+TERN_MUST_CHECK tern_status checkpoint_begin(struct tern_db *db, tern_error *error);
+/* One quantum of draining; *out_more false: the checkpoint is complete (or none was under way). */
+TERN_MUST_CHECK tern_status checkpoint_step(struct tern_db *db, bool *out_more,
+                                            tern_error *error);
+/* Seals what engines have ready, makes it durable, switches the manifest, publishes. `is_last`: all
+ * of the checkpoint is drained, so the log may begin at its freeze; then a manifest is written also
+ * when no engine has anything new. */
+TERN_MUST_CHECK tern_status checkpoint_publish(struct tern_db *db, bool is_last,
+                                               tern_error *error);
+/* Writes a manifest of what is published now: at open, so that both slots say the same. */
+TERN_MUST_CHECK tern_status checkpoint_rewrite_manifest(struct tern_db *db, tern_error *error);
+/* Closes engines of dropped keyspaces that nobody reads, removes files no manifest names. */
+void checkpoint_collect_dropped(struct tern_db *db);
+/* Lets engines reuse blocks that no live view needs. */
+void checkpoint_release_blocks(struct tern_db *db);
+
+/* ---- maintenance.c ---- */
+void maintenance_start(struct tern_db *db);
+void maintenance_stop(struct tern_db *db);
+/* Asks for background work. */
+void maintenance_wake(struct tern_db *db);
+/* Runs steps (or waits for those who do) until everything committed up to `seq` is in bases. */
+TERN_MUST_CHECK tern_status maintenance_drain_to(struct tern_db *db, seq_no seq,
+                                                 tern_error *error);
+/* txn_callbacks.throttle. */
+tern_status maintenance_throttle(void *context, uint64_t bytes, tern_error *error);
+
+/* ---- hook.c ---- */
+/* Ends all hooks at close. */
+void hook_stop_all(struct tern_db *db);
+/* Wakes hooks after commits became durable. */
+void hook_wake_all(struct tern_db *db);
+
+#endif

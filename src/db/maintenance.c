@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * When background work runs, and who pays for it.
+ *
+ * The maintenance task drains overlays a quantum at a time. Writers pay as they go: while a drain is
+ * under way, the room left for new overlays must not shrink faster than the debt (frozen bytes not
+ * merged yet). A writer that finds the debt larger than the room runs one quantum itself, or waits a
+ * moment for whoever runs one. So the delay is spread over all writers in slices of milliseconds,
+ * and nobody waits for work that nobody runs.
+ *
+ * Other tasks: syncing for interval durability, and moving logged time on for expiry.
+ */
+#include "base/error.h"
+#include "db/database_internal.h"
+#include "txn/commit_queue.h"
+
+#define NS_PER_MS 1000000ull
+/* One turn of the maintenance task, and a writer's wait for another's quantum. */
+#define TURN_NS (4 * NS_PER_MS)
+#define WAIT_NS (NS_PER_MS / 4)
+#define RETRY_NS (100 * NS_PER_MS)
+/* The log may hold this many times the overlay budget before a checkpoint trims it. */
+#define LOG_PER_OVERLAY 4
+#define LOG_SEGMENTS_MIN 4
+
+static uint64_t now_ns(const struct tern_db *db) {
+    return db->options.clock->monotonic_ns(db->options.clock->context);
+}
+
+static uint64_t overlay_used(const struct tern_db *db) {
+    return budget_used(&db->budget, BUDGET_OVERLAY);
+}
+
+static bool is_log_long(const struct tern_db *db) {
+    uint64_t first = log_position_segment(db->maintenance.log_start);
+    uint64_t last = log_position_segment(log_end_position(db->manager.log));
+    uint64_t segments_max = LOG_PER_OVERLAY * db->options.overlay_bytes / db->options.segment_bytes;
+    return last - first > segments_max + LOG_SEGMENTS_MIN;
+}
+
+static bool wants_checkpoint(struct tern_db *db) {
+    return overlay_used(db) >= db->freeze_bytes || is_log_long(db) ||
+           atomic_load_explicit(&db->checkpoint_wanted, memory_order_acquire) >
+               atomic_load_explicit(&db->checkpoint_done, memory_order_acquire);
+}
+
+/* One step with the maintenance role held; *out_more: there is more to do at once. */
+static tern_status step(struct tern_db *db, bool *out_more, tern_error *error) {
+    *out_more = false;
+    if (log_wants_prepare(db->manager.log)) {
+        tern_status prepared = log_prepare(db->manager.log, NULL);
+        (void)prepared; /* an append will try again and tell */
+    }
+    if (db->maintenance.phase == CHECKPOINT_IDLE) {
+        if (!wants_checkpoint(db)) {
+            return TERN_OK;
+        }
+        tern_status status = checkpoint_begin(db, error);
+        if (status != TERN_OK) {
+            return status;
+        }
+    }
+    return checkpoint_step(db, out_more, error);
+}
+
+static tern_task_state maintenance_step(struct tern_task *task) {
+    struct tern_db *db = (struct tern_db *)((char *)task - offsetof(struct tern_db,
+                                                                    maintenance_task));
+    if (atomic_load_explicit(&db->is_closing, memory_order_acquire)) {
+        return TERN_TASK_DONE;
+    }
+    if (!mutex_try_lock(&db->maintenance_mutex)) {
+        task->delay_ns = NS_PER_MS;
+        return TERN_TASK_SLEEP;
+    }
+    uint64_t begin = now_ns(db);
+    bool more = true;
+    tern_status status = TERN_OK;
+    while (more && status == TERN_OK && now_ns(db) - begin < TURN_NS) {
+        status = step(db, &more, NULL);
+    }
+    if (!more) {
+        checkpoint_release_blocks(db);
+    }
+    mutex_unlock(&db->maintenance_mutex);
+    if (status != TERN_OK) {
+        task->delay_ns = RETRY_NS;
+        return TERN_TASK_SLEEP;
+    }
+    return more ? TERN_TASK_AGAIN : TERN_TASK_DONE;
+}
+
+void maintenance_wake(struct tern_db *db) {
+    if (!db->options.read_only) {
+        const struct tern_executor *executor = db->options.executor;
+        executor->post(executor->context, &db->maintenance_task);
+    }
+}
+
+/* ---- syncing and time ---- */
+
+static void mark_when_idle(struct tern_db *db, log_position end) {
+    if (end == db->last_marked) {
+        return;
+    }
+    commit_applier_lock(&db->manager);
+    if (log_mark(db->manager.log, NULL) == TERN_OK) {
+        db->last_marked = log_end_position(db->manager.log);
+    }
+    commit_applier_unlock(&db->manager);
+}
+
+static tern_task_state sync_step(struct tern_task *task) {
+    struct tern_db *db = (struct tern_db *)((char *)task - offsetof(struct tern_db, sync_task));
+    struct log *log = db->manager.log;
+    if (atomic_load_explicit(&db->is_closing, memory_order_acquire) || log_is_poisoned(log)) {
+        return TERN_TASK_DONE;
+    }
+    log_position end = log_end_position(log);
+    if (end > log_durable_position(log)) {
+        if (db->options.durability != TERN_DURABILITY_NONE &&
+            log_sync(log, end, NULL) == TERN_OK) {
+            uint64_t now_ms = db->options.clock->wall_ms(db->options.clock->context);
+            atomic_store_explicit(&db->manager.last_sync_ms, now_ms, memory_order_relaxed);
+            atomic_fetch_add_explicit(&db->counters.interval_syncs, 1, memory_order_relaxed);
+        }
+    } else {
+        mark_when_idle(db, end);
+    }
+    hook_wake_all(db);
+    if (log_wants_prepare(log)) {
+        maintenance_wake(db);
+    }
+    task->delay_ns = db->options.sync_interval_ms * NS_PER_MS;
+    return TERN_TASK_SLEEP;
+}
+
+static tern_task_state tick_step(struct tern_task *task) {
+    struct tern_db *db = (struct tern_db *)((char *)task - offsetof(struct tern_db, tick_task));
+    if (atomic_load_explicit(&db->is_closing, memory_order_acquire)) {
+        return TERN_TASK_DONE;
+    }
+    if (atomic_load_explicit(&db->manager.has_expiring, memory_order_relaxed)) {
+        uint64_t now_ms = db->options.clock->wall_ms(db->options.clock->context);
+        uint64_t visible_ms =
+            atomic_load_explicit(&db->manager.visible_time_ms, memory_order_relaxed);
+        if (now_ms >= visible_ms + db->options.ttl_tick_ms &&
+            commit_tick(&db->manager, NULL) == TERN_OK) {
+            atomic_fetch_add_explicit(&db->counters.ticks, 1, memory_order_relaxed);
+        }
+    }
+    task->delay_ns = db->options.ttl_tick_ms * NS_PER_MS;
+    return TERN_TASK_SLEEP;
+}
+
+void maintenance_start(struct tern_db *db) {
+    const struct tern_executor *executor = db->options.executor;
+    db->maintenance_task = (tern_task)TERN_TASK_INIT(maintenance_step, "maintenance");
+    db->sync_task = (tern_task)TERN_TASK_INIT(sync_step, "sync");
+    db->tick_task = (tern_task)TERN_TASK_INIT(tick_step, "tick");
+    if (!db->options.read_only) {
+        executor->post(executor->context, &db->maintenance_task);
+        executor->post(executor->context, &db->sync_task);
+        executor->post(executor->context, &db->tick_task);
+    }
+}
+
+void maintenance_stop(struct tern_db *db) {
+    const struct tern_executor *executor = db->options.executor;
+    atomic_store_explicit(&db->is_closing, true, memory_order_release);
+    if (!db->options.read_only) {
+        executor->cancel(executor->context, &db->maintenance_task);
+        executor->cancel(executor->context, &db->sync_task);
+        executor->cancel(executor->context, &db->tick_task);
+    }
+}
+
+/* ---- on behalf of callers ---- */
+
+tern_status maintenance_drain_to(struct tern_db *db, seq_no seq, tern_error *error) {
+    tern_status status = TERN_OK;
+    while (status == TERN_OK) {
+        mutex_lock(&db->maintenance_mutex);
+        bool is_done =
+            atomic_load_explicit(&db->checkpoint_done, memory_order_acquire) >= seq &&
+            db->maintenance.phase == CHECKPOINT_IDLE;
+        if (!is_done) {
+            bool more;
+            if (db->maintenance.phase == CHECKPOINT_IDLE) {
+                status = checkpoint_begin(db, error);
+            }
+            if (status == TERN_OK) {
+                status = checkpoint_step(db, &more, error);
+            }
+        }
+        mutex_unlock(&db->maintenance_mutex);
+        if (is_done) {
+            break;
+        }
+    }
+    return status;
+}
+
+static void count_wait(struct tern_db *db, uint64_t begin) {
+    uint64_t spent = now_ns(db) - begin;
+    atomic_fetch_add_explicit(&db->counters.throttle_waits, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&db->counters.throttle_ns, spent, memory_order_relaxed);
+    uint64_t longest =
+        atomic_load_explicit(&db->counters.throttle_ns_max, memory_order_relaxed);
+    while (spent > longest &&
+           !atomic_compare_exchange_weak_explicit(&db->counters.throttle_ns_max, &longest, spent,
+                                                  memory_order_relaxed, memory_order_relaxed)) {
+    }
+}
+
+/* A moment for whoever holds the role. */
+static void wait_a_moment(struct tern_db *db) {
+    _Atomic uint32_t word = 0;
+    (void)db;
+    futex_wait(&word, 0, WAIT_NS);
+}
+
+/* Runs one quantum, or waits a moment when somebody else is at it. */
+static tern_status pay(struct tern_db *db, bool *out_idle, tern_error *error) {
+    *out_idle = false;
+    if (!mutex_try_lock(&db->maintenance_mutex)) {
+        wait_a_moment(db);
+        return TERN_OK;
+    }
+    bool more;
+    tern_status status = step(db, &more, error);
+    *out_idle = !more;
+    if (!more) {
+        checkpoint_release_blocks(db);
+    }
+    mutex_unlock(&db->maintenance_mutex);
+    atomic_fetch_add_explicit(&db->counters.helped_steps, 1, memory_order_relaxed);
+    return status;
+}
+
+/* Nothing is left to drain and there is still no room: old snapshots hold it. */
+static tern_status apply_space_policy(struct tern_db *db, tern_error *error) {
+    size_t count = 0;
+    seq_no oldest = snapshot_registry_oldest(db->manager.snapshots, &count);
+    if (db->options.space_policy == TERN_SPACE_END_SNAPSHOTS && count > 0) {
+        seq_no visible = atomic_load_explicit(&db->manager.visible_seq, memory_order_relaxed);
+        size_t ended = snapshot_registry_end(db->manager.snapshots, oldest + (visible - oldest) / 2 + 1);
+        atomic_fetch_add_explicit(&db->counters.ended_snapshots, ended, memory_order_relaxed);
+        wait_a_moment(db);
+        return TERN_OK;
+    }
+    atomic_fetch_add_explicit(&db->counters.refused_writes, 1, memory_order_relaxed);
+    return ERROR_SET(error, TERN_NO_MEMORY,
+                     "the overlays use all of overlay_bytes (%llu) and %zu open snapshots hold "
+                     "them (oldest at seq %llu); end old transactions, raise memory_bytes, or set "
+                     "space_policy to end snapshots",
+                     (unsigned long long)db->options.overlay_bytes, count,
+                     (unsigned long long)oldest);
+}
+
+/* How often a writer looks again for room that others' epochs are about to give back. */
+#define IDLE_ROUNDS_MAX 400
+
+static tern_status throttle_slowly(struct tern_db *db, uint64_t bytes, tern_error *error) {
+    uint64_t limit = db->options.overlay_bytes;
+    uint64_t begin = now_ns(db);
+    tern_status status = TERN_OK;
+    unsigned idle_rounds = 0;
+    bool is_first = true;
+    for (;;) {
+        uint64_t used = overlay_used(db);
+        uint64_t debt = atomic_load_explicit(&db->drain_debt, memory_order_relaxed);
+        uint64_t room = used + bytes < limit ? limit - used - bytes : 0;
+        bool has_room = room > 0 && debt <= room;
+        if (has_room || (room > 0 && !is_first)) {
+            break; /* on time, or one quantum paid */
+        }
+        bool is_idle;
+        status = pay(db, &is_idle, error);
+        is_first = false;
+        if (status != TERN_OK) {
+            /* Room is left: the failure is not this writer's yet. */
+            status = room > 0 ? TERN_OK : status;
+            break;
+        }
+        if (room == 0 && is_idle && debt == 0 && ++idle_rounds > IDLE_ROUNDS_MAX) {
+            status = apply_space_policy(db, error);
+            if (status != TERN_OK) {
+                break;
+            }
+            idle_rounds = 0;
+        } else if (room == 0 && is_idle) {
+            wait_a_moment(db);
+        }
+    }
+    count_wait(db, begin);
+    return status;
+}
+
+tern_status maintenance_throttle(void *context, uint64_t bytes, tern_error *error) {
+    struct tern_db *db = context;
+    uint64_t used = overlay_used(db) + bytes;
+    if (used < db->freeze_bytes) {
+        return TERN_OK;
+    }
+    if (!atomic_load_explicit(&db->is_draining, memory_order_relaxed)) {
+        maintenance_wake(db);
+    }
+    uint64_t debt = atomic_load_explicit(&db->drain_debt, memory_order_relaxed);
+    if (used < db->options.overlay_bytes && debt <= db->options.overlay_bytes - used) {
+        return TERN_OK;
+    }
+    return throttle_slowly(db, bytes, error);
+}

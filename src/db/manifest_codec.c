@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Slot (4096 bytes):
+ *   0  u8[8]  magic "TERNROOT"
+ *   8  u32    format version
+ *  12  u32    zero
+ *  16  u64    generation of the manifest
+ *  24  u64    body offset in the file
+ *  32  u64    body size in bytes
+ *  40  u64    body checksum (XXH3 64)
+ *  48  zeros
+ * 4088 u64    checksum of bytes 0 to 4087
+ *
+ * Body:
+ *   0  u64  generation              24  u64  catalog_seq      48  u64  log_start
+ *   8  u64  view generation         32  u64  last_seq         56  u64  next partition id
+ *  16  u32  incarnation, u32 flags  40  u64  time_ms          64  u32  number of keyspaces
+ *  68  keyspaces, each: u64 id, u64 created_seq, u8 engine, u8 compression, u16 fill percent,
+ *      u32 page bytes, u32 fan-out, u16 name size, u32 state size, name, state
+ */
+#include "db/manifest_codec.h"
+
+#include "base/bytes.h"
+#include "simd/hash.h"
+
+#define BODY_HEADER_BYTES 68
+#define KEYSPACE_HEADER_BYTES 34
+#define FLAG_HAS_EXPIRING 1u
+
+static const uint8_t magic[8] = {'T', 'E', 'R', 'N', 'R', 'O', 'O', 'T'};
+
+void manifest_slot_encode(const struct manifest_slot *slot, uint8_t target[MANIFEST_SLOT_BYTES]) {
+    memset(target, 0, MANIFEST_SLOT_BYTES);
+    memcpy(target, magic, sizeof(magic));
+    put_u32(target + 8, MANIFEST_FORMAT_VERSION);
+    put_u64(target + 16, slot->generation);
+    put_u64(target + 24, slot->body_offset);
+    put_u64(target + 32, slot->body_size);
+    put_u64(target + 40, slot->body_checksum);
+    put_u64(target + MANIFEST_SLOT_BYTES - 8, hash_u64(target, MANIFEST_SLOT_BYTES - 8, 0));
+}
+
+const char *manifest_slot_decode(const uint8_t source[MANIFEST_SLOT_BYTES],
+                                 struct manifest_slot *out_slot, uint32_t *out_version) {
+    *out_version = MANIFEST_FORMAT_VERSION;
+    if (memcmp(source, magic, sizeof(magic)) != 0) {
+        return "manifest-magic";
+    }
+    if (get_u64(source + MANIFEST_SLOT_BYTES - 8) !=
+        hash_u64(source, MANIFEST_SLOT_BYTES - 8, 0)) {
+        return "manifest-slot-checksum";
+    }
+    *out_version = get_u32(source + 8);
+    if (*out_version != MANIFEST_FORMAT_VERSION) {
+        return "manifest-version";
+    }
+    *out_slot = (struct manifest_slot){get_u64(source + 16), get_u64(source + 24),
+                                       get_u64(source + 32), get_u64(source + 40)};
+    if (out_slot->body_size > MANIFEST_BODY_BYTES_MAX ||
+        out_slot->body_offset < (uint64_t)MANIFEST_SLOTS * MANIFEST_SLOT_BYTES) {
+        return "manifest-body-place";
+    }
+    return NULL;
+}
+
+static void put_keyspace(uint8_t *target, const struct manifest_keyspace *keyspace) {
+    put_u64(target, keyspace->id);
+    put_u64(target + 8, keyspace->created_seq);
+    target[16] = (uint8_t)keyspace->options.engine;
+    target[17] = (uint8_t)keyspace->options.compression;
+    put_u16(target + 18, (uint16_t)keyspace->options.fill_percent);
+    put_u32(target + 20, keyspace->options.page_bytes);
+    put_u32(target + 24, keyspace->options.fan_out);
+    put_u16(target + 28, (uint16_t)keyspace->name.size);
+    put_u32(target + 30, (uint32_t)keyspace->state.size);
+}
+
+tern_status manifest_body_encode(const struct manifest *manifest, struct buffer *out_body) {
+    uint8_t header[BODY_HEADER_BYTES];
+    put_u64(header, manifest->generation);
+    put_u64(header + 8, manifest->view_generation);
+    put_u32(header + 16, manifest->incarnation);
+    put_u32(header + 20, manifest->has_expiring ? FLAG_HAS_EXPIRING : 0);
+    put_u64(header + 24, manifest->catalog_seq);
+    put_u64(header + 32, manifest->last_seq);
+    put_u64(header + 40, manifest->time_ms);
+    put_u64(header + 48, manifest->log_start);
+    put_u64(header + 56, manifest->next_partition);
+    put_u32(header + 64, (uint32_t)manifest->keyspace_count);
+    tern_status status = buffer_append(out_body, header, sizeof(header));
+    for (size_t i = 0; status == TERN_OK && i < manifest->keyspace_count; i++) {
+        const struct manifest_keyspace *keyspace = &manifest->keyspaces[i];
+        uint8_t entry[KEYSPACE_HEADER_BYTES];
+        put_keyspace(entry, keyspace);
+        status = buffer_append(out_body, entry, sizeof(entry));
+        if (status == TERN_OK) {
+            status = buffer_append(out_body, keyspace->name.data, keyspace->name.size);
+        }
+        if (status == TERN_OK) {
+            status = buffer_append(out_body, keyspace->state.data, keyspace->state.size);
+        }
+    }
+    return status;
+}
+
+static const char *get_keyspace(const uint8_t **position, const uint8_t *end,
+                                struct manifest_keyspace *out) {
+    const uint8_t *source = *position;
+    if ((size_t)(end - source) < KEYSPACE_HEADER_BYTES) {
+        return "manifest-body-size";
+    }
+    size_t name_size = get_u16(source + 28);
+    size_t state_size = get_u32(source + 30);
+    if ((size_t)(end - source) - KEYSPACE_HEADER_BYTES < name_size + state_size) {
+        return "manifest-body-size";
+    }
+    *out = (struct manifest_keyspace){.id = get_u64(source), .created_seq = get_u64(source + 8)};
+    out->options.size = sizeof(out->options);
+    out->options.engine = (tern_engine_kind)source[16];
+    out->options.compression = (tern_compression)source[17];
+    out->options.fill_percent = get_u16(source + 18);
+    out->options.page_bytes = get_u32(source + 20);
+    out->options.fan_out = get_u32(source + 24);
+    out->name = tern_slice_of(source + KEYSPACE_HEADER_BYTES, name_size);
+    out->state = tern_slice_of(source + KEYSPACE_HEADER_BYTES + name_size, state_size);
+    *position = source + KEYSPACE_HEADER_BYTES + name_size + state_size;
+    bool is_named = name_size > 0 && name_size <= TERN_KEYSPACE_NAME_BYTES &&
+                    memchr(out->name.data, 0, name_size) == NULL;
+    return out->id != 0 && is_named ? NULL : "manifest-keyspace";
+}
+
+const char *manifest_body_decode(tern_slice body, struct arena *arena,
+                                 struct manifest *out_manifest) {
+    const uint8_t *source = body.data;
+    if (body.size < BODY_HEADER_BYTES) {
+        return "manifest-body-size";
+    }
+    struct manifest manifest = {.generation = get_u64(source),
+                                .view_generation = get_u64(source + 8),
+                                .incarnation = get_u32(source + 16),
+                                .has_expiring = (get_u32(source + 20) & FLAG_HAS_EXPIRING) != 0,
+                                .catalog_seq = get_u64(source + 24),
+                                .last_seq = get_u64(source + 32),
+                                .time_ms = get_u64(source + 40),
+                                .log_start = get_u64(source + 48),
+                                .next_partition = get_u64(source + 56),
+                                .keyspace_count = get_u32(source + 64)};
+    const uint8_t *position = source + BODY_HEADER_BYTES;
+    const uint8_t *end = source + body.size;
+    if (manifest.keyspace_count > (size_t)(end - position) / KEYSPACE_HEADER_BYTES) {
+        return "manifest-body-size";
+    }
+    struct manifest_keyspace *keyspaces =
+        arena_allocate(arena, manifest.keyspace_count * sizeof(keyspaces[0]));
+    if (keyspaces == NULL) {
+        return "manifest-memory";
+    }
+    for (size_t i = 0; i < manifest.keyspace_count; i++) {
+        const char *wrong = get_keyspace(&position, end, &keyspaces[i]);
+        if (wrong != NULL) {
+            return wrong;
+        }
+    }
+    manifest.keyspaces = keyspaces;
+    *out_manifest = manifest;
+    return position == end ? NULL : "manifest-body-size";
+}

@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Recovery: opens the engines as the manifest describes them, replays the log over them, and leaves
+ * the database as of the last commit that the log holds.
+ *
+ * The manifest's catalog is as of catalog_seq; later catalog changes come from the log. Engines leave
+ * out what their bases hold already. Large values are put together again from their chunks; those
+ * whose commit is not in the log are given up.
+ */
+#include <stdio.h>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "db/database_internal.h"
+#include "txn/commit_codec.h"
+
+/* A large value whose chunks are being replayed. */
+struct replayed_value {
+    struct replayed_value *next;
+    uint64_t token;
+    uint64_t size;
+    tern_keyspace *keyspace;
+    struct engine_large_writer *writer;
+};
+
+struct replay {
+    struct tern_db *db;
+    const struct manifest *manifest;
+    struct arena arena;
+    struct commit_assembler assembler;
+    struct replayed_value *values;
+    seq_no last_seq;
+    uint64_t last_time_ms;
+    uint64_t last_token;
+};
+
+static tern_status place_error(const struct log_record *record, tern_status status,
+                               tern_error *error) {
+    if (error != NULL && error->offset < 0 && status == TERN_CORRUPTION) {
+        char file[32];
+        (void)snprintf(file, sizeof(file), "log segment %u",
+                       log_position_segment(record->position));
+        memcpy(error->file, file, sizeof(file));
+        error->offset = log_position_offset(record->position);
+    }
+    return status;
+}
+
+/* ---- large values ---- */
+
+static struct replayed_value **find_value(struct replay *replay, uint64_t token) {
+    struct replayed_value **link = &replay->values;
+    while (*link != NULL && (*link)->token != token) {
+        link = &(*link)->next;
+    }
+    return link;
+}
+
+static void abandon_value(struct replay *replay, struct replayed_value **link) {
+    struct replayed_value *value = *link;
+    *link = value->next;
+    if (value->writer != NULL) {
+        value->keyspace->methods->large_abandon(value->writer);
+    }
+    large_retention_forget(&replay->db->manager.retention, value->token);
+    memory_release(replay->db->allocator, value);
+}
+
+static tern_status begin_value(struct replay *replay, uint64_t token, tern_keyspace *keyspace,
+                               struct replayed_value **out_value, tern_error *error) {
+    struct tern_db *db = replay->db;
+    struct replayed_value *value = memory_allocate_zeroed(db->allocator, sizeof(*value));
+    if (value == NULL) {
+        return ERROR_NO_MEMORY(error, "a large value");
+    }
+    value->token = token;
+    value->keyspace = keyspace;
+    tern_status status = keyspace->methods->large_begin(keyspace->engine, &value->writer, error);
+    if (status == TERN_OK) {
+        /* Its chunks may be moved by the recovery of the log; log_start is before them anyway. */
+        status = large_retention_add(&db->manager.retention, token, replay->manifest->log_start,
+                                     error);
+    }
+    value->next = replay->values;
+    replay->values = value;
+    if (status != TERN_OK) {
+        abandon_value(replay, &replay->values);
+        return status;
+    }
+    *out_value = value;
+    return TERN_OK;
+}
+
+static tern_status replay_chunk(struct replay *replay, const struct log_record *record,
+                                tern_error *error) {
+    if (record->payload_size < COMMIT_CHUNK_HEADER_BYTES) {
+        return ERROR_SET(error, TERN_CORRUPTION, "commit-chunk: a chunk record is too short");
+    }
+    uint64_t token = get_u64(record->payload);
+    partition_id id = get_u64(record->payload + 8);
+    uint64_t offset = get_u64(record->payload + 16);
+    tern_keyspace *keyspace = catalog_by_id(replay->db, id);
+    replay->last_token = token > replay->last_token ? token : replay->last_token;
+    if (keyspace == NULL) {
+        return TERN_OK; /* dropped since, or created by a transaction that never committed */
+    }
+    if (replay->db->options.read_only) {
+        return ERROR_SET(error, TERN_UNSUPPORTED,
+                         "the log holds large values that no checkpoint has moved yet; open the "
+                         "database for writing once");
+    }
+    struct replayed_value **link = find_value(replay, token);
+    struct replayed_value *value = *link;
+    tern_status status = TERN_OK;
+    if (value == NULL) {
+        if (offset != 0) {
+            return TERN_OK; /* its beginning is drained and released */
+        }
+        status = begin_value(replay, token, keyspace, &value, error);
+    } else if (value->size != offset) {
+        return ERROR_SET(error, TERN_CORRUPTION, "commit-chunk: chunks are not contiguous");
+    }
+    if (status == TERN_OK) {
+        size_t size = record->payload_size - COMMIT_CHUNK_HEADER_BYTES;
+        value->size += size;
+        status = keyspace->methods->large_append(
+            value->writer, record->payload + COMMIT_CHUNK_HEADER_BYTES, size, error);
+    }
+    return status;
+}
+
+/* Turns the change's token into a reference; *out_skip: the base must hold it already. */
+static tern_status resolve_large(struct replay *replay, struct engine_change *change, seq_no seq,
+                                 bool *out_skip, tern_error *error) {
+    struct replayed_value **link = find_value(replay, change->large_token);
+    struct replayed_value *value = *link;
+    *out_skip = value == NULL;
+    if (value == NULL) {
+        return TERN_OK;
+    }
+    if (value->size != change->record.value_size) {
+        return ERROR_SET(error, TERN_CORRUPTION, "commit-chunk: a large value is incomplete");
+    }
+    uint8_t *reference = arena_allocate(&replay->arena, ENGINE_LARGE_REFERENCE_BYTES_MAX);
+    if (reference == NULL) {
+        return ERROR_NO_MEMORY(error, "reading the log");
+    }
+    size_t size = 0;
+    tern_status status =
+        value->keyspace->methods->large_finish(value->writer, reference, &size, error);
+    value->writer = NULL;
+    if (status == TERN_OK) {
+        change->record.value = tern_slice_of(reference, size);
+        large_retention_commit(&replay->db->manager.retention, value->token, seq);
+        *link = value->next;
+        memory_release(replay->db->allocator, value);
+    }
+    return status;
+}
+
+/* ---- commits ---- */
+
+static tern_status replay_create(struct replay *replay,
+                                 const struct decoded_catalog_change *change, seq_no seq,
+                                 tern_error *error) {
+    struct engine_drained drained;
+    tern_keyspace *keyspace;
+    tern_status status =
+        catalog_open_keyspace(replay->db, change->id, change->name, &change->options,
+                              tern_slice_of(NULL, 0), &drained, &keyspace, error);
+    if (status == TERN_OK) {
+        status = catalog_make_live(replay->db, keyspace, seq, error);
+    }
+    if (change->id >= atomic_load(&replay->db->next_partition)) {
+        atomic_store(&replay->db->next_partition, change->id + 1);
+    }
+    return status;
+}
+
+static tern_status replay_catalog(struct replay *replay, const struct decoded_commit *commit,
+                                  tern_error *error) {
+    tern_status status = TERN_OK;
+    if (commit->seq <= replay->manifest->catalog_seq) {
+        return TERN_OK;
+    }
+    for (size_t i = 0; status == TERN_OK && i < commit->catalog_count; i++) {
+        const struct decoded_catalog_change *change = &commit->catalog[i];
+        tern_keyspace *keyspace = catalog_by_id(replay->db, change->id);
+        if (!change->is_drop) {
+            status = keyspace == NULL ? replay_create(replay, change, commit->seq, error)
+                                      : TERN_OK;
+        } else if (keyspace != NULL) {
+            catalog_mark_dropped(replay->db, keyspace, commit->seq);
+        }
+        replay->db->catalog_seq = commit->seq;
+    }
+    return status;
+}
+
+static tern_status replay_part(struct replay *replay, struct decoded_part *part, seq_no seq,
+                               tern_error *error) {
+    tern_keyspace *keyspace = catalog_by_id(replay->db, part->id);
+    if (keyspace == NULL) {
+        return TERN_OK; /* dropped, by a later commit that the manifest knows */
+    }
+    size_t kept = 0;
+    for (size_t i = 0; i < part->count; i++) {
+        struct engine_change *change = &part->changes[i];
+        bool skip = false;
+        if (change->record.kind == RECORD_LARGE) {
+            tern_status status = resolve_large(replay, change, seq, &skip, error);
+            if (status != TERN_OK) {
+                return status;
+            }
+        }
+        if (change->record.expires_ms != 0 && change->record.kind != RECORD_MERGE) {
+            atomic_store(&replay->db->manager.has_expiring, true);
+        }
+        if (!skip) {
+            part->changes[kept++] = *change;
+        }
+    }
+    atomic_store_explicit(&keyspace->last_write_seq, seq, memory_order_relaxed);
+    return keyspace->methods->replay(keyspace->engine, part->changes, kept, seq, error);
+}
+
+static tern_status replay_commit(struct replay *replay, const struct log_record *record,
+                                 tern_error *error) {
+    tern_slice encoding;
+    struct decoded_commit commit;
+    tern_status status = commit_assembler_commit(&replay->assembler, record->payload,
+                                                 record->payload_size, &encoding, error);
+    if (status == TERN_OK) {
+        arena_reset(&replay->arena);
+        status = commit_decode(encoding.data, encoding.size, &replay->arena, &commit, error);
+    }
+    if (status != TERN_OK) {
+        return status;
+    }
+    if (replay->last_seq != SEQ_NONE && commit.seq <= replay->last_seq) {
+        return ERROR_SET(error, TERN_CORRUPTION,
+                         "commit-order: seq %llu follows seq %llu in the log",
+                         (unsigned long long)commit.seq, (unsigned long long)replay->last_seq);
+    }
+    status = replay_catalog(replay, &commit, error);
+    for (size_t i = 0; status == TERN_OK && i < commit.part_count; i++) {
+        status = replay_part(replay, &commit.parts[i], commit.seq, error);
+    }
+    if (status == TERN_OK) {
+        replay->last_seq = commit.seq;
+        replay->last_time_ms =
+            commit.time_ms > replay->last_time_ms ? commit.time_ms : replay->last_time_ms;
+        atomic_fetch_add_explicit(&replay->db->counters.recovered_records, commit.change_count,
+                                  memory_order_relaxed);
+    }
+    return status;
+}
+
+static tern_status replay_record(void *context, const struct log_record *record,
+                                 tern_error *error) {
+    struct replay *replay = context;
+    tern_status status = TERN_OK;
+    switch ((int)record->kind) {
+    case LOG_RECORD_COMMIT:
+        status = replay_commit(replay, record, error);
+        break;
+    case LOG_RECORD_PART:
+        status = commit_assembler_part(&replay->assembler, record->payload, record->payload_size,
+                                       error);
+        break;
+    case LOG_RECORD_CHUNK:
+        status = replay_chunk(replay, record, error);
+        break;
+    case LOG_RECORD_TICK:
+        if (record->payload_size == COMMIT_TICK_BYTES) {
+            uint64_t time_ms = get_u64(record->payload);
+            replay->last_time_ms = time_ms > replay->last_time_ms ? time_ms : replay->last_time_ms;
+        }
+        break;
+    case LOG_RECORD_MARK:
+        break;
+    default:
+        status = ERROR_SET(error, TERN_VERSION,
+                           "the log holds a record of kind %d, which this release does not know; "
+                           "use a newer release",
+                           (int)record->kind);
+    }
+    return status == TERN_OK ? TERN_OK : place_error(record, status, error);
+}
+
+static tern_status open_keyspaces(struct tern_db *db, const struct manifest *manifest,
+                                  tern_error *error) {
+    for (size_t i = 0; i < manifest->keyspace_count; i++) {
+        const struct manifest_keyspace *entry = &manifest->keyspaces[i];
+        struct engine_drained drained;
+        tern_keyspace *keyspace;
+        tern_status status = catalog_open_keyspace(db, entry->id, entry->name, &entry->options,
+                                                   entry->state, &drained, &keyspace, error);
+        if (status == TERN_OK) {
+            status = catalog_make_live(db, keyspace, entry->created_seq, error);
+        }
+        if (status != TERN_OK) {
+            return status;
+        }
+    }
+    return TERN_OK;
+}
+
+tern_status recovery_run(struct tern_db *db, const struct manifest *manifest, tern_error *error) {
+    struct log_options options = {.directory = db->path,
+                                  .allocator = db->allocator,
+                                  .file_system = db->options.file_system,
+                                  .random = db->options.random,
+                                  .segment_bytes = db->options.segment_bytes,
+                                  .reserve_segments = 1,
+                                  .archive = db->options.archive,
+                                  .archive_context = db->options.archive_context};
+    struct replay replay = {.db = db,
+                            .manifest = manifest,
+                            .last_time_ms = manifest->time_ms};
+    struct log_recovery recovery;
+    arena_init(&replay.arena, db->allocator, 16384);
+    commit_assembler_init(&replay.assembler, db->allocator);
+    tern_status status = open_keyspaces(db, manifest, error);
+    if (status == TERN_OK) {
+        status = log_open(&options, manifest->log_start, manifest->incarnation,
+                          db->options.read_only, replay_record, &replay, &recovery,
+                          &db->manager.log, error);
+    }
+    if (status == TERN_OK && replay.last_seq < manifest->last_seq && replay.last_seq != SEQ_NONE) {
+        status = ERROR_SET(error, TERN_CORRUPTION,
+                           "commit-missing: the manifest knows of seq %llu, the log ends at %llu; "
+                           "run 'tern verify', then 'tern repair' into a new directory",
+                           (unsigned long long)manifest->last_seq,
+                           (unsigned long long)replay.last_seq);
+    }
+    while (replay.values != NULL) {
+        abandon_value(&replay, &replay.values);
+    }
+    if (status == TERN_OK) {
+        seq_no last = replay.last_seq > manifest->last_seq ? replay.last_seq : manifest->last_seq;
+        db->environment.incarnation = recovery.incarnation;
+        db->manager.next_seq = last + 1;
+        atomic_store(&db->manager.visible_seq, last);
+        atomic_store(&db->manager.visible_time_ms, replay.last_time_ms);
+        atomic_store(&db->manager.next_large_token, replay.last_token + 1);
+        conflict_table_set_horizon(db->manager.conflicts, last);
+    }
+    commit_assembler_release(&replay.assembler);
+    arena_release(&replay.arena);
+    return status;
+}

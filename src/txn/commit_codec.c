@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Encoding of commits in the log. All numbers little-endian; "varint" is unsigned LEB128.
+ *
+ *   0  u64  seq
+ *   8  u64  time_ms: the monotone wall time that the commit logs
+ *  16  varint  number of catalog changes, each:
+ *        u8 0 create, 1 drop; varint partition id
+ *        create: u8 engine, u8 compression, varint page bytes, fan-out, fill percent,
+ *                varint name size, name
+ *   .  varint  number of parts, each:
+ *        varint partition id, varint number of changes, each:
+ *          u8  tag: bits 0-2 kind, bit 3 expires, bit 4 range has an end, bits 5-6 merge kind
+ *          varint key size, key
+ *          PUT:   [u64 expires_ms] varint value size, value
+ *          MERGE: varint operand size, operand
+ *          LARGE: [u64 expires_ms] u64 token, varint value size
+ *          DELETE_RANGE: [varint end size, end]
+ *
+ * The end of a transaction in parts: u64 seq, u64 all ones, u32 number of parts, u64 bytes.
+ */
+#include "txn/commit_codec.h"
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/varint.h"
+
+#define TAG_EXPIRES 0x08u
+#define TAG_RANGE_END 0x10u
+#define TAG_MERGE_SHIFT 5
+#define END_MARKER UINT64_MAX
+#define CHANGE_BYTES_MAX 48
+#define PART_BYTES_MAX 20
+#define CATALOG_BYTES_MAX (64 + TERN_KEYSPACE_NAME_BYTES)
+
+size_t commit_encoded_bound(const struct commit_request *request) {
+    return 16 + 2 * VARINT_BYTES_MAX + request->catalog_count * CATALOG_BYTES_MAX +
+           request->part_count * PART_BYTES_MAX + request->change_count * CHANGE_BYTES_MAX +
+           request->bytes;
+}
+
+static uint8_t *put_bytes(uint8_t *target, tern_slice bytes) {
+    target = varint_put(target, bytes.size);
+    if (bytes.size > 0) {
+        memcpy(target, bytes.data, bytes.size);
+    }
+    return target + bytes.size;
+}
+
+static uint8_t *put_catalog_change(uint8_t *target, const struct catalog_change *change) {
+    const tern_keyspace *keyspace = change->keyspace;
+    *target++ = change->is_drop ? 1 : 0;
+    target = varint_put(target, keyspace->id);
+    if (change->is_drop) {
+        return target;
+    }
+    *target++ = (uint8_t)keyspace->options.engine;
+    *target++ = (uint8_t)keyspace->options.compression;
+    target = varint_put(target, keyspace->options.page_bytes);
+    target = varint_put(target, keyspace->options.fan_out);
+    target = varint_put(target, keyspace->options.fill_percent);
+    return put_bytes(target, tern_slice_str(keyspace->name));
+}
+
+static uint8_t *put_change(uint8_t *target, const struct engine_change *change) {
+    const struct record *record = &change->record;
+    bool has_expiry = record->expires_ms != 0 && record->kind != RECORD_MERGE;
+    uint32_t tag = (uint32_t)record->kind | (has_expiry ? TAG_EXPIRES : 0) |
+                   (change->range_has_end ? TAG_RANGE_END : 0) |
+                   (record->kind == RECORD_MERGE ? record->merge_kind << TAG_MERGE_SHIFT : 0);
+    *target++ = (uint8_t)tag;
+    target = put_bytes(target, change->key);
+    if (has_expiry) {
+        put_u64(target, record->expires_ms);
+        target += 8;
+    }
+    if (record->kind == RECORD_LARGE) {
+        put_u64(target, change->large_token);
+        return varint_put(target + 8, record->value_size);
+    }
+    bool has_value = record->kind == RECORD_PUT || record->kind == RECORD_MERGE ||
+                     (record->kind == CHANGE_DELETE_RANGE && change->range_has_end);
+    return has_value ? put_bytes(target, record->value) : target;
+}
+
+size_t commit_encode(const struct commit_request *request, seq_no seq, uint64_t time_ms,
+                     uint8_t *target) {
+    uint8_t *position = target;
+    put_u64(position, seq);
+    put_u64(position + 8, time_ms);
+    position = varint_put(position + 16, request->catalog_count);
+    for (size_t i = 0; i < request->catalog_count; i++) {
+        position = put_catalog_change(position, &request->catalog[i]);
+    }
+    position = varint_put(position, request->part_count);
+    for (size_t i = 0; i < request->part_count; i++) {
+        const struct commit_part *part = &request->parts[i];
+        position = varint_put(position, part->keyspace->id);
+        position = varint_put(position, part->count);
+        for (size_t j = 0; j < part->count; j++) {
+            position = put_change(position, &part->changes[j]);
+        }
+    }
+    return (size_t)(position - target);
+}
+
+void commit_encode_end(seq_no seq, uint32_t part_count, uint64_t bytes,
+                       uint8_t target[COMMIT_END_BYTES]) {
+    put_u64(target, seq);
+    put_u64(target + 8, END_MARKER);
+    put_u32(target + 16, part_count);
+    put_u64(target + 20, bytes);
+}
+
+/* ---- decoding ---- */
+
+/* Reads forward; `position` NULL once anything was wrong. */
+struct reader {
+    const uint8_t *position;
+    const uint8_t *end;
+};
+
+static uint64_t read_varint(struct reader *reader) {
+    uint64_t value = 0;
+    if (reader->position != NULL) {
+        reader->position = varint_get(reader->position, reader->end, &value);
+    }
+    return value;
+}
+
+static const uint8_t *read_fixed(struct reader *reader, size_t size) {
+    const uint8_t *bytes = reader->position;
+    if (bytes == NULL || (size_t)(reader->end - bytes) < size) {
+        reader->position = NULL;
+        return NULL;
+    }
+    reader->position += size;
+    return bytes;
+}
+
+static uint64_t read_u64(struct reader *reader) {
+    const uint8_t *bytes = read_fixed(reader, 8);
+    return bytes != NULL ? get_u64(bytes) : 0;
+}
+
+static uint8_t read_u8(struct reader *reader) {
+    const uint8_t *byte = read_fixed(reader, 1);
+    return byte != NULL ? *byte : 0;
+}
+
+static tern_slice read_bytes(struct reader *reader) {
+    uint64_t size = read_varint(reader);
+    if (reader->position == NULL || size > (uint64_t)(reader->end - reader->position)) {
+        reader->position = NULL;
+        return tern_slice_of(NULL, 0);
+    }
+    return tern_slice_of(read_fixed(reader, (size_t)size), (size_t)size);
+}
+
+static uint32_t read_u32_varint(struct reader *reader) {
+    uint64_t value = read_varint(reader);
+    if (value > UINT32_MAX) {
+        reader->position = NULL;
+        return 0;
+    }
+    return (uint32_t)value;
+}
+
+static void read_catalog_change(struct reader *reader, struct decoded_catalog_change *out) {
+    uint8_t kind = read_u8(reader);
+    *out = (struct decoded_catalog_change){.is_drop = kind == 1, .id = read_varint(reader)};
+    out->options.size = sizeof(out->options);
+    if (kind == 0) {
+        out->options.engine = (tern_engine_kind)read_u8(reader);
+        out->options.compression = (tern_compression)read_u8(reader);
+        out->options.page_bytes = read_u32_varint(reader);
+        out->options.fan_out = read_u32_varint(reader);
+        out->options.fill_percent = read_u32_varint(reader);
+        out->name = read_bytes(reader);
+    }
+    if (kind > 1 || out->id == 0) {
+        reader->position = NULL;
+    }
+}
+
+static void read_change(struct reader *reader, partition_id id, uint64_t time_ms,
+                        struct engine_change *out) {
+    uint8_t tag = read_u8(reader);
+    *out = (struct engine_change){.key = read_bytes(reader)};
+    out->record.kind = (enum record_kind)(tag & 7);
+    out->range_has_end = (tag & TAG_RANGE_END) != 0;
+    if ((tag & TAG_EXPIRES) != 0) {
+        out->record.expires_ms = read_u64(reader);
+    }
+    switch ((int)out->record.kind) {
+    case RECORD_PUT:
+        out->record.value = read_bytes(reader);
+        out->record.value_size = out->record.value.size;
+        break;
+    case RECORD_DELETE:
+        break;
+    case RECORD_MERGE:
+        out->record.merge_kind = (tag >> TAG_MERGE_SHIFT) & 3;
+        out->record.value = read_bytes(reader);
+        out->record.expires_ms = time_ms;
+        if (out->record.merge_kind == 0) {
+            reader->position = NULL;
+        }
+        break;
+    case RECORD_LARGE:
+        out->large_token = read_u64(reader);
+        out->record.value_size = read_varint(reader);
+        break;
+    case (int)CHANGE_DELETE_RANGE:
+        out->record.value = out->range_has_end ? read_bytes(reader) : tern_slice_of(NULL, 0);
+        break;
+    default:
+        reader->position = NULL;
+    }
+    if (reader->position != NULL && (int)out->record.kind != (int)CHANGE_DELETE_RANGE) {
+        if (out->key.size == 0) {
+            reader->position = NULL;
+            return;
+        }
+        out->key_hash = engine_key_hash(id, out->key);
+    }
+}
+
+static tern_status damaged(tern_error *error, const char *what) {
+    return ERROR_SET(error, TERN_CORRUPTION, "a commit record is malformed: %s", what);
+}
+
+/* A count that cannot be right is refused before memory is taken for it. */
+static bool is_count_possible(const struct reader *reader, uint64_t count) {
+    return reader->position != NULL && count <= (uint64_t)(reader->end - reader->position);
+}
+
+static tern_status read_part(struct reader *reader, struct arena *arena, uint64_t time_ms,
+                             struct decoded_part *out, tern_error *error) {
+    out->id = read_varint(reader);
+    uint64_t count = read_varint(reader);
+    if (!is_count_possible(reader, count) || out->id == 0) {
+        return damaged(error, "number of changes");
+    }
+    out->count = (size_t)count;
+    out->changes = arena_allocate(arena, (size_t)count * sizeof(struct engine_change));
+    if (out->changes == NULL) {
+        return ERROR_NO_MEMORY(error, "reading the log");
+    }
+    for (size_t i = 0; i < out->count; i++) {
+        read_change(reader, out->id, time_ms, &out->changes[i]);
+        if (reader->position == NULL) {
+            return damaged(error, "a change");
+        }
+    }
+    return TERN_OK;
+}
+
+tern_status commit_decode(const uint8_t *payload, size_t size, struct arena *arena,
+                          struct decoded_commit *out_commit, tern_error *error) {
+    struct reader reader = {payload, payload + size};
+    struct decoded_commit commit = {.seq = read_u64(&reader), .time_ms = read_u64(&reader)};
+    uint64_t catalog_count = read_varint(&reader);
+    if (!is_count_possible(&reader, catalog_count) || commit.seq == SEQ_NONE) {
+        return damaged(error, "number of catalog changes");
+    }
+    commit.catalog_count = (size_t)catalog_count;
+    commit.catalog = arena_allocate(arena, commit.catalog_count * sizeof(commit.catalog[0]));
+    if (commit.catalog == NULL) {
+        return ERROR_NO_MEMORY(error, "reading the log");
+    }
+    for (size_t i = 0; i < commit.catalog_count; i++) {
+        read_catalog_change(&reader, &commit.catalog[i]);
+    }
+    uint64_t part_count = read_varint(&reader);
+    if (!is_count_possible(&reader, part_count)) {
+        return damaged(error, "number of parts");
+    }
+    commit.part_count = (size_t)part_count;
+    commit.parts = arena_allocate(arena, commit.part_count * sizeof(commit.parts[0]));
+    if (commit.parts == NULL) {
+        return ERROR_NO_MEMORY(error, "reading the log");
+    }
+    for (size_t i = 0; i < commit.part_count; i++) {
+        tern_status status =
+            read_part(&reader, arena, commit.time_ms, &commit.parts[i], error);
+        if (status != TERN_OK) {
+            return status;
+        }
+        commit.change_count += commit.parts[i].count;
+    }
+    if (reader.position != reader.end) {
+        return damaged(error, "bytes after its end");
+    }
+    *out_commit = commit;
+    return TERN_OK;
+}
+
+/* ---- transactions in parts ---- */
+
+void commit_assembler_init(struct commit_assembler *assembler, const tern_allocator *allocator) {
+    buffer_init(&assembler->bytes, allocator);
+    assembler->seq = SEQ_NONE;
+    assembler->part_count = 0;
+}
+
+void commit_assembler_release(struct commit_assembler *assembler) {
+    buffer_release(&assembler->bytes);
+}
+
+tern_status commit_assembler_part(struct commit_assembler *assembler, const uint8_t *payload,
+                                  size_t size, tern_error *error) {
+    if (size < COMMIT_PART_HEADER_BYTES) {
+        return damaged(error, "a part too short");
+    }
+    seq_no seq = get_u64(payload);
+    if (seq != assembler->seq || assembler->part_count == 0) {
+        assembler->seq = seq;
+        assembler->part_count = 0;
+        assembler->bytes.size = 0;
+    }
+    if (buffer_append(&assembler->bytes, payload + COMMIT_PART_HEADER_BYTES,
+                      size - COMMIT_PART_HEADER_BYTES) != TERN_OK) {
+        return ERROR_NO_MEMORY(error, "a transaction in parts");
+    }
+    assembler->part_count++;
+    return TERN_OK;
+}
+
+tern_status commit_assembler_commit(struct commit_assembler *assembler, const uint8_t *payload,
+                                    size_t size, tern_slice *out_encoding, tern_error *error) {
+    bool is_end = size == COMMIT_END_BYTES && get_u64(payload + 8) == END_MARKER;
+    if (!is_end) {
+        assembler->part_count = 0;
+        assembler->bytes.size = 0;
+        *out_encoding = tern_slice_of(payload, size);
+        return TERN_OK;
+    }
+    if (assembler->seq != get_u64(payload) || assembler->part_count != get_u32(payload + 16) ||
+        assembler->bytes.size != get_u64(payload + 20)) {
+        return damaged(error, "parts are missing");
+    }
+    assembler->part_count = 0;
+    *out_encoding = buffer_slice(&assembler->bytes);
+    return TERN_OK;
+}

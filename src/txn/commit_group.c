@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the leader does with a group of requests, in queue order and under the applier mutex:
+ *
+ *   validate -> reserve memory -> append to the log -> apply to overlays   (each request)
+ *   sync when one of them asks -> publish visible_seq -> tell everybody    (the group)
+ *
+ * Invariants:
+ *  G1 whatever can fail for a reason other than the disk fails before the log is touched.
+ *  G2 what was appended is applied, in log order; nothing is visible before the group is as durable
+ *     as its most careful member asked for.
+ *  G3 after a failed sync or append nothing is published any more: the outcome of the group is
+ *     UNKNOWN, everything later is refused.
+ */
+#include "base/assert.h"
+#include "base/bytes.h"
+#include "base/error.h"
+#include "txn/commit_codec.h"
+#include "txn/commit_queue.h"
+
+static void undo_catalog(struct txn_manager *manager, struct commit_request *request) {
+    if (request->catalog_count > 0) {
+        manager->callbacks.catalog_undo(manager->callbacks.context, request->catalog,
+                                        request->catalog_count);
+    }
+}
+
+static tern_status append_record(struct txn_manager *manager, enum log_record_kind kind,
+                                 const void *bytes, size_t size, tern_error *error) {
+    uint8_t *payload;
+    log_position end;
+    tern_status status = log_begin(manager->log, kind, size, &payload, error);
+    if (status != TERN_OK) {
+        return status;
+    }
+    memcpy(payload, bytes, size);
+    return log_end(manager->log, size, &end, error);
+}
+
+/* A transaction larger than a record: its encoding in parts, then an end that counts them. */
+static tern_status append_in_parts(struct commit_queue *queue, struct commit_request *request,
+                                   seq_no seq, uint64_t time_ms) {
+    struct txn_manager *manager = queue->manager;
+    struct buffer *encoding = &queue->encoding;
+    size_t piece_max = log_payload_bytes_max(manager->log) - COMMIT_PART_HEADER_BYTES;
+    encoding->size = 0;
+    if (buffer_reserve(encoding, commit_encoded_bound(request)) != TERN_OK) {
+        return ERROR_NO_MEMORY(&request->error, "encoding a large transaction");
+    }
+    encoding->size = commit_encode(request, seq, time_ms, encoding->data);
+    uint32_t part_count = (uint32_t)((encoding->size + piece_max - 1) / piece_max);
+    tern_status status =
+        log_reserve(manager->log, encoding->size + COMMIT_END_BYTES +
+                                      (size_t)part_count * COMMIT_PART_HEADER_BYTES,
+                    part_count + 1, &request->error);
+    for (uint32_t i = 0; status == TERN_OK && i < part_count; i++) {
+        size_t offset = (size_t)i * piece_max;
+        size_t size = encoding->size - offset < piece_max ? encoding->size - offset : piece_max;
+        uint8_t *payload;
+        log_position end;
+        status = log_begin(manager->log, LOG_RECORD_PART, size + COMMIT_PART_HEADER_BYTES,
+                           &payload, &request->error);
+        if (status == TERN_OK) {
+            put_u64(payload, seq);
+            memcpy(payload + COMMIT_PART_HEADER_BYTES, encoding->data + offset, size);
+            status =
+                log_end(manager->log, size + COMMIT_PART_HEADER_BYTES, &end, &request->error);
+        }
+    }
+    if (status == TERN_OK) {
+        uint8_t last[COMMIT_END_BYTES];
+        commit_encode_end(seq, part_count, encoding->size, last);
+        status = append_record(manager, LOG_RECORD_COMMIT, last, sizeof(last), &request->error);
+    }
+    buffer_release(encoding);
+    return status;
+}
+
+static tern_status append(struct commit_queue *queue, struct commit_request *request, seq_no seq,
+                          uint64_t time_ms) {
+    struct log *log = queue->manager->log;
+    size_t bound = commit_encoded_bound(request);
+    if (bound > log_payload_bytes_max(log)) {
+        return append_in_parts(queue, request, seq, time_ms);
+    }
+    uint8_t *payload;
+    log_position end;
+    tern_status status = log_begin(log, LOG_RECORD_COMMIT, bound, &payload, &request->error);
+    if (status != TERN_OK) {
+        return status;
+    }
+    size_t size = commit_encode(request, seq, time_ms, payload);
+    ASSERT_DEBUG(size <= bound);
+    return log_end(log, size, &end, &request->error);
+}
+
+static tern_status reserve(struct commit_request *request) {
+    for (size_t i = 0; i < request->part_count; i++) {
+        const struct commit_part *part = &request->parts[i];
+        size_t bytes = request->bytes;
+        if (request->part_count > 1) {
+            bytes = 0;
+            for (size_t j = 0; j < part->count; j++) {
+                bytes += part->changes[j].key.size + part->changes[j].record.value.size;
+            }
+        }
+        tern_status status = part->keyspace->methods->reserve(part->keyspace->engine, part->count,
+                                                              bytes, &request->error);
+        if (status != TERN_OK) {
+            return status;
+        }
+    }
+    return TERN_OK;
+}
+
+static void stamp_merges(const struct commit_request *request, uint64_t time_ms) {
+    for (size_t i = 0; i < request->part_count; i++) {
+        const struct commit_part *part = &request->parts[i];
+        for (size_t j = 0; j < part->count; j++) {
+            if (part->changes[j].record.kind == RECORD_MERGE) {
+                part->changes[j].record.expires_ms = time_ms;
+            }
+        }
+    }
+}
+
+static void apply(struct txn_manager *manager, struct commit_request *request, seq_no seq,
+                  const struct engine_horizon *horizon) {
+    bool retains = !large_retention_is_empty(&manager->retention);
+    for (size_t i = 0; i < request->part_count; i++) {
+        const struct commit_part *part = &request->parts[i];
+        for (size_t j = 0; retains && j < part->count; j++) {
+            if (part->changes[j].record.kind == RECORD_LARGE) {
+                large_retention_commit(&manager->retention, part->changes[j].large_token, seq);
+            }
+        }
+        part->keyspace->methods->apply(part->keyspace->engine, part->changes, part->count, seq,
+                                       horizon);
+    }
+}
+
+/* One request, up to and including its overlays. */
+static tern_status commit_one(struct commit_queue *queue, struct commit_request *request,
+                              uint64_t time_ms, const struct engine_horizon *horizon) {
+    struct txn_manager *manager = queue->manager;
+    tern_status status = commit_validate(manager, &queue->ranges, request);
+    if (status == TERN_OK && request->catalog_count > 0) {
+        status = manager->callbacks.catalog_prepare(manager->callbacks.context, request->catalog,
+                                                    request->catalog_count, &request->error);
+    }
+    if (status != TERN_OK) {
+        return status;
+    }
+    seq_no seq = manager->next_seq;
+    status = reserve(request);
+    if (status == TERN_OK) {
+        stamp_merges(request, time_ms);
+        status = append(queue, request, seq, time_ms);
+    }
+    if (status != TERN_OK) {
+        undo_catalog(manager, request);
+        return status;
+    }
+    manager->next_seq = seq + 1;
+    request->seq = seq;
+    commit_remember(manager, &queue->ranges, request, seq);
+    apply(manager, request, seq, horizon);
+    if (request->catalog_count > 0) {
+        manager->callbacks.catalog_apply(manager->callbacks.context, request->catalog,
+                                         request->catalog_count, seq);
+    }
+    return TERN_OK;
+}
+
+static bool is_sync_overdue(const struct txn_manager *manager, uint64_t now_ms) {
+    uint64_t last = atomic_load_explicit(&manager->last_sync_ms, memory_order_relaxed);
+    return now_ms > last && now_ms - last > 4 * manager->sync_interval_ms;
+}
+
+/* TERN_OK, or what everybody in the group is told. */
+static tern_status make_durable(struct txn_manager *manager, const struct commit_request *group,
+                                uint64_t now_ms, tern_error *error) {
+    bool wants_sync = false;
+    for (const struct commit_request *request = group; request != NULL; request = request->next) {
+        wants_sync = wants_sync || (request->status == TERN_OK &&
+                                    (request->durability == TERN_DURABILITY_FULL ||
+                                     (request->durability == TERN_DURABILITY_INTERVAL &&
+                                      is_sync_overdue(manager, now_ms))));
+    }
+    if (!wants_sync) {
+        return TERN_OK;
+    }
+    tern_status status = log_sync(manager->log, log_end_position(manager->log), error);
+    if (status != TERN_OK) {
+        return ERROR_SET(error, TERN_UNKNOWN,
+                         "the log could not be made durable, whether this commit survives shows "
+                         "after the next open; close the database, check the device, open again");
+    }
+    atomic_store_explicit(&manager->last_sync_ms, now_ms, memory_order_relaxed);
+    return TERN_OK;
+}
+
+static void publish(struct txn_manager *manager, struct commit_request *group, uint64_t time_ms) {
+    seq_no last = manager->next_seq - 1;
+    atomic_store_explicit(&manager->visible_time_ms, time_ms, memory_order_relaxed);
+    atomic_store_explicit(&manager->visible_seq, last, memory_order_release);
+    for (struct commit_request *request = group; request != NULL; request = request->next) {
+        if (request->status == TERN_OK && request->catalog_count > 0) {
+            manager->callbacks.catalog_published(manager->callbacks.context, request->catalog,
+                                                 request->catalog_count);
+        }
+    }
+}
+
+static void finish(struct commit_queue *queue, struct commit_request *group) {
+    while (group != NULL) {
+        struct commit_request *request = group;
+        group = request->next; /* before anybody may free it */
+        request->next = NULL;
+        if (request->on_done != NULL) {
+            commit_queue_done(queue, request);
+        } else if (atomic_exchange_explicit(&request->state, REQUEST_DONE, memory_order_acq_rel) ==
+                   REQUEST_SLEEPING) {
+            /* The request may be gone already; the address is only used as a name. */
+            futex_wake(&request->state, 1);
+        }
+    }
+}
+
+static struct commit_request *take_all(struct commit_queue *queue) {
+    struct commit_request *newest =
+        atomic_exchange_explicit(&queue->head, NULL, memory_order_acquire);
+    struct commit_request *oldest = NULL;
+    while (newest != NULL) {
+        struct commit_request *next = newest->next;
+        newest->next = oldest;
+        oldest = newest;
+        newest = next;
+    }
+    return oldest;
+}
+
+bool commit_process_group(struct txn_manager *manager) {
+    struct commit_queue *queue = manager->queue;
+    atomic_store_explicit(&queue->has_successor, 0, memory_order_relaxed);
+    if (atomic_load_explicit(&manager->wants_boundary, memory_order_acquire)) {
+        manager->callbacks.at_boundary(manager->callbacks.context);
+    }
+    struct commit_request *group = take_all(queue);
+    if (group == NULL) {
+        return false;
+    }
+    uint64_t now_ms = manager->clock->wall_ms(manager->clock->context);
+    uint64_t visible_ms = atomic_load_explicit(&manager->visible_time_ms, memory_order_relaxed);
+    uint64_t time_ms = now_ms > visible_ms ? now_ms : visible_ms;
+    struct engine_horizon horizon;
+    snapshot_registry_horizon(
+        manager->snapshots,
+        atomic_load_explicit(&manager->visible_seq, memory_order_relaxed), &horizon);
+    size_t committed = 0;
+    for (struct commit_request *request = group; request != NULL; request = request->next) {
+        request->status = commit_one(queue, request, time_ms, &horizon);
+        committed += request->status == TERN_OK;
+    }
+    if (committed > 0) {
+        tern_error error = TERN_ERROR_INIT;
+        tern_status status = make_durable(manager, group, now_ms, &error);
+        if (status == TERN_OK) {
+            publish(manager, group, time_ms);
+            atomic_fetch_add_explicit(&manager->commits, committed, memory_order_relaxed);
+        }
+        for (struct commit_request *request = group; status != TERN_OK && request != NULL;
+             request = request->next) {
+            if (request->status == TERN_OK) {
+                request->status = status;
+                request->error = error;
+            }
+        }
+    }
+    atomic_fetch_add_explicit(&manager->groups, 1, memory_order_relaxed);
+    finish(queue, group);
+    return true;
+}
