@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "os/file.h"
+#include "os/system_error.h"
+#include "support/cmocka_test.h"
+#include "support/temporary_directory.h"
+
+struct fixture {
+    char *directory;
+    const tern_file_system *files;
+    char path[FILE_PATH_BYTES];
+    tern_error error;
+};
+
+static int set_up(void **state) {
+    struct fixture *fixture = calloc(1, sizeof(*fixture));
+    fixture->directory = temporary_directory_create();
+    fixture->files = tern_file_system_default();
+    *state = fixture;
+    return path_join(fixture->path, fixture->directory, "file", &fixture->error);
+}
+
+static int tear_down(void **state) {
+    struct fixture *fixture = *state;
+    temporary_directory_remove(fixture->directory);
+    free(fixture);
+    return 0;
+}
+
+static tern_file *open_file(struct fixture *fixture, uint32_t flags) {
+    tern_file *file = NULL;
+    assert_ok(fixture->files->open(NULL, fixture->path, flags, &file, &fixture->error),
+              fixture->error);
+    return file;
+}
+
+static void reads_back_what_was_written(void **state) {
+    struct fixture *fixture = *state;
+    tern_file *file = open_file(fixture, TERN_OPEN_CREATE);
+    assert_ok(file_write(file, 3, "hello", 5, &fixture->error), fixture->error);
+    assert_ok(file_sync(file, &fixture->error), fixture->error);
+    char bytes[16];
+    size_t size = 0;
+    assert_ok(file_read(file, 0, bytes, sizeof(bytes), &size, &fixture->error), fixture->error);
+    assert_int_equal(size, 8);
+    assert_memory_equal(bytes, "\0\0\0hello", 8);
+    assert_ok(file_read(file, 100, bytes, sizeof(bytes), &size, &fixture->error), fixture->error);
+    assert_int_equal(size, 0);
+    uint64_t file_size = 0;
+    assert_ok(file->methods->size(file, &file_size, &fixture->error), fixture->error);
+    assert_int_equal(file_size, 8);
+    assert_ok(file->methods->truncate(file, 4, &fixture->error), fixture->error);
+    assert_int_equal(file_read_exact(file, fixture->path, 2, bytes, 4, &fixture->error),
+                     TERN_CORRUPTION);
+    assert_int_equal(fixture->error.offset, 2);
+    assert_string_equal(fixture->error.file, fixture->path);
+    assert_true(file->methods->descriptor(file) >= 0);
+    file->methods->advise(file, 0, 4, true);
+    file->methods->advise(file, 0, 4, false);
+    assert_ok(file_close(file, &fixture->error), fixture->error);
+    assert_int_equal(file_close(NULL, NULL), TERN_OK);
+}
+
+static void names_path_and_errno_of_what_failed(void **state) {
+    struct fixture *fixture = *state;
+    tern_file *file = NULL;
+    assert_int_equal(fixture->files->open(NULL, fixture->path, 0, &file, &fixture->error),
+                     TERN_NOT_FOUND);
+    assert_null(file);
+    assert_int_equal(fixture->error.system_errno, ENOENT);
+    assert_string_equal(fixture->error.file, fixture->path);
+    file = open_file(fixture, TERN_OPEN_CREATE | TERN_OPEN_EXCLUSIVE);
+    assert_ok(file_close(file, NULL), fixture->error);
+    assert_int_equal(fixture->files->open(NULL, fixture->path,
+                                          TERN_OPEN_CREATE | TERN_OPEN_EXCLUSIVE, &file,
+                                          &fixture->error),
+                     TERN_EXISTS);
+    assert_int_equal(fixture->files->open(NULL, fixture->path, 0, &file, NULL), TERN_OK);
+    assert_int_equal(file_close(file, NULL), TERN_OK);
+    file = open_file(fixture, TERN_OPEN_READ);
+    assert_int_equal(file_write(file, 7, "x", 1, &fixture->error), TERN_IO);
+    assert_int_equal(fixture->error.offset, 7);
+    assert_ok(file_close(file, NULL), fixture->error);
+}
+
+static void maps_errnos_to_statuses(void **state) {
+    (void)state;
+    assert_int_equal(system_status(ENOSPC), TERN_DISK_FULL);
+    assert_int_equal(system_status(EDQUOT), TERN_DISK_FULL);
+    assert_int_equal(system_status(ENOMEM), TERN_NO_MEMORY);
+    assert_int_equal(system_status(EIO), TERN_IO);
+    assert_int_equal(system_status(EROFS), TERN_READ_ONLY);
+    assert_int_equal(system_status(12345), TERN_IO);
+}
+
+/* A real device that is full. */
+static void says_disk_full_when_the_device_is(void **state) {
+    struct fixture *fixture = *state;
+    tern_file *file = NULL;
+    if (fixture->files->open(NULL, "/dev/full", 0, &file, NULL) != TERN_OK) {
+        skip();
+    }
+    assert_int_equal(file_write(file, 0, "x", 1, &fixture->error), TERN_DISK_FULL);
+    assert_int_equal(fixture->error.system_errno, ENOSPC);
+    assert_string_equal(fixture->error.file, "/dev/full");
+    assert_ok(file_close(file, NULL), fixture->error);
+}
+
+/* A limit in the middle of a write cuts the first call short and fails the second. */
+static void goes_on_after_a_short_write_until_the_error(void **state) {
+    struct fixture *fixture = *state;
+    tern_file *file = open_file(fixture, TERN_OPEN_CREATE);
+    struct rlimit old;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    struct rlimit limit = {5000, old.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    char *bytes = calloc(1, 8192);
+    tern_status status = file_write(file, 0, bytes, 8192, &fixture->error);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    (void)signal(SIGXFSZ, handler);
+    assert_int_equal(status, TERN_TOO_LARGE);
+    assert_int_equal(fixture->error.offset, 5000);
+    free(bytes);
+    assert_ok(file_close(file, NULL), fixture->error);
+}
+
+static void direct_files_work_at_their_alignment(void **state) {
+    struct fixture *fixture = *state;
+    tern_file *file = open_file(fixture, TERN_OPEN_CREATE | TERN_OPEN_DIRECT);
+    if ((file->flags & TERN_OPEN_DIRECT) == 0) {
+        assert_int_equal(file->alignment_bytes, 1);
+        assert_ok(file_close(file, NULL), fixture->error);
+        skip();
+    }
+    size_t unit = file->alignment_bytes;
+    assert_true(unit >= 512 && (unit & (unit - 1)) == 0);
+    char *bytes = aligned_alloc(unit, 4 * unit);
+    memset(bytes, 'd', 4 * unit);
+    assert_ok(file_write(file, unit, bytes, 2 * unit, &fixture->error), fixture->error);
+    size_t size = 0;
+    assert_ok(file_read(file, 0, bytes, 4 * unit, &size, &fixture->error), fixture->error);
+    assert_int_equal(size, 3 * unit);
+    assert_int_equal(bytes[0], 0);
+    assert_int_equal(bytes[unit], 'd');
+    /* A ragged end is read up to, without asking for what lies behind it. */
+    assert_ok(file->methods->truncate(file, unit + 10, &fixture->error), fixture->error);
+    assert_ok(file_read(file, 0, bytes, 4 * unit, &size, &fixture->error), fixture->error);
+    assert_int_equal(size, unit + 10);
+    free(bytes);
+    assert_ok(file_close(file, NULL), fixture->error);
+}
+
+static void allocates_blocks_and_keeps_content(void **state) {
+    struct fixture *fixture = *state;
+    tern_file *file = open_file(fixture, TERN_OPEN_CREATE);
+    assert_ok(file_write(file, 0, "keep", 4, &fixture->error), fixture->error);
+    assert_ok(file->methods->allocate(file, 0, 100000, &fixture->error), fixture->error);
+    uint64_t size = 0;
+    assert_ok(file->methods->size(file, &size, &fixture->error), fixture->error);
+    assert_int_equal(size, 100000);
+    char bytes[8];
+    assert_ok(file_read_exact(file, fixture->path, 0, bytes, 8, &fixture->error), fixture->error);
+    assert_memory_equal(bytes, "keep\0\0\0\0", 8);
+    assert_ok(file_close(file, NULL), fixture->error);
+}
+
+static void maps_what_read_and_write_see(void **state) {
+    struct fixture *fixture = *state;
+    tern_file *file = open_file(fixture, TERN_OPEN_CREATE);
+    void *memory = NULL;
+    assert_int_equal(file->methods->map(file, 4096, &memory, &fixture->error), TERN_INVALID);
+    assert_ok(file->methods->truncate(file, 8192, &fixture->error), fixture->error); /* sparse */
+    tern_status status = file->methods->map(file, 8192, &memory, &fixture->error);
+    if (status == TERN_UNSUPPORTED) {
+        assert_ok(file_close(file, NULL), fixture->error);
+        skip();
+    }
+    assert_ok(status, fixture->error);
+    memcpy((char *)memory + 5000, "store", 5);
+    assert_ok(file_sync(file, &fixture->error), fixture->error);
+    char bytes[5];
+    assert_ok(file_read_exact(file, fixture->path, 5000, bytes, 5, &fixture->error),
+              fixture->error);
+    assert_memory_equal(bytes, "store", 5);
+    assert_ok(file_write(file, 1, "w", 1, &fixture->error), fixture->error);
+    assert_int_equal(((char *)memory)[1], 'w');
+    file->methods->unmap(file, memory, 8192);
+    assert_ok(file_close(file, NULL), fixture->error);
+    /* A file open for reading maps so. */
+    file = open_file(fixture, TERN_OPEN_READ);
+    assert_ok(file->methods->map(file, 8192, &memory, &fixture->error), fixture->error);
+    assert_memory_equal((char *)memory + 5000, "store", 5);
+    file->methods->unmap(file, memory, 8192);
+    assert_ok(file_close(file, NULL), fixture->error);
+}
+
+struct names {
+    unsigned count;
+    unsigned stop_after;
+    bool has_renamed;
+};
+
+static bool visit_name(void *context, const char *name) {
+    struct names *names = context;
+    names->count++;
+    names->has_renamed = names->has_renamed || strcmp(name, "renamed") == 0;
+    return names->count != names->stop_after;
+}
+
+static void changes_and_lists_names(void **state) {
+    struct fixture *fixture = *state;
+    const tern_file_system *files = fixture->files;
+    char other[FILE_PATH_BYTES];
+    char below[FILE_PATH_BYTES];
+    assert_ok(path_join(other, fixture->directory, "renamed", NULL), fixture->error);
+    assert_ok(path_join(below, fixture->directory, "below", NULL), fixture->error);
+    assert_ok(file_close(open_file(fixture, TERN_OPEN_CREATE), NULL), fixture->error);
+    assert_ok(files->rename(NULL, fixture->path, other, &fixture->error), fixture->error);
+    assert_int_equal(files->exists(NULL, fixture->path, NULL), TERN_NOT_FOUND);
+    assert_ok(files->exists(NULL, other, &fixture->error), fixture->error);
+    assert_ok(files->link(NULL, other, fixture->path, &fixture->error), fixture->error);
+    assert_int_equal(files->link(NULL, other, fixture->path, &fixture->error), TERN_EXISTS);
+    assert_ok(files->make_directory(NULL, below, &fixture->error), fixture->error);
+    assert_int_equal(files->make_directory(NULL, below, &fixture->error), TERN_EXISTS);
+    struct names names = {0};
+    assert_ok(files->list(NULL, fixture->directory, visit_name, &names, &fixture->error),
+              fixture->error);
+    assert_int_equal(names.count, 3);
+    assert_true(names.has_renamed);
+    names = (struct names){.stop_after = 1};
+    assert_ok(files->list(NULL, fixture->directory, visit_name, &names, &fixture->error),
+              fixture->error);
+    assert_int_equal(names.count, 1);
+    assert_ok(files->sync_directory(NULL, fixture->directory, &fixture->error), fixture->error);
+    assert_ok(files->remove(NULL, below, &fixture->error), fixture->error);
+    assert_ok(files->remove(NULL, other, &fixture->error), fixture->error);
+    assert_int_equal(files->remove(NULL, other, &fixture->error), TERN_NOT_FOUND);
+    assert_int_equal(files->rename(NULL, other, below, &fixture->error), TERN_NOT_FOUND);
+    assert_int_equal(files->list(NULL, below, visit_name, &names, &fixture->error), TERN_NOT_FOUND);
+    assert_int_equal(files->sync_directory(NULL, below, &fixture->error), TERN_NOT_FOUND);
+    uint64_t bytes = 0;
+    assert_ok(files->free_space(NULL, fixture->directory, &bytes, &fixture->error), fixture->error);
+    assert_true(bytes > 0);
+}
+
+static void refuses_a_second_lock_in_the_same_process(void **state) {
+    struct fixture *fixture = *state;
+    tern_file *lock = NULL;
+    tern_file *second = NULL;
+    assert_ok(fixture->files->lock(NULL, fixture->path, &lock, &fixture->error), fixture->error);
+    assert_int_equal(fixture->files->lock(NULL, fixture->path, &second, &fixture->error),
+                     TERN_LOCKED);
+    assert_null(second);
+    char self[32];
+    (void)snprintf(self, sizeof(self), "pid %ld (", (long)getpid());
+    assert_non_null(strstr(fixture->error.message, self));
+    assert_non_null(strstr(fixture->error.message, "this process"));
+    assert_ok(file_close(lock, &fixture->error), fixture->error);
+    assert_ok(fixture->files->lock(NULL, fixture->path, &lock, &fixture->error), fixture->error);
+    assert_ok(file_close(lock, &fixture->error), fixture->error);
+}
+
+/* Holds the lock in another process until the pipe is closed. */
+static pid_t lock_elsewhere(struct fixture *fixture, int *out_hold) {
+    int ready[2];
+    int hold[2];
+    assert_int_equal(pipe(ready), 0);
+    assert_int_equal(pipe(hold), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        tern_file *lock = NULL;
+        char byte = 0;
+        (void)close(hold[1]);
+        if (fixture->files->lock(NULL, fixture->path, &lock, NULL) != TERN_OK ||
+            write(ready[1], "r", 1) != 1) {
+            _exit(1);
+        }
+        (void)(read(hold[0], &byte, 1) == 0);
+        _exit(0); /* without unlocking, as a crash would */
+    }
+    char byte = 0;
+    (void)close(ready[1]);
+    (void)close(hold[0]);
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    (void)close(ready[0]);
+    *out_hold = hold[1];
+    return child;
+}
+
+static void names_the_process_that_holds_the_lock(void **state) {
+    struct fixture *fixture = *state;
+    int hold = -1;
+    pid_t child = lock_elsewhere(fixture, &hold);
+    tern_file *lock = NULL;
+    assert_int_equal(fixture->files->lock(NULL, fixture->path, &lock, &fixture->error),
+                     TERN_LOCKED);
+    char holder[64];
+    (void)snprintf(holder, sizeof(holder), "pid %ld (test_posix_file", (long)child);
+    assert_non_null(strstr(fixture->error.message, holder));
+    assert_null(strstr(fixture->error.message, "this process"));
+    (void)close(hold);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    /* The lock went with its process. */
+    assert_ok(fixture->files->lock(NULL, fixture->path, &lock, &fixture->error), fixture->error);
+    assert_ok(file_close(lock, &fixture->error), fixture->error);
+}
+
+static void a_hostile_lock_file_is_printed_harmlessly(void **state) {
+    struct fixture *fixture = *state;
+    tern_file *lock = NULL;
+    tern_file *second = NULL;
+    assert_ok(fixture->files->lock(NULL, fixture->path, &lock, &fixture->error), fixture->error);
+    char noise[400];
+    memset(noise, '\033', sizeof(noise));
+    assert_ok(file_write(lock, 0, noise, sizeof(noise), &fixture->error), fixture->error);
+    assert_int_equal(fixture->files->lock(NULL, fixture->path, &second, &fixture->error),
+                     TERN_LOCKED);
+    assert_null(strchr(fixture->error.message, '\033'));
+    assert_ok(file_close(lock, &fixture->error), fixture->error);
+}
+
+static void refuses_a_path_that_is_too_long(void **state) {
+    (void)state;
+    char path[FILE_PATH_BYTES];
+    char name[FILE_PATH_BYTES];
+    memset(name, 'n', sizeof(name));
+    name[FILE_PATH_BYTES - 3] = '\0'; /* with "d/" and the zero this just fits */
+    assert_int_equal(path_join(path, "d", name, NULL), TERN_OK);
+    assert_int_equal(strlen(path), FILE_PATH_BYTES - 1);
+    assert_int_equal(path_join(path, "dd", name, NULL), TERN_INVALID);
+}
+
+#define FILE_TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        FILE_TEST(reads_back_what_was_written),
+        FILE_TEST(names_path_and_errno_of_what_failed),
+        FILE_TEST(maps_errnos_to_statuses),
+        FILE_TEST(says_disk_full_when_the_device_is),
+        FILE_TEST(goes_on_after_a_short_write_until_the_error),
+        FILE_TEST(direct_files_work_at_their_alignment),
+        FILE_TEST(allocates_blocks_and_keeps_content),
+        FILE_TEST(maps_what_read_and_write_see),
+        FILE_TEST(changes_and_lists_names),
+        FILE_TEST(refuses_a_second_lock_in_the_same_process),
+        FILE_TEST(names_the_process_that_holds_the_lock),
+        FILE_TEST(a_hostile_lock_file_is_printed_harmlessly),
+        cmocka_unit_test(refuses_a_path_that_is_too_long),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
