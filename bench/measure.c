@@ -104,6 +104,22 @@ uint64_t directory_bytes(const char *directory) {
     return bytes;
 }
 
+void drop_cached_pages(const char *directory) {
+    char *paths[] = {(char *)(uintptr_t)directory, NULL};
+    FTS *walk = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
+    if (walk == NULL)
+        return;
+    sync_file_system(directory);
+    for (FTSENT *entry = fts_read(walk); entry != NULL; entry = fts_read(walk)) {
+        int fd = entry->fts_info == FTS_F ? open(entry->fts_accpath, O_RDONLY | O_CLOEXEC) : -1;
+        if (fd < 0)
+            continue;
+        posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+        close(fd);
+    }
+    fts_close(walk);
+}
+
 bool remove_directory_tree(const char *directory) {
     char *paths[] = {(char *)(uintptr_t)directory, NULL};
     FTS *walk = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR, NULL);

@@ -33,6 +33,9 @@ bool sync_file_system(const char *directory);
 /* Blocks that the files under the directory occupy; holes cost nothing. */
 uint64_t directory_bytes(const char *directory);
 
+/* Takes the files' clean pages out of the page cache, so that whoever reads them next pays. */
+void drop_cached_pages(const char *directory);
+
 bool remove_directory_tree(const char *directory);
 
 #endif

@@ -391,11 +391,14 @@ static void child_main(const struct phase *phase, struct outcome *outcome) {
     set_driver_options(&context);
     outcome->run.notes = calloc(LAST_WRITES * THREADS_MAX, sizeof(*outcome->run.notes));
     outcome->ok = true;
-    if (phase->options->memory_limit_bytes > 0 &&
-        !control_group_enter(phase->options->memory_limit_bytes, context.error.text,
-                             sizeof(context.error.text))) {
-        fails(&context, "memory limit", context.error.text);
-        return;
+    if (phase->options->memory_limit_bytes > 0) {
+        /* Pages are charged to who read them first: the load must not have paid for this run. */
+        drop_cached_pages(phase->directory);
+        if (!control_group_enter(phase->options->memory_limit_bytes, context.error.text,
+                                 sizeof(context.error.text))) {
+            fails(&context, "memory limit", context.error.text);
+            return;
+        }
     }
     if (!run_phase(&context)) {
         context.error.text[0] = '\0';
