@@ -53,7 +53,9 @@ static bool fill(struct input *input) {
         input->begin = input->end = 0;
     }
     if (input->capacity - input->end < CHUNK_BYTES / 2) {
-        memmove(input->chunk, input->chunk + input->begin, input->end - input->begin);
+        if (input->begin > 0) {
+            memmove(input->chunk, input->chunk + input->begin, input->end - input->begin);
+        }
         input->end -= input->begin;
         input->begin = 0;
         if (input->capacity - input->end < CHUNK_BYTES / 2) {

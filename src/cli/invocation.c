@@ -234,7 +234,10 @@ static tern_status unknown_command(struct parser *parser, const char *name) {
     command_each(visit_for_name, &search);
     tern_status status = TERN_INVALID;
     const char *help = parser->place == INVOCATION_IN_LINE ? "help" : "tern help";
-    if (search.suggestion.best != NULL) {
+    if (search.seconds.size > 0 && strcmp(name, search.prefix) == 0) {
+        fail(parser->error, status, "%s needs one more word: %s", name,
+             buffer_text(&search.seconds));
+    } else if (search.suggestion.best != NULL) {
         fail(parser->error, status, "there is no command '%s'; did you mean '%s'?", name,
              search.suggestion.best);
     } else if (search.seconds.size > 0) {

@@ -65,13 +65,21 @@ static tern_status explain_missing_keyspace(struct session *session, const char 
     if (tern_keyspace_list(session->db, visit_name, &suggestion, &ignored) != TERN_OK) {
         suggestion.best = NULL;
     }
-    const char *hint = session->is_repl ? "keyspace create" : "tern -d DIR keyspace create";
-    return suggestion.best != NULL
-               ? session_fail(session, TERN_NOT_FOUND,
-                              "there is no keyspace '%s'; did you mean '%s'? (to create it: %s %s)",
-                              name, suggestion.best, hint, name)
-               : session_fail(session, TERN_NOT_FOUND,
-                              "there is no keyspace '%s'; to create it: %s %s", name, hint, name);
+    struct buffer hint = {0};
+    if (!session->is_repl) {
+        buffer_print(&hint, "tern -d %.100s ", session->directory);
+    }
+    buffer_append_text(&hint, "keyspace create");
+    tern_status status =
+        suggestion.best != NULL
+            ? session_fail(session, TERN_NOT_FOUND,
+                           "there is no keyspace '%s'; did you mean '%s'? (to create it: %s %s)",
+                           name, suggestion.best, buffer_text(&hint), name)
+            : session_fail(session, TERN_NOT_FOUND,
+                           "there is no keyspace '%s'; to create it: %s %s", name,
+                           buffer_text(&hint), name);
+    buffer_release(&hint);
+    return status;
 }
 
 static tern_status check_name(struct session *session, tern_slice name) {
