@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Compaction on request: drains what is in overlays, rewrites sparse pages, moves blocks from the
+ * tails of files down, and cuts the tails off. Each step publishes its result, so commits and
+ * checkpoints go on in between.
+ */
+#include "base/error.h"
+#include "db/database_internal.h"
+#include "txn/commit_queue.h"
+
+#define COMPACT_QUANTUM_BYTES ((size_t)4 << 20)
+
+/* One step of one keyspace; *out_more false when it has nothing to gain any more. */
+static tern_status compact_one_step(struct tern_db *db, tern_keyspace *keyspace, bool *out_more,
+                                    tern_error *error) {
+    enum engine_drain_state state = ENGINE_DRAIN_IDLE;
+    tern_status status = TERN_OK;
+    mutex_lock(&db->maintenance_mutex);
+    *out_more = true;
+    if (db->maintenance.phase != CHECKPOINT_IDLE) {
+        bool more;
+        status = checkpoint_step(db, &more, error); /* first things first */
+    } else if (keyspace->engine == NULL ||
+               atomic_load(&keyspace->state) != KEYSPACE_LIVE) {
+        *out_more = false;
+    } else {
+        status = keyspace->methods->compact_step(keyspace->engine, COMPACT_QUANTUM_BYTES, &state,
+                                                 error);
+        if (status == TERN_OK) {
+            status = checkpoint_publish(db, false, error);
+        }
+        *out_more = state != ENGINE_DRAIN_IDLE;
+    }
+    mutex_unlock(&db->maintenance_mutex);
+    return status;
+}
+
+/* Both manifests get past what was superseded, so that its blocks are free. */
+static tern_status settle_manifests(struct tern_db *db, tern_error *error) {
+    tern_status status = TERN_OK;
+    for (unsigned i = 0; status == TERN_OK && i < MANIFEST_SLOTS; i++) {
+        status = checkpoint_rewrite_manifest(db, error);
+        if (status == TERN_OK) {
+            commit_applier_lock(&db->manager);
+            db->maintenance.durable_generations[1] = db->maintenance.durable_generations[0];
+            db->maintenance.durable_generations[0] = db->view_generation;
+            commit_applier_unlock(&db->manager);
+        }
+    }
+    if (status == TERN_OK) {
+        (void)epoch_reclaim(db->manager.epoch);
+        checkpoint_release_blocks(db);
+    }
+    return status;
+}
+
+static tern_status shrink(struct tern_db *db, tern_keyspace *keyspace, tern_error *error) {
+    uint64_t freed = 0;
+    mutex_lock(&db->maintenance_mutex);
+    tern_status status = settle_manifests(db, error);
+    if (status == TERN_OK && keyspace->engine != NULL) {
+        status = keyspace->methods->shrink(keyspace->engine, &freed, error);
+    }
+    mutex_unlock(&db->maintenance_mutex);
+    return status;
+}
+
+static tern_status compact_keyspace(struct tern_db *db, tern_keyspace *keyspace,
+                                    tern_progress_function progress, void *context, uint64_t done,
+                                    uint64_t total, tern_error *error) {
+    bool more = true;
+    tern_status status = TERN_OK;
+    while (status == TERN_OK && more) {
+        if (progress != NULL && !progress(context, keyspace->name, done, total)) {
+            return ERROR_SET(error, TERN_CANCELLED, "compaction was cancelled");
+        }
+        status = compact_one_step(db, keyspace, &more, error);
+    }
+    return status == TERN_OK ? shrink(db, keyspace, error) : status;
+}
+
+tern_status tern_compact(tern_db *db, tern_progress_function progress, void *progress_context,
+                         tern_error *error) {
+    tern_status status = tern_checkpoint(db, error);
+    uint32_t count = db->slot_count;
+    for (uint32_t i = 0; status == TERN_OK && i < count; i++) {
+        mutex_lock(&db->catalog_mutex);
+        tern_keyspace *keyspace = db->slots[i];
+        mutex_unlock(&db->catalog_mutex);
+        if (keyspace != NULL) {
+            status = compact_keyspace(db, keyspace, progress, progress_context, i, count, error);
+        }
+    }
+    if (status == TERN_OK && progress != NULL) {
+        (void)progress(progress_context, "done", count, count);
+    }
+    return status;
+}

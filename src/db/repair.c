@@ -1,0 +1,580 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Repair: saves everything readable of a damaged directory into a new database.
+ *
+ * First the bases: every record that a page still yields. Then the log in order over them: what it
+ * holds is newer than any base, so its last word on a key counts. Merge operands that the base holds
+ * already (by its drained seq) are left out. When no manifest is whole, keyspaces are named after
+ * their files ("recovered-<id>"), every page that checks out counts, and of two versions of a key
+ * the one from the younger page wins.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "db/verify_internal.h"
+#include "txn/commit_codec.h"
+
+#define CHANGES_PER_COMMIT 256
+#define BYTES_PER_COMMIT ((size_t)1 << 20)
+#define COPY_BYTES ((size_t)256 << 10)
+#define AGES_NAME ".repair"
+
+struct saved_keyspace {
+    partition_id id;
+    seq_no drained_seq;
+    struct engine *source; /* opened for reading values apart; may be NULL */
+    const struct engine_methods *methods;
+    tern_keyspace *target;
+};
+
+struct saved_value {
+    struct saved_value *next;
+    uint64_t token;
+    uint64_t size;
+    struct saved_keyspace *keyspace;
+    struct engine_large_writer *writer;
+};
+
+struct repair {
+    struct directory_reader reader;
+    struct verify_sink sink;
+    struct tern_db *target;
+    tern_keyspace *ages; /* key -> generation of its page, when there is no manifest */
+    struct saved_keyspace *keyspaces;
+    size_t keyspace_count;
+    struct saved_keyspace *current;
+    bool has_manifest;
+    /* The commit being collected. */
+    struct arena arena;
+    struct engine_change *changes;
+    size_t change_count;
+    size_t bytes;
+    uint8_t *chunk;
+    struct saved_value *values;
+    struct arena log_arena;
+    struct commit_assembler assembler;
+    tern_repair_report report;
+    tern_progress_function progress;
+    void *progress_context;
+    tern_error *error;
+};
+
+/* ---- writing to the target ---- */
+
+static tern_status flush(struct repair *repair, struct saved_keyspace *keyspace) {
+    if (repair->change_count == 0) {
+        return TERN_OK;
+    }
+    struct commit_part part = {keyspace->target, repair->changes, repair->change_count};
+    struct commit_request request = {.parts = &part,
+                                     .part_count = 1,
+                                     .change_count = repair->change_count,
+                                     .bytes = repair->bytes,
+                                     .durability = TERN_DURABILITY_NONE};
+    tern_status status = maintenance_throttle(repair->target, repair->bytes, repair->error);
+    if (status == TERN_OK) {
+        status = commit_submit(&repair->target->manager, &request);
+        if (status != TERN_OK) {
+            error_copy(repair->error, &request.error);
+        }
+    }
+    repair->change_count = 0;
+    repair->bytes = 0;
+    arena_reset(&repair->arena);
+    return status;
+}
+
+static tern_status add_change(struct repair *repair, struct saved_keyspace *keyspace,
+                              const struct engine_change *change) {
+    struct engine_change *copy = &repair->changes[repair->change_count];
+    *copy = *change;
+    copy->key = arena_copy(&repair->arena, change->key);
+    copy->record.value = arena_copy(&repair->arena, change->record.value);
+    if ((copy->key.data == NULL && change->key.size > 0) ||
+        (copy->record.value.data == NULL && change->record.value.size > 0)) {
+        return ERROR_NO_MEMORY(repair->error, "repair");
+    }
+    copy->key_hash = change->key.size > 0 ? engine_key_hash(keyspace->target->id, change->key) : 0;
+    repair->change_count++;
+    repair->bytes += change->key.size + change->record.value.size;
+    if (change->record.expires_ms != 0 && change->record.kind != RECORD_MERGE) {
+        atomic_store(&repair->target->manager.has_expiring, true);
+    }
+    bool is_full =
+        repair->change_count == CHANGES_PER_COMMIT || repair->bytes >= BYTES_PER_COMMIT;
+    return is_full ? flush(repair, keyspace) : TERN_OK;
+}
+
+/* ---- bases ---- */
+
+static void lose_record(struct repair *repair, const char *message) {
+    repair->report.lost_records++;
+    verify_report_finding(&repair->sink, "", -1, "value", message);
+}
+
+/* Copies a value stored apart; TERN_CORRUPTION when it cannot be read. */
+static tern_status copy_value(struct repair *repair, const struct record *record,
+                              uint8_t *out_reference, size_t *out_size) {
+    struct saved_keyspace *keyspace = repair->current;
+    const struct engine_methods *methods = keyspace->target->methods;
+    struct engine_large_writer *writer;
+    uint64_t offset = 0;
+    if (keyspace->source == NULL) {
+        return TERN_CORRUPTION;
+    }
+    tern_status status =
+        methods->large_begin(keyspace->target->engine, &writer, repair->error);
+    if (status != TERN_OK) {
+        return status;
+    }
+    while (status == TERN_OK && offset < record->value_size) {
+        size_t size = 0;
+        status = keyspace->methods->large_read(keyspace->source, record->value, offset,
+                                               repair->chunk, COPY_BYTES, &size, NULL);
+        if (status == TERN_OK && size == 0) {
+            status = TERN_CORRUPTION;
+        }
+        if (status == TERN_OK) {
+            status = methods->large_append(writer, repair->chunk, size, repair->error);
+            offset += size;
+        }
+    }
+    if (status != TERN_OK) {
+        methods->large_abandon(writer);
+        return status;
+    }
+    return methods->large_finish(writer, out_reference, out_size, repair->error);
+}
+
+/* Without a manifest: is this page's version of the key older than one already saved? */
+static tern_status is_older(struct repair *repair, tern_slice key, uint64_t generation,
+                            bool *out_older) {
+    uint8_t age[8];
+    size_t size = 0;
+    *out_older = false;
+    tern_status status = tern_get(repair->ages, key, age, sizeof(age), &size, repair->error);
+    if (status == TERN_OK && size == sizeof(age) && get_u64(age) > generation) {
+        *out_older = true;
+        return TERN_OK;
+    }
+    if (status != TERN_OK && status != TERN_NOT_FOUND) {
+        return status;
+    }
+    put_u64(age, generation);
+    return tern_put(repair->ages, key, tern_slice_of(age, sizeof(age)), NULL, repair->error);
+}
+
+static tern_status save_record(void *context, tern_slice key, const struct record *record,
+                               uint64_t generation) {
+    struct repair *repair = context;
+    uint8_t reference[ENGINE_LARGE_REFERENCE_BYTES_MAX];
+    struct engine_change change = {.key = key, .record = *record};
+    if (!repair->has_manifest) {
+        bool older;
+        tern_status status = is_older(repair, key, generation, &older);
+        if (status != TERN_OK || older) {
+            return status;
+        }
+    }
+    if (record->kind == RECORD_LARGE) {
+        size_t size = 0;
+        tern_status status = copy_value(repair, record, reference, &size);
+        if (status == TERN_CORRUPTION) {
+            lose_record(repair, "a value stored apart could not be read");
+            return TERN_OK;
+        }
+        if (status != TERN_OK) {
+            return status;
+        }
+        change.record.value = tern_slice_of(reference, size);
+    }
+    repair->report.records++;
+    if (repair->progress != NULL && repair->report.records % 4096 == 0 &&
+        !repair->progress(repair->progress_context, repair->current->target->name,
+                          repair->report.records, 0)) {
+        return ERROR_SET(repair->error, TERN_CANCELLED, "the repair was cancelled");
+    }
+    return add_change(repair, repair->current, &change);
+}
+
+/* Opens the source's engine if it can be; it serves only to read values stored apart. */
+static void open_source(struct repair *repair, struct saved_keyspace *keyspace,
+                        const struct engine_config *config, tern_slice state) {
+    struct engine_drained drained = {0};
+    tern_error error = TERN_ERROR_INIT;
+    if (keyspace->methods->open(&repair->reader.environment, config, state, &keyspace->source,
+                                &drained, &error) != TERN_OK) {
+        keyspace->source = NULL;
+        verify_report_error(&repair->sink, &error, "base");
+        return;
+    }
+    keyspace->drained_seq = drained.complete_seq;
+}
+
+static tern_status save_keyspace(struct repair *repair, struct saved_keyspace *keyspace,
+                                 const struct manifest_keyspace *entry) {
+    struct engine_config config = {.id = entry->id};
+    char name[TERN_KEYSPACE_NAME_BYTES + 1];
+    uint64_t lost_pages = 0;
+    tern_status status = catalog_check_options(&entry->options, &config.options, repair->error);
+    if (status != TERN_OK) {
+        return status;
+    }
+    memcpy(name, entry->name.data, entry->name.size);
+    name[entry->name.size] = '\0';
+    keyspace->id = entry->id;
+    keyspace->methods = engine_methods_of(config.options.engine);
+    status = tern_keyspace_create(repair->target, name, &config.options, &keyspace->target,
+                                  repair->error);
+    if (status != TERN_OK) {
+        return status;
+    }
+    repair->report.keyspaces++;
+    open_source(repair, keyspace, &config, entry->state);
+    repair->current = keyspace;
+    status = keyspace->methods->salvage(&repair->reader.environment, &config, entry->state,
+                                        save_record, repair, verify_sink_finding, &repair->sink,
+                                        &lost_pages, repair->error);
+    repair->report.lost_pages += lost_pages;
+    return status == TERN_OK ? flush(repair, keyspace) : status;
+}
+
+/* ---- the log ---- */
+
+static struct saved_keyspace *by_id(struct repair *repair, partition_id id) {
+    for (size_t i = 0; i < repair->keyspace_count; i++) {
+        if (repair->keyspaces[i].id == id && repair->keyspaces[i].target != NULL) {
+            return &repair->keyspaces[i];
+        }
+    }
+    return NULL;
+}
+
+static tern_status grow_keyspaces(struct repair *repair, size_t count) {
+    struct saved_keyspace *grown = memory_resize(
+        repair->reader.options.allocator, repair->keyspaces,
+        (repair->keyspace_count + count + 1) * sizeof(grown[0]));
+    if (grown == NULL) {
+        return ERROR_NO_MEMORY(repair->error, "repair");
+    }
+    memset(grown + repair->keyspace_count, 0, (count + 1) * sizeof(grown[0]));
+    repair->keyspaces = grown;
+    return TERN_OK;
+}
+
+static tern_status save_catalog(struct repair *repair, const struct decoded_commit *commit) {
+    tern_status status = TERN_OK;
+    bool is_known = repair->has_manifest && commit->seq <= repair->reader.manifest.catalog_seq;
+    for (size_t i = 0; !is_known && status == TERN_OK && i < commit->catalog_count; i++) {
+        const struct decoded_catalog_change *change = &commit->catalog[i];
+        struct saved_keyspace *keyspace = by_id(repair, change->id);
+        if (change->is_drop && keyspace != NULL) {
+            status = tern_keyspace_drop(repair->target, keyspace->target->name, repair->error);
+            keyspace->target = NULL;
+        } else if (!change->is_drop && keyspace == NULL) {
+            status = grow_keyspaces(repair, 1);
+            if (status != TERN_OK) {
+                break;
+            }
+            char name[TERN_KEYSPACE_NAME_BYTES + 1];
+            memcpy(name, change->name.data, change->name.size);
+            name[change->name.size] = '\0';
+            keyspace = &repair->keyspaces[repair->keyspace_count];
+            *keyspace = (struct saved_keyspace){.id = change->id};
+            status = tern_keyspace_create(repair->target, name, &change->options,
+                                          &keyspace->target, repair->error);
+            repair->keyspace_count++;
+            repair->report.keyspaces++;
+        }
+    }
+    return status;
+}
+
+static struct saved_value **find_value(struct repair *repair, uint64_t token) {
+    struct saved_value **link = &repair->values;
+    while (*link != NULL && (*link)->token != token) {
+        link = &(*link)->next;
+    }
+    return link;
+}
+
+static void drop_value(struct repair *repair, struct saved_value **link) {
+    struct saved_value *value = *link;
+    *link = value->next;
+    if (value->writer != NULL) {
+        value->keyspace->target->methods->large_abandon(value->writer);
+    }
+    memory_release(repair->reader.options.allocator, value);
+}
+
+static tern_status save_chunk(struct repair *repair, const struct log_record *record) {
+    if (record->payload_size < COMMIT_CHUNK_HEADER_BYTES) {
+        return TERN_OK;
+    }
+    uint64_t token = get_u64(record->payload);
+    uint64_t offset = get_u64(record->payload + 16);
+    struct saved_keyspace *keyspace = by_id(repair, get_u64(record->payload + 8));
+    struct saved_value *value = *find_value(repair, token);
+    tern_status status = TERN_OK;
+    if (keyspace == NULL || (value == NULL && offset != 0)) {
+        return TERN_OK;
+    }
+    if (value == NULL) {
+        value = memory_allocate_zeroed(repair->reader.options.allocator, sizeof(*value));
+        if (value == NULL) {
+            return ERROR_NO_MEMORY(repair->error, "repair");
+        }
+        *value = (struct saved_value){repair->values, token, 0, keyspace, NULL};
+        repair->values = value;
+        status = keyspace->target->methods->large_begin(keyspace->target->engine, &value->writer,
+                                                        repair->error);
+    }
+    if (status == TERN_OK && value->size == offset && value->writer != NULL) {
+        size_t size = record->payload_size - COMMIT_CHUNK_HEADER_BYTES;
+        status = keyspace->target->methods->large_append(
+            value->writer, record->payload + COMMIT_CHUNK_HEADER_BYTES, size, repair->error);
+        value->size += size;
+    }
+    return status;
+}
+
+static tern_status save_large(struct repair *repair, struct saved_keyspace *keyspace,
+                              struct engine_change *change) {
+    uint8_t reference[ENGINE_LARGE_REFERENCE_BYTES_MAX];
+    struct saved_value **link = find_value(repair, change->large_token);
+    struct saved_value *value = *link;
+    size_t size = 0;
+    if (value == NULL || value->size != change->record.value_size) {
+        /* Either the base has it, or its chunks are lost. */
+        if (value != NULL) {
+            lose_record(repair, "a large value in the log is incomplete");
+            drop_value(repair, link);
+        }
+        return TERN_OK;
+    }
+    tern_status status = keyspace->target->methods->large_finish(value->writer, reference, &size,
+                                                                 repair->error);
+    value->writer = NULL;
+    drop_value(repair, link);
+    if (status == TERN_OK) {
+        change->record.value = tern_slice_of(reference, size);
+        status = add_change(repair, keyspace, change);
+    }
+    return status;
+}
+
+static tern_status save_part(struct repair *repair, struct decoded_part *part, seq_no seq) {
+    struct saved_keyspace *keyspace = by_id(repair, part->id);
+    tern_status status = TERN_OK;
+    if (keyspace == NULL) {
+        return TERN_OK;
+    }
+    for (size_t i = 0; status == TERN_OK && i < part->count; i++) {
+        struct engine_change *change = &part->changes[i];
+        if (change->record.kind == RECORD_MERGE && seq <= keyspace->drained_seq) {
+            continue;
+        }
+        status = change->record.kind == RECORD_LARGE ? save_large(repair, keyspace, change)
+                                                     : add_change(repair, keyspace, change);
+    }
+    return status == TERN_OK ? flush(repair, keyspace) : status;
+}
+
+static tern_status save_log_record(void *context, const struct log_record *record,
+                                   tern_error *error) {
+    struct repair *repair = context;
+    tern_slice encoding;
+    struct decoded_commit commit;
+    tern_error found = TERN_ERROR_INIT;
+    (void)error;
+    if (record->kind == LOG_RECORD_CHUNK) {
+        return save_chunk(repair, record);
+    }
+    tern_status status = TERN_OK;
+    if (record->kind == LOG_RECORD_PART) {
+        status = commit_assembler_part(&repair->assembler, record->payload, record->payload_size,
+                                       &found);
+    } else if (record->kind == LOG_RECORD_COMMIT) {
+        arena_reset(&repair->log_arena);
+        status = commit_assembler_commit(&repair->assembler, record->payload, record->payload_size,
+                                         &encoding, &found);
+        if (status == TERN_OK) {
+            status = commit_decode(encoding.data, encoding.size, &repair->log_arena, &commit,
+                                   &found);
+        }
+        if (status == TERN_OK) {
+            repair->report.log_records++;
+            status = save_catalog(repair, &commit);
+            for (size_t i = 0; status == TERN_OK && i < commit.part_count; i++) {
+                status = save_part(repair, &commit.parts[i], commit.seq);
+            }
+            return status;
+        }
+    }
+    if (status == TERN_CORRUPTION) {
+        repair->report.lost_records++;
+        verify_report_error(&repair->sink, &found, "commit-record");
+        status = TERN_OK;
+    }
+    return status;
+}
+
+/* ---- without a manifest ---- */
+
+struct found_files {
+    struct repair *repair;
+    tern_status status;
+};
+
+static bool visit_file(void *context, const char *name) {
+    struct found_files *found = context;
+    struct repair *repair = found->repair;
+    char *end;
+    if (strncmp(name, "p-", 2) != 0 || strlen(name) < 19 || name[18] != '.') {
+        return true;
+    }
+    partition_id id = strtoull(name + 2, &end, 16);
+    if (end != name + 18 || id == 0) {
+        return true;
+    }
+    found->status = grow_keyspaces(repair, 1);
+    if (found->status == TERN_OK) {
+        repair->keyspaces[repair->keyspace_count++].id = id;
+    }
+    return found->status == TERN_OK;
+}
+
+static tern_status save_found_files(struct repair *repair) {
+    struct found_files found = {repair, TERN_OK};
+    const tern_file_system *file_system = repair->reader.options.file_system;
+    tern_status status =
+        tern_keyspace_create(repair->target, AGES_NAME, NULL, &repair->ages, repair->error);
+    if (status == TERN_OK) {
+        status = file_system->list(file_system->context, repair->reader.path, visit_file, &found,
+                                   repair->error);
+    }
+    status = status == TERN_OK ? found.status : status;
+    for (size_t i = 0; status == TERN_OK && i < repair->keyspace_count; i++) {
+        char name[48];
+        (void)snprintf(name, sizeof(name), "recovered-%" PRIu64, repair->keyspaces[i].id);
+        struct manifest_keyspace entry = {.id = repair->keyspaces[i].id,
+                                          .options = TERN_KEYSPACE_OPTIONS_INIT,
+                                          .name = tern_slice_str(name)};
+        entry.options.page_bytes = 65536; /* whatever the pages were, they fit */
+        status = save_keyspace(repair, &repair->keyspaces[i], &entry);
+        if (status == TERN_OK) {
+            status = tern_delete_range(repair->ages, NULL, NULL, NULL, repair->error);
+        }
+    }
+    if (status == TERN_OK) {
+        status = tern_keyspace_drop(repair->target, AGES_NAME, repair->error);
+    }
+    return status;
+}
+
+static tern_status save_bases(struct repair *repair) {
+    tern_error found = TERN_ERROR_INIT;
+    tern_status status = directory_reader_manifest(&repair->reader, &found);
+    repair->has_manifest = status == TERN_OK;
+    if (status == TERN_CORRUPTION) {
+        verify_report_error(&repair->sink, &found, "manifest");
+        return save_found_files(repair);
+    }
+    if (status != TERN_OK) {
+        error_copy(repair->error, &found);
+        return status;
+    }
+    status = grow_keyspaces(repair, repair->reader.manifest.keyspace_count);
+    for (size_t i = 0; status == TERN_OK && i < repair->reader.manifest.keyspace_count; i++) {
+        repair->keyspace_count++;
+        status =
+            save_keyspace(repair, &repair->keyspaces[i], &repair->reader.manifest.keyspaces[i]);
+    }
+    return status;
+}
+
+static tern_status save_log(struct repair *repair) {
+    struct log_recovery recovery;
+    log_position start = repair->has_manifest ? repair->reader.manifest.log_start : 0;
+    return log_scan(&repair->reader.log_options, start, true, save_log_record, repair,
+                    verify_sink_finding, &repair->sink, &recovery, repair->error);
+}
+
+static tern_status prepare(struct repair *repair, const char *target_path) {
+    tern_db_options options = repair->reader.options;
+    options.create_if_missing = true;
+    options.error_if_exists = true;
+    options.read_only = false;
+    options.archive = NULL;
+    tern_status status = tern_open(target_path, &options, &repair->target, repair->error);
+    if (status == TERN_OK) {
+        const tern_allocator *allocator = repair->reader.options.allocator;
+        repair->changes = memory_allocate(allocator, CHANGES_PER_COMMIT * sizeof(repair->changes[0]));
+        repair->chunk = memory_allocate(allocator, COPY_BYTES);
+        if (repair->changes == NULL || repair->chunk == NULL) {
+            status = ERROR_NO_MEMORY(repair->error, "repair");
+        }
+    }
+    return status;
+}
+
+static void finish(struct repair *repair) {
+    const tern_allocator *allocator = repair->reader.options.allocator;
+    while (repair->values != NULL) {
+        drop_value(repair, &repair->values);
+    }
+    for (size_t i = 0; i < repair->keyspace_count; i++) {
+        if (repair->keyspaces[i].source != NULL) {
+            directory_reader_quiesce(&repair->reader);
+            repair->keyspaces[i].methods->close(repair->keyspaces[i].source);
+        }
+    }
+    memory_release(allocator, repair->keyspaces);
+    memory_release(allocator, repair->changes);
+    memory_release(allocator, repair->chunk);
+    arena_release(&repair->arena);
+    arena_release(&repair->log_arena);
+    commit_assembler_release(&repair->assembler);
+    directory_reader_close(&repair->reader);
+}
+
+tern_status tern_repair(const char *path, const char *target_path, const tern_db_options *options,
+                        tern_finding_function on_finding, void *context,
+                        tern_progress_function progress, void *progress_context,
+                        tern_repair_report *out_report, tern_error *error) {
+    struct repair repair = {.sink = {on_finding, context, 0, false},
+                            .progress = progress,
+                            .progress_context = progress_context,
+                            .error = error};
+    tern_status status = directory_reader_open(&repair.reader, path, options, error);
+    if (status != TERN_OK) {
+        return status;
+    }
+    const tern_allocator *allocator = repair.reader.options.allocator;
+    arena_init(&repair.arena, allocator, 65536);
+    arena_init(&repair.log_arena, allocator, 65536);
+    commit_assembler_init(&repair.assembler, allocator);
+    status = prepare(&repair, target_path);
+    if (status == TERN_OK) {
+        status = save_bases(&repair);
+    }
+    if (status == TERN_OK) {
+        status = save_log(&repair);
+    }
+    while (repair.values != NULL) {
+        drop_value(&repair, &repair.values);
+    }
+    if (status == TERN_OK) {
+        status = tern_checkpoint(repair.target, error);
+    }
+    tern_status closed = tern_close(repair.target, status == TERN_OK ? error : NULL);
+    status = status == TERN_OK ? closed : status;
+    finish(&repair);
+    if (status == TERN_OK) {
+        *out_report = repair.report;
+    }
+    return status;
+}
