@@ -265,6 +265,11 @@ static void balance(struct cache *cache) {
     }
 }
 
+/* Who enters from now on does not hold up what has just been retired. */
+static void move_epoch_on(struct cache *cache) {
+    (void)epoch_is_past(cache->epoch, epoch_current(cache->epoch));
+}
+
 static void evict_batch(struct frame_pool *pool) {
     struct cache *cache = pool->cache;
     struct cache_frame *victims[EVICT_BATCH];
@@ -282,6 +287,7 @@ static void evict_batch(struct frame_pool *pool) {
         cache->window_evictions = 0;
         balance(cache);
     }
+    move_epoch_on(cache);
 }
 
 /* A class without any memory takes a chunk from the one that has most. */
@@ -299,6 +305,7 @@ static void take_from_largest(struct cache *cache) {
     }
     if (largest != NULL) {
         frame_pool_drain_chunk(largest);
+        move_epoch_on(cache);
     }
 }
 
@@ -516,6 +523,12 @@ void cache_set_limit(struct cache *cache, uint64_t limit_bytes) {
         atomic_store(&cache->limit_bytes, limit);
     }
     shrink_locked(cache);
+    for (unsigned i = 0; i < FRAME_CLASSES; i++) {
+        struct frame_pool *pool = &cache->pools[i];
+        if (pool->active_chunks > 0 && frame_pool_spare(pool) == 0) {
+            evict_batch(pool);
+        }
+    }
     for (unsigned tries = 0; tries < SHRINK_TRIES && draining_bytes(cache) > 0; tries++) {
         reclaim_draining(cache, true);
     }

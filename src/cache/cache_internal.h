@@ -32,7 +32,7 @@
 /* ---- table of tags ---- */
 
 #define BUCKET_SLOTS  5u
-#define TABLE_STRIPES 64u
+#define TABLE_STRIPES 32u /* all are held at once when the table is resized */
 
 /* One cache line. A slot's tag is 0 (empty), TAG_BUSY (being written) or a tag with its frame. */
 struct table_bucket {

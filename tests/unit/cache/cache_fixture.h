@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A cache with its epoch and budget, and pages whose bytes say which page they are. */
+#ifndef TERN_TESTS_CACHE_FIXTURE_H
+#define TERN_TESTS_CACHE_FIXTURE_H
+
+#include "cache/cache.h"
+
+struct cache_fixture {
+    struct budget budget;
+    struct epoch_domain *epoch;
+    struct cache *cache;
+    uint32_t space;
+};
+
+void cache_fixture_open(struct cache_fixture *fixture, uint64_t limit_bytes,
+                        const tern_allocator *allocator);
+void cache_fixture_close(struct cache_fixture *fixture);
+
+/* Fills a frame of `size_bytes` with the pattern of a tag. */
+void page_fill(struct cache_frame *frame, size_t size_bytes, cache_tag tag);
+/* True when the frame's bytes are the pattern: all of them, or (quick) some. */
+bool page_is_right(const struct cache_frame *frame, size_t size_bytes, cache_tag tag, bool quick);
+/* Acquires, fills and publishes; NULL when no frame could be had. Inside an epoch. */
+struct cache_frame *page_load(struct cache_fixture *fixture, size_t size_bytes, cache_tag tag);
+
+#endif
