@@ -115,11 +115,18 @@ struct overlay_range {
     bool has_end;
     seq_no seq;
 };
-/* The range deletes with seq <= `seq`, sorted by begin; immutable, lives as long as the overlay. */
+/* The range deletes, sorted by begin. The array lives until the epoch is left (of a frozen overlay:
+ * as long as the overlay), the keys as long as the overlay. A range covers versions with a lower
+ * seq; what its own commit wrote into it before is deleted version by version. */
 void overlay_ranges(const struct overlay *overlay, const struct overlay_range **out_ranges,
                     size_t *out_count);
 /* Highest seq <= `seq` of a range delete that covers the key; SEQ_NONE when none. */
 seq_no overlay_range_seq(const struct overlay *overlay, tern_slice key, seq_no seq);
+
+/* The range delete with seq <= `seq` over the key that reaches furthest in the direction asked for.
+ * False: none covers the key. */
+bool overlay_range_cover(const struct overlay *overlay, tern_slice key, seq_no seq, bool backward,
+                         struct overlay_range *out_range);
 
 /* Checks order, heads, chain and filter invariants; returns the name of a broken one or NULL. */
 const char *overlay_check(const struct overlay *overlay);

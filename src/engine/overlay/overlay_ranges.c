@@ -131,6 +131,31 @@ seq_no overlay_range_seq(const struct overlay *overlay, tern_slice key, seq_no s
     return highest;
 }
 
+bool overlay_range_cover(const struct overlay *overlay, tern_slice key, seq_no seq, bool backward,
+                         struct overlay_range *out_range) {
+    const struct overlay_range_set *set = current_set(overlay);
+    const struct overlay_range *best = NULL;
+    if (set == NULL) {
+        return false;
+    }
+    for (uint32_t i = count_begun(set, key); i > 0; i--) {
+        if (!range_covers_end(&set->ranges[set->reach[i - 1]], key)) {
+            break;
+        }
+        const struct overlay_range *range = &set->ranges[i - 1];
+        /* Going left, begins only get lower. */
+        if (range->seq <= seq && range_covers_end(range, key) &&
+            (best == NULL || backward || ends_before(best, range))) {
+            best = range;
+        }
+    }
+    if (best == NULL) {
+        return false;
+    }
+    *out_range = *best;
+    return true;
+}
+
 void overlay_ranges(const struct overlay *overlay, const struct overlay_range **out_ranges,
                     size_t *out_count) {
     const struct overlay_range_set *set = current_set(overlay);

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/overlay/overlay_stack.h"
+
+#include "base/error.h"
+
+tern_status shared_overlay_create(const struct overlay_options *options,
+                                  struct shared_overlay **out_overlay, tern_error *error) {
+    struct shared_overlay *shared = memory_allocate(options->allocator, sizeof(*shared));
+    if (shared == NULL) {
+        return ERROR_NO_MEMORY(error, "an overlay");
+    }
+    struct overlay *overlay;
+    tern_status status = overlay_create(options, &overlay, error);
+    if (status != TERN_OK) {
+        memory_release(options->allocator, shared);
+        return status;
+    }
+    atomic_init(&shared->references, 1);
+    shared->overlay = overlay;
+    shared->frozen_seq = SEQ_NONE;
+    shared->frozen_time_ms = 0;
+    *out_overlay = shared;
+    return TERN_OK;
+}
+
+void shared_overlay_retain(struct shared_overlay *overlay) {
+    atomic_fetch_add_explicit(&overlay->references, 1, memory_order_relaxed);
+}
+
+void shared_overlay_release(const tern_allocator *allocator, struct shared_overlay *overlay) {
+    if (overlay != NULL &&
+        atomic_fetch_sub_explicit(&overlay->references, 1, memory_order_acq_rel) == 1) {
+        overlay_destroy(overlay->overlay);
+        memory_release(allocator, overlay);
+    }
+}
+
+tern_status overlay_stack_copy(const struct overlay_stack *source, struct overlay_stack *out_copy,
+                               tern_error *error) {
+    struct overlay_stack copy = *source;
+    if (source->has_boundary && source->boundary.size > 0) {
+        void *bytes = memory_allocate(source->allocator, source->boundary.size);
+        if (bytes == NULL) {
+            return ERROR_NO_MEMORY(error, "a view");
+        }
+        memcpy(bytes, source->boundary.data, source->boundary.size);
+        copy.boundary.data = bytes;
+    } else {
+        copy.boundary = tern_slice_of(NULL, 0);
+    }
+    if (copy.active != NULL) {
+        shared_overlay_retain(copy.active);
+    }
+    for (uint32_t i = 0; i < copy.frozen_count; i++) {
+        shared_overlay_retain(copy.frozen[i]);
+    }
+    *out_copy = copy;
+    return TERN_OK;
+}
+
+void overlay_stack_release(struct overlay_stack *stack) {
+    shared_overlay_release(stack->allocator, stack->active);
+    for (uint32_t i = 0; i < stack->frozen_count; i++) {
+        shared_overlay_release(stack->allocator, stack->frozen[i]);
+    }
+    if (stack->has_boundary) {
+        memory_release(stack->allocator, (void *)(uintptr_t)stack->boundary.data);
+    }
+    stack->active = NULL;
+    stack->frozen_count = 0;
+    stack->has_boundary = false;
+    stack->boundary = tern_slice_of(NULL, 0);
+}
+
+static bool counts(const struct overlay_stack *stack, uint32_t frozen, tern_slice key) {
+    return frozen + 1 < stack->frozen_count || overlay_stack_counts_oldest(stack, key);
+}
+
+tern_status overlay_stack_lookup(const struct overlay_stack *stack, tern_slice key,
+                                 uint64_t key_hash, seq_no seq, struct resolution *resolution) {
+    for (uint32_t i = 0; i < stack->frozen_count; i++) {
+        overlay_prefetch_filter(stack->frozen[i]->overlay, key_hash);
+    }
+    tern_status status = TERN_OK;
+    if (stack->active != NULL) {
+        status = overlay_lookup(stack->active->overlay, key, key_hash, seq, resolution);
+    }
+    for (uint32_t i = 0; i < stack->frozen_count; i++) {
+        if (status != TERN_OK || resolution->is_complete || !counts(stack, i, key)) {
+            break;
+        }
+        status = overlay_lookup(stack->frozen[i]->overlay, key, key_hash, seq, resolution);
+    }
+    return status;
+}
+
+bool overlay_stack_misses(const struct overlay_stack *stack, tern_slice key, uint64_t key_hash) {
+    if (stack->active != NULL && overlay_may_contain(stack->active->overlay, key, key_hash)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < stack->frozen_count; i++) {
+        if (counts(stack, i, key) &&
+            overlay_may_contain(stack->frozen[i]->overlay, key, key_hash)) {
+            return false;
+        }
+    }
+    return true;
+}
