@@ -152,7 +152,7 @@ static tern_status check_block(const uint8_t *block, size_t stored_bytes, uint64
 tern_status block_decode(const void *block, size_t stored_bytes, uint64_t checksum,
                          const char *path, uint64_t offset, void *target, size_t capacity,
                          const void **in_place, size_t *out_raw_bytes, tern_error *error) {
-    struct header header;
+    struct header header = {0};
     tern_status status =
         check_block(block, stored_bytes, checksum, path, offset, capacity, &header, error);
     if (status != TERN_OK) {

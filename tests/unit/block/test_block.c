@@ -175,8 +175,8 @@ static void refuses_headers_that_do_not_fit_even_with_a_good_checksum(void **sta
     static const struct {
         size_t at;
         uint8_t value;
-    } forgeries[] = {{0, 0}, {0, 2}, {1, 4},   {1, 255}, {2, 1},
-                     {3, 1}, {4, 1}, {7, 255}, {8, 1},   {11, 255}};
+    } forgeries[] = {{0, 0}, {0, 2},   {1, 4},   {1, 255}, {2, 1},   {3, 1},
+                     {4, 1}, {4, 255}, {7, 255}, {8, 1},   {11, 255}};
     for (unsigned kind = 0; kind < KINDS; kind++) {
         for (unsigned i = 0; i < sizeof(forgeries) / sizeof(forgeries[0]); i++) {
             struct encoded encoded = encode((tern_compression)kind, raw, 600);

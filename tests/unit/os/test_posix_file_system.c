@@ -305,8 +305,14 @@ static void names_the_process_that_holds_the_lock(void **state) {
     tern_file *lock = NULL;
     assert_int_equal(fixture->files->lock(NULL, fixture->path, &lock, &fixture->error),
                      TERN_LOCKED);
-    char holder[64];
-    (void)snprintf(holder, sizeof(holder), "pid %ld (test_posix_file", (long)child);
+    char name[32] = "";
+    FILE *self = fopen("/proc/self/comm", "r");
+    assert_non_null(self);
+    assert_non_null(fgets(name, sizeof(name), self));
+    (void)fclose(self);
+    name[strcspn(name, "\n")] = '\0';
+    char holder[96];
+    (void)snprintf(holder, sizeof(holder), "pid %ld (%s) since ", (long)child, name);
     assert_non_null(strstr(fixture->error.message, holder));
     assert_null(strstr(fixture->error.message, "this process"));
     (void)close(hold);
