@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "support/random_workload.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define VALUE_BYTES_MAX 90000u
+
+void random_workload_init(struct random_workload *workload, uint64_t seed) {
+    *workload = (struct random_workload){0};
+    seeded_random_init(&workload->random, seed);
+    model_history_init(&workload->history);
+    workload->bytes = malloc(VALUE_BYTES_MAX);
+    if (workload->bytes == NULL) {
+        abort();
+    }
+}
+
+void random_workload_release(struct random_workload *workload) {
+    model_history_release(&workload->history);
+    free(workload->bytes);
+}
+
+void random_workload_options(tern_db_options *options) {
+    options->create_if_missing = true;
+    options->memory_bytes = (uint64_t)8 << 20;
+    options->overlay_bytes = (uint64_t)192 << 10;
+    options->segment_bytes = (uint64_t)256 << 10;
+    options->large_value_bytes = 20000;
+    options->conflict_slots = 4096;
+}
+
+static uint64_t below(struct random_workload *workload, uint64_t bound) {
+    return seeded_random_below(&workload->random, bound);
+}
+
+/* Mostly small, sometimes apart from the page, rarely streamed. */
+static tern_slice random_value(struct random_workload *workload) {
+    uint64_t kind = below(workload, 40);
+    size_t size = (size_t)below(workload, 120);
+    if (kind == 0) {
+        size = (size_t)below(workload, 12000);
+    } else if (kind == 1 && below(workload, 4) == 0) {
+        size = 20001 + (size_t)below(workload, VALUE_BYTES_MAX - 20001);
+    }
+    uint8_t first = (uint8_t)seeded_random_next(&workload->random);
+    for (size_t i = 0; i < size; i++) {
+        workload->bytes[i] = (uint8_t)(first + i / 7);
+    }
+    return tern_slice_of(workload->bytes, size);
+}
+
+static tern_status put(struct random_workload *workload, tern_txn *txn, tern_keyspace *keyspace,
+                       unsigned index, tern_slice key) {
+    tern_slice value = random_value(workload);
+    tern_write_options options = {.size = sizeof(options)};
+    uint64_t kind = below(workload, 12);
+    if (kind < 2) {
+        options.ttl_ms = kind == 0 ? MODEL_SHORT_TTL_MS : MODEL_LONG_TTL_MS;
+    }
+    tern_status status = tern_txn_put(txn, keyspace, key, value, &options);
+    if (status == TERN_OK) {
+        model_put(&workload->history, index, key, value, kind == 0);
+    }
+    return status;
+}
+
+static tern_status merge(struct random_workload *workload, tern_txn *txn, tern_keyspace *keyspace,
+                         unsigned index, tern_slice key) {
+    const struct model_entry *entry = model_find(&workload->history.next, index, key);
+    uint8_t operand[8] = {(uint8_t)below(workload, 256), (uint8_t)below(workload, 3)};
+    tern_merge_kind kind = (tern_merge_kind)(1 + below(workload, 3));
+    tern_slice bytes = tern_slice_of(operand, sizeof(operand));
+    if (entry != NULL && entry->is_short_lived) {
+        return TERN_OK; /* its outcome depends on the moment */
+    }
+    if (kind != TERN_MERGE_ADD) {
+        bytes.size = 1 + (size_t)below(workload, 8);
+    }
+    if (entry != NULL && entry->value.size > 60000) {
+        return TERN_OK;
+    }
+    tern_status status = tern_txn_merge(txn, keyspace, key, kind, bytes);
+    if (status == TERN_OK) {
+        model_merge(&workload->history, index, key, kind, bytes);
+    }
+    return status;
+}
+
+static tern_status delete_range(struct random_workload *workload, tern_txn *txn,
+                                tern_keyspace *keyspace, unsigned index, tern_slice key) {
+    uint8_t other[MODEL_KEY_BYTES_MAX];
+    tern_slice end = model_random_key(&workload->random, other);
+    bool has_begin = below(workload, 8) != 0;
+    bool has_end = below(workload, 8) != 0;
+    tern_status status = tern_txn_delete_range(txn, keyspace, has_begin ? &key : NULL,
+                                               has_end ? &end : NULL);
+    if (status == TERN_OK) {
+        model_delete_range(&workload->history, index, has_begin ? &key : NULL,
+                           has_end ? &end : NULL);
+    }
+    return status;
+}
+
+static tern_status change_keyspace(struct random_workload *workload, tern_txn *txn, tern_db *db,
+                                   unsigned index) {
+    char name[16];
+    tern_keyspace *keyspace;
+    const struct model_keyspace *known = &workload->history.next.keyspaces[index];
+    tern_status status = TERN_OK;
+    if (!known->exists) {
+        tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+        options.page_bytes = 4096u << below(workload, 3);
+        options.fan_out = 16u + (uint32_t)below(workload, 30);
+        options.compression = (tern_compression)below(workload, 4);
+        status = tern_txn_keyspace_create(txn, model_keyspace_name(index, name), &options,
+                                          &keyspace);
+        if (status == TERN_OK) {
+            model_create(&workload->history, index);
+        }
+    } else if (below(workload, 3) == 0 &&
+               tern_keyspace_open(db, model_keyspace_name(index, name), &keyspace, NULL) ==
+                   TERN_OK) {
+        status = tern_txn_keyspace_drop(txn, keyspace);
+        if (status == TERN_OK) {
+            model_drop(&workload->history, index);
+        }
+    }
+    return status;
+}
+
+static tern_status change(struct random_workload *workload, tern_txn *txn, tern_db *db,
+                          bool *out_catalog) {
+    char name[16];
+    uint8_t bytes[MODEL_KEY_BYTES_MAX];
+    tern_keyspace *keyspace;
+    unsigned index = (unsigned)below(workload, MODEL_KEYSPACES);
+    if (!workload->history.next.keyspaces[index].exists || below(workload, 150) == 0) {
+        *out_catalog = true;
+        return change_keyspace(workload, txn, db, index);
+    }
+    if (tern_keyspace_open(db, model_keyspace_name(index, name), &keyspace, NULL) != TERN_OK) {
+        return TERN_OK; /* created in this transaction: its handle is not at hand */
+    }
+    tern_slice key = model_random_key(&workload->random, bytes);
+    uint64_t kind = below(workload, 30);
+    if (kind < 18) {
+        return put(workload, txn, keyspace, index, key);
+    }
+    if (kind < 24) {
+        tern_status status = tern_txn_delete(txn, keyspace, key);
+        if (status == TERN_OK) {
+            model_delete(&workload->history, index, key);
+        }
+        return status;
+    }
+    return kind < 29 ? merge(workload, txn, keyspace, index, key)
+                     : delete_range(workload, txn, keyspace, index, key);
+}
+
+static bool fail(struct random_workload *workload, const tern_error *error) {
+    workload->error = *error;
+    return false;
+}
+
+static bool transaction(struct random_workload *workload, tern_db *db) {
+    tern_error error = TERN_ERROR_INIT;
+    tern_txn_options options = TERN_TXN_OPTIONS_INIT;
+    tern_txn *txn;
+    options.durability = (tern_durability)(1 + below(workload, 3));
+    if (tern_txn_begin(db, &options, &txn, &error) != TERN_OK) {
+        return fail(workload, &error);
+    }
+    uint64_t changes = 1 + below(workload, below(workload, 6) == 0 ? 60 : 6);
+    bool catalog = false;
+    tern_status status = TERN_OK;
+    for (uint64_t i = 0; status == TERN_OK && i < changes && !catalog; i++) {
+        status = change(workload, txn, db, &catalog);
+    }
+    if (status != TERN_OK || below(workload, 12) == 0) {
+        bool has_failed = status != TERN_OK;
+        if (has_failed) {
+            workload->error = *tern_txn_error(txn);
+        }
+        model_history_rollback(&workload->history);
+        tern_txn_free(txn);
+        return !has_failed;
+    }
+    status = tern_txn_commit(txn);
+    workload->error = *tern_txn_error(txn);
+    tern_txn_free(txn);
+    model_history_commit(&workload->history);
+    if (status == TERN_OK && options.durability == TERN_DURABILITY_FULL) {
+        workload->durable = workload->history.count - 1;
+    }
+    workload->is_uncertain = status != TERN_OK;
+    return status == TERN_OK;
+}
+
+static bool care(struct random_workload *workload, tern_db *db) {
+    tern_error error = TERN_ERROR_INIT;
+    tern_status status = TERN_OK;
+    switch (below(workload, workload->allows_compact ? 9 : 8)) {
+    case 0:
+        status = tern_checkpoint(db, &error);
+        break;
+    case 1:
+        status = tern_sync(db, &error);
+        break;
+    case 8:
+        status = tern_compact(db, NULL, NULL, &error);
+        break;
+    default:
+        if (workload->executor != NULL) {
+            (void)step_executor_run(workload->executor, 1 + below(workload, 4));
+            if (below(workload, 4) == 0) {
+                (void)step_executor_pass_time(workload->executor);
+            }
+        }
+        return true;
+    }
+    if (status != TERN_OK) {
+        return fail(workload, &error);
+    }
+    workload->durable = workload->history.count - 1;
+    return true;
+}
+
+bool random_workload_step(struct random_workload *workload, tern_db *db) {
+    if (workload->clock != NULL) {
+        virtual_clock_advance_ns(workload->clock, below(workload, 3000000));
+    }
+    return below(workload, 5) == 0 ? care(workload, db) : transaction(workload, db);
+}
+
+/* A commit at a later time, so that what is short-lived has expired. */
+static bool let_expire(struct random_workload *workload, tern_db *db) {
+    tern_keyspace *keyspace;
+    tern_error error = TERN_ERROR_INIT;
+    if (workload->clock != NULL) {
+        virtual_clock_advance_ns(workload->clock, (uint64_t)10 * MODEL_SHORT_TTL_MS * 1000000);
+    }
+    tern_status status = tern_keyspace_create(db, "clock", NULL, &keyspace, &error);
+    if (status == TERN_EXISTS) {
+        status = tern_keyspace_open(db, "clock", &keyspace, &error);
+    }
+    if (status == TERN_OK) {
+        status = tern_put(keyspace, tern_slice_str("tick"), tern_slice_str("tock"), NULL, &error);
+    }
+    return status == TERN_OK ? true : fail(workload, &error);
+}
+
+bool random_workload_find_state(struct random_workload *workload, tern_db *db, char *out_difference,
+                                size_t capacity) {
+    if (!let_expire(workload, db)) {
+        (void)snprintf(out_difference, capacity, "cannot write: %s", workload->error.message);
+        return false;
+    }
+    char difference[300] = "";
+    for (size_t i = workload->history.count; i-- > workload->durable;) {
+        char text[300] = "";
+        if (model_matches(db, &workload->history.states[i], text, sizeof(text))) {
+            model_history_restart(&workload->history, i);
+            workload->durable = 0;
+            workload->is_uncertain = false;
+            return true;
+        }
+        if (difference[0] == '\0') {
+            memcpy(difference, text, sizeof(difference));
+        }
+    }
+    (void)snprintf(out_difference, capacity,
+                   "no state from %zu to %zu fits; from the newest: %s", workload->durable,
+                   workload->history.count - 1, difference);
+    return false;
+}
