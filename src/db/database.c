@@ -223,13 +223,41 @@ static void destroy(struct tern_db *db) {
 
 /* ---- the directory ---- */
 
+/* A new directory is durable once its parent is synced. */
+static tern_status make_directory(struct tern_db *db, tern_error *error) {
+    char parent[FILE_PATH_BYTES];
+    const tern_file_system *file_system = db->options.file_system;
+    tern_status status = file_system->make_directory(file_system->context, db->path, error);
+    if (status == TERN_EXISTS) {
+        return TERN_OK;
+    }
+    if (status != TERN_OK) {
+        return status;
+    }
+    size_t size = strlen(db->path);
+    while (size > 1 && db->path[size - 1] == '/') {
+        size--;
+    }
+    while (size > 0 && db->path[size - 1] != '/') {
+        size--;
+    }
+    while (size > 1 && db->path[size - 1] == '/') {
+        size--;
+    }
+    if (size >= sizeof(parent)) {
+        return ERROR_SET(error, TERN_INVALID, "the path of the database is too long");
+    }
+    memcpy(parent, size > 0 ? db->path : ".", size > 0 ? size : 1);
+    parent[size > 0 ? size : 1] = '\0';
+    return file_system->sync_directory(file_system->context, parent, error);
+}
+
 static tern_status lock_directory(struct tern_db *db, tern_error *error) {
     char path[FILE_PATH_BYTES];
     const tern_file_system *file_system = db->options.file_system;
     tern_status status = TERN_OK;
     if (db->options.create_if_missing && !db->options.read_only) {
-        status = file_system->make_directory(file_system->context, db->path, error);
-        status = status == TERN_EXISTS ? TERN_OK : status;
+        status = make_directory(db, error);
     } else {
         status = file_system->exists(file_system->context, db->path, error);
         if (status == TERN_NOT_FOUND) {
