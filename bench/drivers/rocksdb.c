@@ -89,7 +89,10 @@ static void set_table_options(struct rocks_store *store) {
     store->cache = rocksdb_cache_create_lru(cache_bytes);
     store->table_options = rocksdb_block_based_options_create();
     rocksdb_block_based_options_set_block_cache(store->table_options, store->cache);
-    rocksdb_block_based_options_set_block_size(store->table_options, 4096);
+    /* Large blocks read and scan faster once they are cached; small ones waste less of a cache. */
+    uint64_t raw_bytes = options->record_count * (options->key_bytes + options->value_bytes);
+    bool fits = raw_bytes + raw_bytes / 5 <= cache_bytes;
+    rocksdb_block_based_options_set_block_size(store->table_options, fits ? 16384 : 4096);
     rocksdb_block_based_options_set_format_version(store->table_options, 5);
     rocksdb_block_based_options_set_data_block_index_type(
         store->table_options,
