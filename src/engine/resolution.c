@@ -22,9 +22,8 @@ static tern_status push_operand(struct resolution *resolution, const struct reco
                       : resolution->operand_count - RESOLUTION_INLINE_OPERANDS + 1;
     if (more > resolution->more_capacity) {
         size_t capacity = resolution->more_capacity == 0 ? 32 : resolution->more_capacity * 2;
-        struct record *grown =
-            memory_resize(resolution->allocator, resolution->more_operands,
-                          capacity * sizeof(struct record));
+        struct record *grown = memory_resize(resolution->allocator, resolution->more_operands,
+                                             capacity * sizeof(struct record));
         if (grown == NULL) {
             return TERN_NO_MEMORY;
         }
@@ -143,11 +142,11 @@ static tern_status apply_since(struct resolution *resolution, struct building *b
     return status;
 }
 
-static tern_status apply_operands(
-    struct resolution *resolution, uint64_t time_ms, struct engine_scratch *scratch,
-    tern_status (*read_large)(void *context, const struct record *large, struct buffer *out_value,
-                              tern_error *error),
-    void *large_context, struct engine_result *out_result, tern_error *error) {
+static tern_status
+apply_operands(struct resolution *resolution, uint64_t time_ms, struct engine_scratch *scratch,
+               tern_status (*read_large)(void *context, const struct record *large,
+                                         struct buffer *out_value, tern_error *error),
+               void *large_context, struct engine_result *out_result, tern_error *error) {
     const struct record *terminal = &resolution->terminal;
     bool has_value = terminal->kind == RECORD_PUT || terminal->kind == RECORD_LARGE;
     bool has_expired = has_value && record_has_expired(terminal, time_ms);
@@ -179,15 +178,15 @@ static tern_status apply_operands(
     return TERN_OK;
 }
 
-tern_status resolution_finish(
-    struct resolution *resolution, uint64_t time_ms, struct engine_scratch *scratch,
-    tern_status (*read_large)(void *context, const struct record *large, struct buffer *out_value,
-                              tern_error *error),
-    void *large_context, struct engine_result *out_result, tern_error *error) {
+tern_status
+resolution_finish(struct resolution *resolution, uint64_t time_ms, struct engine_scratch *scratch,
+                  tern_status (*read_large)(void *context, const struct record *large,
+                                            struct buffer *out_value, tern_error *error),
+                  void *large_context, struct engine_result *out_result, tern_error *error) {
     tern_status status = TERN_OK;
     if (resolution->operand_count > 0) {
-        status = apply_operands(resolution, time_ms, scratch, read_large, large_context,
-                                out_result, error);
+        status = apply_operands(resolution, time_ms, scratch, read_large, large_context, out_result,
+                                error);
         resolution_release(resolution);
         if (status == TERN_NO_MEMORY) {
             return ERROR_NO_MEMORY(error, "a merged value");

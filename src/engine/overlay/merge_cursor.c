@@ -7,10 +7,6 @@
  *   overlay 1   . . . e .        move only when the cursor does, so what they lend stays good. Keys
  *   base        a b . e . g      of several sources that are equal are one entry.
  *
- * Batches take the base a leaf at a time: straight into the caller's array where no overlay has a
- * key before the leaf's fence, else into `leaf`, from where it is merged. Entries of the base live
- * until it goes to another leaf, so a batch ends there.
- *
  * Invariants
  *  1. `is_standing`: entry.key is the position, every source is at the first key >= (backward: <=)
  *     the position, but for the base while `leaf` holds entries: then leaf[leaf_position] is where
@@ -20,51 +16,7 @@
  *     versions that a registered snapshot selects are not pruned. So the moment must be that of a
  *     registered snapshot if entries are used after the call.
  */
-#include "engine/overlay/merge_cursor.h"
-
-#include "base/arena.h"
-#include "base/assert.h"
-#include "base/compare.h"
-#include "base/error.h"
-
-#define SOURCES_MAX (OVERLAY_STACK_FROZEN_MAX + 1)
-#define LEAF_ENTRIES 256u
-
-struct merge_source {
-    const struct overlay *overlay;
-    bool has_boundary;
-    bool is_at_key; /* stands on the key being resolved */
-    struct overlay_iterator iterator;
-};
-
-struct merge_cursor {
-    const tern_allocator *allocator;
-    struct epoch_domain *epoch;
-    const struct overlay_stack *stack;
-    struct base_cursor *base; /* NULL: empty */
-    struct engine_moment moment;
-    struct engine_cursor_bounds bounds;
-    bool keys_only;
-    tern_status (*read_large)(void *context, const struct record *large, struct buffer *out_value,
-                              tern_error *error);
-    void *large_context;
-
-    bool is_standing;
-    bool is_backward;
-    bool is_base_valid;
-    bool has_ranges; /* some source has range deletes; checked anew in every call */
-    struct engine_entry entry;
-    struct engine_scratch scratch;
-    struct buffer key; /* copy of a key while sources move */
-    struct arena arena; /* merged values of a batch */
-
-    struct engine_entry *leaf; /* entries of the base's leaf, NULL until needed */
-    size_t leaf_count;
-    size_t leaf_position; /* == leaf_count: not in use */
-
-    uint32_t source_count;
-    struct merge_source sources[];
-};
+#include "engine/overlay/merge_cursor_internal.h"
 
 /* ---- opening ---- */
 
@@ -152,7 +104,7 @@ void merge_cursor_close(struct merge_cursor *cursor) {
     memory_release(cursor->allocator, cursor);
 }
 
-static struct epoch_slot *enter(struct merge_cursor *cursor) {
+struct epoch_slot *merge_enter(struct merge_cursor *cursor) {
     cursor->has_ranges = false;
     if (cursor->arena.chunks != NULL) {
         arena_reset(&cursor->arena);
@@ -167,8 +119,7 @@ static struct epoch_slot *enter(struct merge_cursor *cursor) {
     return slot;
 }
 
-static tern_status leave(struct merge_cursor *cursor, struct epoch_slot *slot,
-                         tern_status status) {
+tern_status merge_leave(struct merge_cursor *cursor, struct epoch_slot *slot, tern_status status) {
     if (slot != NULL) {
         epoch_exit(slot);
     }
@@ -180,13 +131,9 @@ static tern_status leave(struct merge_cursor *cursor, struct epoch_slot *slot,
 
 /* ---- moving sources ---- */
 
-static bool is_valid(const struct merge_source *source) {
-    return overlay_iterator_is_valid(&source->iterator);
-}
-
 /* Keys below the boundary are in the base already. */
 static void respect_boundary(struct merge_cursor *cursor, struct merge_source *source) {
-    if (source->has_boundary && is_valid(source) &&
+    if (source->has_boundary && source_is_valid(source) &&
         slice_compare(overlay_iterator_key(&source->iterator), cursor->stack->boundary) < 0) {
         source->iterator.position = source->iterator.count = 0;
     }
@@ -210,7 +157,7 @@ static void seek_source(struct merge_cursor *cursor, struct merge_source *source
     respect_boundary(cursor, source);
 }
 
-static void step_source(struct merge_cursor *cursor, struct merge_source *source) {
+void merge_step_source(struct merge_cursor *cursor, struct merge_source *source) {
     if (cursor->is_backward) {
         (void)overlay_iterator_previous(&source->iterator);
         respect_boundary(cursor, source);
@@ -219,20 +166,12 @@ static void step_source(struct merge_cursor *cursor, struct merge_source *source
     }
 }
 
-static void forget_leaf(struct merge_cursor *cursor) {
-    cursor->leaf_count = cursor->leaf_position = 0;
-}
-
-static bool has_leaf(const struct merge_cursor *cursor) {
-    return cursor->leaf_position < cursor->leaf_count;
-}
-
 static tern_status base_moved(struct merge_cursor *cursor, tern_status status) {
     cursor->is_base_valid = status == TERN_OK;
     return status == TERN_NOT_FOUND ? TERN_OK : status;
 }
 
-static tern_status step_base(struct merge_cursor *cursor, tern_error *error) {
+tern_status merge_step_base(struct merge_cursor *cursor, tern_error *error) {
     const struct base_cursor_methods *methods = cursor->base->methods;
     return base_moved(cursor, cursor->is_backward ? methods->previous(cursor->base, error)
                                                   : methods->next(cursor->base, error));
@@ -240,7 +179,7 @@ static tern_status step_base(struct merge_cursor *cursor, tern_error *error) {
 
 static tern_status seek_base(struct merge_cursor *cursor, const tern_slice *key, bool inclusive,
                              tern_error *error) {
-    forget_leaf(cursor);
+    merge_forget_leaf(cursor);
     if (cursor->base == NULL) {
         cursor->is_base_valid = false;
         return TERN_OK;
@@ -250,7 +189,7 @@ static tern_status seek_base(struct merge_cursor *cursor, const tern_slice *key,
         base_moved(cursor, methods->seek(cursor->base, key, cursor->is_backward, error));
     if (status == TERN_OK && cursor->is_base_valid && key != NULL && !inclusive &&
         slice_equal(methods->key(cursor->base), *key)) {
-        status = step_base(cursor, error);
+        status = merge_step_base(cursor, error);
     }
     return status;
 }
@@ -266,8 +205,8 @@ static tern_status seek_all(struct merge_cursor *cursor, const tern_slice *key, 
 }
 
 /* As the first half of seek_all for a key that belongs to a source. */
-static tern_status seek_beyond_position(struct merge_cursor *cursor, bool backward,
-                                        tern_error *error) {
+tern_status merge_seek_beyond_position(struct merge_cursor *cursor, bool backward,
+                                       tern_error *error) {
     cursor->key.size = 0;
     if (buffer_append(&cursor->key, cursor->entry.key.data, cursor->entry.key.size) != TERN_OK) {
         return ERROR_NO_MEMORY(error, "a cursor");
@@ -278,13 +217,8 @@ static tern_status seek_beyond_position(struct merge_cursor *cursor, bool backwa
 
 /* ---- resolving a key ---- */
 
-static tern_slice base_key(const struct merge_cursor *cursor) {
-    return has_leaf(cursor) ? cursor->leaf[cursor->leaf_position].key
-                            : cursor->base->methods->key(cursor->base);
-}
-
 static void base_record(const struct merge_cursor *cursor, struct record *out_record) {
-    if (has_leaf(cursor)) {
+    if (merge_has_leaf(cursor)) {
         *out_record = cursor->leaf[cursor->leaf_position].record;
     } else {
         cursor->base->methods->record(cursor->base, out_record);
@@ -297,8 +231,8 @@ static bool source_counts(const struct merge_cursor *cursor, const struct merge_
 }
 
 /* What the moment sees of the key; sources that stand on it are marked. */
-static tern_status resolve(struct merge_cursor *cursor, tern_slice key, bool is_in_base,
-                           struct engine_result *out_result, tern_error *error) {
+tern_status merge_resolve(struct merge_cursor *cursor, tern_slice key, bool is_in_base,
+                          struct engine_result *out_result, tern_error *error) {
     struct resolution resolution;
     resolution_init(&resolution, cursor->allocator);
     tern_status status = TERN_OK;
@@ -334,13 +268,13 @@ static tern_status resolve(struct merge_cursor *cursor, tern_slice key, bool is_
  * The next key in the direction among overlays, marking who stands on it; false when there is
  * none. Later the base is compared with it.
  */
-static bool next_overlay_key(struct merge_cursor *cursor, tern_slice *out_key) {
+bool merge_next_overlay_key(struct merge_cursor *cursor, tern_slice *out_key) {
     bool has_key = false;
     tern_slice key = tern_slice_of(NULL, 0);
     for (uint32_t i = 0; i < cursor->source_count; i++) {
         struct merge_source *source = &cursor->sources[i];
         source->is_at_key = false;
-        if (!is_valid(source)) {
+        if (!source_is_valid(source)) {
             continue;
         }
         tern_slice candidate = overlay_iterator_key(&source->iterator);
@@ -361,13 +295,13 @@ static bool next_overlay_key(struct merge_cursor *cursor, tern_slice *out_key) {
     return has_key;
 }
 
-static void clear_marks(struct merge_cursor *cursor) {
+void merge_clear_marks(struct merge_cursor *cursor) {
     for (uint32_t i = 0; i < cursor->source_count; i++) {
         cursor->sources[i].is_at_key = false;
     }
 }
 
-static bool is_out_of_bounds(const struct merge_cursor *cursor, tern_slice key) {
+bool merge_is_out_of_bounds(const struct merge_cursor *cursor, tern_slice key) {
     const struct engine_cursor_bounds *bounds = &cursor->bounds;
     return cursor->is_backward ? bounds->has_begin && slice_compare(key, bounds->begin) < 0
                                : bounds->has_end && slice_compare(key, bounds->end) >= 0;
@@ -376,8 +310,8 @@ static bool is_out_of_bounds(const struct merge_cursor *cursor, tern_slice key) 
 /* ---- range deletes over the base ---- */
 
 /* The range delete over a key of the base that reaches furthest. */
-static bool find_cover(const struct merge_cursor *cursor, tern_slice key,
-                       struct overlay_range *out_range) {
+bool merge_find_cover(const struct merge_cursor *cursor, tern_slice key,
+                      struct overlay_range *out_range) {
     for (uint32_t i = 0; i < cursor->source_count; i++) {
         const struct merge_source *source = &cursor->sources[i];
         if (source_counts(cursor, source, key) &&
@@ -393,9 +327,10 @@ static bool find_cover(const struct merge_cursor *cursor, tern_slice key,
     return false;
 }
 
-/* Moves the base over the range that covers where it stands; only the base's own keys are hidden. */
-static tern_status skip_range(struct merge_cursor *cursor, const struct overlay_range *range,
-                              tern_error *error) {
+/* Moves the base over the range that covers where it stands; only the base's own keys are hidden.
+ */
+tern_status merge_skip_range(struct merge_cursor *cursor, const struct overlay_range *range,
+                             tern_error *error) {
     if (cursor->is_backward) {
         if (range->begin.size == 0) {
             cursor->is_base_valid = false;
@@ -404,11 +339,11 @@ static tern_status skip_range(struct merge_cursor *cursor, const struct overlay_
         return seek_base(cursor, &range->begin, false, error);
     }
     if (!range->has_end) {
-        forget_leaf(cursor);
+        merge_forget_leaf(cursor);
         cursor->is_base_valid = false;
         return TERN_OK;
     }
-    while (has_leaf(cursor)) {
+    while (merge_has_leaf(cursor)) {
         if (slice_compare(cursor->leaf[cursor->leaf_position].key, range->end) >= 0) {
             return TERN_OK;
         }
@@ -420,14 +355,14 @@ static tern_status skip_range(struct merge_cursor *cursor, const struct overlay_
 /* ---- single steps ---- */
 
 /* Moves those who stand on the key just dealt with; the base too when `is_in_base`. */
-static tern_status pass_key(struct merge_cursor *cursor, bool is_in_base, tern_error *error) {
+tern_status merge_pass_key(struct merge_cursor *cursor, bool is_in_base, tern_error *error) {
     for (uint32_t i = 0; i < cursor->source_count; i++) {
         if (cursor->sources[i].is_at_key) {
-            step_source(cursor, &cursor->sources[i]);
+            merge_step_source(cursor, &cursor->sources[i]);
             cursor->sources[i].is_at_key = false;
         }
     }
-    return is_in_base ? step_base(cursor, error) : TERN_OK;
+    return is_in_base ? merge_step_base(cursor, error) : TERN_OK;
 }
 
 static void stand_on(struct merge_cursor *cursor, tern_slice key,
@@ -443,7 +378,7 @@ static tern_status settle_on_base(struct merge_cursor *cursor, tern_error *error
         struct engine_entry *entry = &cursor->entry;
         const struct base_cursor_methods *methods = cursor->base->methods;
         entry->key = methods->key(cursor->base);
-        if (is_out_of_bounds(cursor, entry->key)) {
+        if (merge_is_out_of_bounds(cursor, entry->key)) {
             break;
         }
         methods->record(cursor->base, &entry->record);
@@ -451,7 +386,7 @@ static tern_status settle_on_base(struct merge_cursor *cursor, tern_error *error
             cursor->is_standing = true;
             return TERN_OK;
         }
-        tern_status status = step_base(cursor, error);
+        tern_status status = merge_step_base(cursor, error);
         if (status != TERN_OK) {
             return status;
         }
@@ -460,15 +395,15 @@ static tern_status settle_on_base(struct merge_cursor *cursor, tern_error *error
 }
 
 /* Which of the base's key and the overlays' comes first in the direction; 0 when they are equal. */
-static int compare_sources(const struct merge_cursor *cursor, bool has_overlay_key,
-                           tern_slice overlay_key) {
+int merge_compare_sources(const struct merge_cursor *cursor, bool has_overlay_key,
+                          tern_slice overlay_key) {
     if (!cursor->is_base_valid) {
         return 1;
     }
     if (!has_overlay_key) {
         return -1;
     }
-    int order = slice_compare(base_key(cursor), overlay_key);
+    int order = slice_compare(merge_base_key(cursor), overlay_key);
     return cursor->is_backward ? -order : order;
 }
 
@@ -479,30 +414,30 @@ static tern_status settle(struct merge_cursor *cursor, tern_error *error) {
     }
     for (;;) {
         tern_slice key;
-        bool has_key = next_overlay_key(cursor, &key);
+        bool has_key = merge_next_overlay_key(cursor, &key);
         if (!has_key && !cursor->is_base_valid) {
             return TERN_NOT_FOUND;
         }
-        int order = compare_sources(cursor, has_key, key);
+        int order = merge_compare_sources(cursor, has_key, key);
         bool is_in_base = order <= 0;
         if (order < 0) {
-            clear_marks(cursor);
-            key = base_key(cursor);
+            merge_clear_marks(cursor);
+            key = merge_base_key(cursor);
         }
-        if (is_out_of_bounds(cursor, key)) {
+        if (merge_is_out_of_bounds(cursor, key)) {
             return TERN_NOT_FOUND;
         }
         tern_status status;
         struct overlay_range range;
-        if (order < 0 && cursor->has_ranges && find_cover(cursor, key, &range)) {
-            status = skip_range(cursor, &range, error);
+        if (order < 0 && cursor->has_ranges && merge_find_cover(cursor, key, &range)) {
+            status = merge_skip_range(cursor, &range, error);
             if (status != TERN_OK) {
                 return status;
             }
             continue;
         }
         struct engine_result result;
-        status = resolve(cursor, key, is_in_base, &result, error);
+        status = merge_resolve(cursor, key, is_in_base, &result, error);
         if (status != TERN_OK) {
             return status;
         }
@@ -510,7 +445,7 @@ static tern_status settle(struct merge_cursor *cursor, tern_error *error) {
             stand_on(cursor, key, &result);
             return TERN_OK;
         }
-        status = pass_key(cursor, is_in_base, error);
+        status = merge_pass_key(cursor, is_in_base, error);
         if (status != TERN_OK) {
             return status;
         }
@@ -519,24 +454,24 @@ static tern_status settle(struct merge_cursor *cursor, tern_error *error) {
 
 /* Moves the sources beyond the position in the direction. */
 static tern_status move_on(struct merge_cursor *cursor, bool backward, tern_error *error) {
-    if (backward != cursor->is_backward || has_leaf(cursor)) {
-        return seek_beyond_position(cursor, backward, error);
+    if (backward != cursor->is_backward || merge_has_leaf(cursor)) {
+        return merge_seek_beyond_position(cursor, backward, error);
     }
     bool is_in_base =
         cursor->is_base_valid &&
-        (cursor->source_count == 0 || slice_equal(base_key(cursor), cursor->entry.key));
+        (cursor->source_count == 0 || slice_equal(merge_base_key(cursor), cursor->entry.key));
     for (uint32_t i = 0; i < cursor->source_count; i++) {
         struct merge_source *source = &cursor->sources[i];
-        if (is_valid(source) &&
+        if (source_is_valid(source) &&
             slice_equal(overlay_iterator_key(&source->iterator), cursor->entry.key)) {
-            step_source(cursor, source);
+            merge_step_source(cursor, source);
         }
     }
-    return is_in_base ? step_base(cursor, error) : TERN_OK;
+    return is_in_base ? merge_step_base(cursor, error) : TERN_OK;
 }
 
 /* Brings the sources to the edge of the bounds. */
-static tern_status seek_edge(struct merge_cursor *cursor, bool backward, tern_error *error) {
+tern_status merge_seek_edge(struct merge_cursor *cursor, bool backward, tern_error *error) {
     if (backward) {
         return seek_all(cursor, cursor->bounds.has_end ? &cursor->bounds.end : NULL, false, true,
                         error);
@@ -547,30 +482,30 @@ static tern_status seek_edge(struct merge_cursor *cursor, bool backward, tern_er
 
 tern_status merge_cursor_seek(struct merge_cursor *cursor, tern_slice key, bool backward,
                               tern_error *error) {
-    struct epoch_slot *slot = enter(cursor);
+    struct epoch_slot *slot = merge_enter(cursor);
     tern_status status;
     const struct engine_cursor_bounds *bounds = &cursor->bounds;
     bool is_beyond_edge = backward ? bounds->has_end && slice_compare(key, bounds->end) >= 0
                                    : bounds->has_begin && slice_compare(key, bounds->begin) < 0;
     if (is_beyond_edge) {
-        status = seek_edge(cursor, backward, error);
+        status = merge_seek_edge(cursor, backward, error);
     } else {
         status = seek_all(cursor, &key, true, backward, error);
     }
-    return leave(cursor, slot, status == TERN_OK ? settle(cursor, error) : status);
+    return merge_leave(cursor, slot, status == TERN_OK ? settle(cursor, error) : status);
 }
 
 tern_status merge_cursor_first(struct merge_cursor *cursor, bool backward, tern_error *error) {
-    struct epoch_slot *slot = enter(cursor);
-    tern_status status = seek_edge(cursor, backward, error);
-    return leave(cursor, slot, status == TERN_OK ? settle(cursor, error) : status);
+    struct epoch_slot *slot = merge_enter(cursor);
+    tern_status status = merge_seek_edge(cursor, backward, error);
+    return merge_leave(cursor, slot, status == TERN_OK ? settle(cursor, error) : status);
 }
 
 static tern_status step(struct merge_cursor *cursor, bool backward, tern_error *error) {
-    struct epoch_slot *slot = enter(cursor);
+    struct epoch_slot *slot = merge_enter(cursor);
     tern_status status = cursor->is_standing ? move_on(cursor, backward, error)
-                                             : seek_edge(cursor, backward, error);
-    return leave(cursor, slot, status == TERN_OK ? settle(cursor, error) : status);
+                                             : merge_seek_edge(cursor, backward, error);
+    return merge_leave(cursor, slot, status == TERN_OK ? settle(cursor, error) : status);
 }
 
 tern_status merge_cursor_next(struct merge_cursor *cursor, tern_error *error) {
@@ -584,222 +519,4 @@ tern_status merge_cursor_previous(struct merge_cursor *cursor, tern_error *error
 void merge_cursor_entry(const struct merge_cursor *cursor, struct engine_entry *out_entry) {
     ASSERT(cursor->is_standing);
     *out_entry = cursor->entry;
-}
-
-/* ---- batches ---- */
-
-struct batch {
-    struct engine_entry *entries;
-    size_t capacity;
-    size_t count;
-    bool holds_base; /* some entries are lent by the base's leaf */
-};
-
-/* Removes expired entries from the end of the batch, where `added` have come. */
-static void drop_expired(const struct merge_cursor *cursor, struct batch *batch, size_t added) {
-    struct engine_entry *entries = batch->entries + batch->count;
-    size_t kept = 0;
-    for (size_t i = 0; i < added; i++) {
-        if (__builtin_expect(record_has_expired(&entries[i].record, cursor->moment.time_ms), 0)) {
-            continue;
-        }
-        if (kept != i) {
-            entries[kept] = entries[i];
-        }
-        kept++;
-    }
-    batch->count += kept;
-    batch->holds_base = batch->holds_base || kept > 0;
-}
-
-/* The rest of the base's leaf goes to the caller as it is, if no overlay has to do with it. */
-static bool can_hand_out_leaf(const struct merge_cursor *cursor, bool has_overlay_key,
-                              tern_slice overlay_key) {
-    if (cursor->has_ranges || has_leaf(cursor)) {
-        return false;
-    }
-    tern_slice fence;
-    return !has_overlay_key || (cursor->base->methods->leaf_fence(cursor->base, &fence) &&
-                                slice_compare(overlay_key, fence) >= 0);
-}
-
-static tern_status hand_out_leaf(struct merge_cursor *cursor, struct batch *batch,
-                                 tern_error *error) {
-    const tern_slice *end = cursor->bounds.has_end ? &cursor->bounds.end : NULL;
-    size_t added = cursor->base->methods->leaf_batch(
-        cursor->base, end, batch->entries + batch->count, batch->capacity - batch->count);
-    if (added == 0) {
-        cursor->is_base_valid = false; /* the end of the bounds */
-        return TERN_OK;
-    }
-    drop_expired(cursor, batch, added);
-    if (batch->holds_base) {
-        return TERN_OK; /* it stands on the last of them */
-    }
-    return step_base(cursor, error);
-}
-
-/* Takes the rest of the base's leaf over into `leaf`. */
-static tern_status load_leaf(struct merge_cursor *cursor, tern_error *error) {
-    if (cursor->leaf == NULL) {
-        cursor->leaf =
-            memory_allocate(cursor->allocator, LEAF_ENTRIES * sizeof(struct engine_entry));
-        if (cursor->leaf == NULL) {
-            return ERROR_NO_MEMORY(error, "a cursor");
-        }
-    }
-    cursor->leaf_position = 0;
-    cursor->leaf_count = cursor->base->methods->leaf_batch(
-        cursor->base, cursor->bounds.has_end ? &cursor->bounds.end : NULL, cursor->leaf,
-        LEAF_ENTRIES);
-    cursor->is_base_valid = cursor->leaf_count > 0;
-    return TERN_OK;
-}
-
-static tern_status append_entry(struct merge_cursor *cursor, struct batch *batch, tern_slice key,
-                                const struct engine_result *result, bool is_in_base,
-                                tern_error *error) {
-    struct engine_entry *entry = &batch->entries[batch->count];
-    entry->key = key;
-    entry->record = result->record;
-    if (result->source == ENGINE_SOURCE_SCRATCH && result->record.value.size > 0) {
-        entry->record.value = arena_copy(&cursor->arena, result->record.value);
-        if (entry->record.value.data == NULL) {
-            return ERROR_NO_MEMORY(error, "merged values");
-        }
-    }
-    batch->count++;
-    batch->holds_base = batch->holds_base || is_in_base;
-    return TERN_OK;
-}
-
-/*
- * Passes the key just dealt with. At the end of `leaf` the base moves only when nothing of it is
- * lent; else all stay, and the next batch deals with the key again.
- */
-static tern_status pass_merged(struct merge_cursor *cursor, const struct batch *batch,
-                               bool is_in_base, bool *out_is_full, tern_error *error) {
-    bool is_leaf_end = is_in_base && cursor->leaf_position + 1 == cursor->leaf_count;
-    if (is_leaf_end && batch->holds_base) {
-        *out_is_full = true;
-        return TERN_OK;
-    }
-    tern_status status = pass_key(cursor, false, error);
-    if (!is_in_base) {
-        return status;
-    }
-    if (!is_leaf_end) {
-        cursor->leaf_position++;
-        return status;
-    }
-    forget_leaf(cursor);
-    return step_base(cursor, error);
-}
-
-/* Merges one key into the batch. */
-static tern_status merge_one(struct merge_cursor *cursor, struct batch *batch, bool has_key,
-                             tern_slice key, bool *out_is_full, tern_error *error) {
-    tern_status status = TERN_OK;
-    if (cursor->is_base_valid && !has_leaf(cursor)) {
-        status = load_leaf(cursor, error);
-        if (status != TERN_OK || (!cursor->is_base_valid && !has_key)) {
-            *out_is_full = true;
-            return status;
-        }
-    }
-    int order = compare_sources(cursor, has_key, key);
-    bool is_in_base = order <= 0;
-    struct overlay_range range;
-    if (order < 0) {
-        clear_marks(cursor);
-        key = base_key(cursor);
-        if (cursor->has_ranges && find_cover(cursor, key, &range)) {
-            if (batch->holds_base) {
-                *out_is_full = true;
-                return TERN_OK;
-            }
-            return skip_range(cursor, &range, error);
-        }
-    }
-    if (is_out_of_bounds(cursor, key)) {
-        *out_is_full = true;
-        return TERN_OK;
-    }
-    struct engine_result result;
-    status = resolve(cursor, key, is_in_base, &result, error);
-    if (status == TERN_OK && result.record.kind != RECORD_NONE) {
-        status = append_entry(cursor, batch, key, &result, is_in_base, error);
-    }
-    if (status == TERN_OK && batch->count < batch->capacity) {
-        status = pass_merged(cursor, batch, is_in_base, out_is_full, error);
-    }
-    return status;
-}
-
-static tern_status fill(struct merge_cursor *cursor, struct batch *batch, tern_error *error) {
-    bool is_full = false;
-    while (!is_full && batch->count < batch->capacity) {
-        tern_slice key = tern_slice_of(NULL, 0);
-        bool has_key = cursor->source_count > 0 && next_overlay_key(cursor, &key);
-        if (!has_key && !cursor->is_base_valid) {
-            break;
-        }
-        tern_status status;
-        if (cursor->is_base_valid && can_hand_out_leaf(cursor, has_key, key)) {
-            status = hand_out_leaf(cursor, batch, error);
-            is_full = batch->holds_base;
-        } else {
-            status = merge_one(cursor, batch, has_key, key, &is_full, error);
-        }
-        if (status != TERN_OK) {
-            return status;
-        }
-    }
-    return TERN_OK;
-}
-
-/* Moves the sources that stand on the position beyond it, before a batch. */
-static tern_status leave_position(struct merge_cursor *cursor, tern_error *error) {
-    if (!cursor->is_standing) {
-        return seek_edge(cursor, false, error);
-    }
-    if (cursor->is_backward) {
-        return seek_beyond_position(cursor, false, error);
-    }
-    tern_slice position = cursor->entry.key;
-    bool is_in_base = cursor->is_base_valid && slice_equal(base_key(cursor), position);
-    for (uint32_t i = 0; i < cursor->source_count; i++) {
-        struct merge_source *source = &cursor->sources[i];
-        if (is_valid(source) && slice_equal(overlay_iterator_key(&source->iterator), position)) {
-            step_source(cursor, source);
-        }
-    }
-    if (!is_in_base) {
-        return TERN_OK;
-    }
-    if (cursor->leaf_position + 1 < cursor->leaf_count) {
-        cursor->leaf_position++;
-        return TERN_OK;
-    }
-    forget_leaf(cursor);
-    return step_base(cursor, error);
-}
-
-tern_status merge_cursor_next_batch(struct merge_cursor *cursor, struct engine_entry *out_entries,
-                                    size_t capacity, size_t *out_count, tern_error *error) {
-    struct epoch_slot *slot = enter(cursor);
-    struct batch batch = {.entries = out_entries, .capacity = capacity};
-    tern_status status = leave_position(cursor, error);
-    if (status == TERN_OK) {
-        status = fill(cursor, &batch, error);
-    }
-    if (status == TERN_OK && batch.count == 0) {
-        status = TERN_NOT_FOUND;
-    }
-    if (status == TERN_OK) {
-        cursor->entry = out_entries[batch.count - 1];
-        cursor->is_standing = true;
-        *out_count = batch.count;
-    }
-    return leave(cursor, slot, status);
 }

@@ -15,7 +15,8 @@
  * it stands on alive by itself (a pin or a copy). */
 struct base_cursor;
 struct base_cursor_methods {
-    /* First >= key / last <= key (backward). TERN_NOT_FOUND: stands nowhere. key NULL: first/last. */
+    /* First >= key / last <= key (backward). TERN_NOT_FOUND: stands nowhere. key NULL: first/last.
+     */
     tern_status (*seek)(struct base_cursor *cursor, const tern_slice *key, bool backward,
                         tern_error *error);
     tern_status (*next)(struct base_cursor *cursor, tern_error *error);

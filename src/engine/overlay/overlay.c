@@ -3,8 +3,8 @@
  * The overlay as a whole. Where things are:
  *
  *   overlay_tree.c     the B+tree of keys           overlay_memory.c  chunks, free lists, limbo
- *   overlay_chain.c    versions of a key, pruning   overlay_filter.c  which keys are surely not here
- *   overlay_version.c  bytes of one version         overlay_ranges.c  range deletes
+ *   overlay_chain.c    versions of a key, pruning   overlay_filter.c  which keys are surely not
+ * here overlay_version.c  bytes of one version         overlay_ranges.c  range deletes
  *   overlay_iterator.c walking                      overlay_check.c   the invariants
  *
  * Order of what a change does, so that a reader who may see its seq sees all of it: the filter's
@@ -18,7 +18,7 @@
 #include "engine/overlay/overlay_internal.h"
 
 #define FIRST_FILTER_KEYS 3200u
-#define FILTER_GROWTH 4u
+#define FILTER_GROWTH     4u
 /* Rough bytes a key takes, to guess the number of keys from expected_bytes. */
 #define TYPICAL_KEY_BYTES 160u
 /* Leaves carried over to a larger filter with every so many new keys. */
@@ -141,8 +141,7 @@ static void add_to_filter(struct overlay *overlay, uint32_t hash, uint64_t key_c
 /* ---- applier ---- */
 
 static size_t room_for(const struct overlay *overlay, size_t count, size_t bytes) {
-    size_t each = sizeof(struct overlay_entry) + 8 + VERSION_OVERHEAD_MAX + 8 +
-                  VERSION_SPARE_BYTES;
+    size_t each = sizeof(struct overlay_entry) + 8 + VERSION_OVERHEAD_MAX + 8 + VERSION_SPARE_BYTES;
     return count * each + bytes + bytes / 8 + tree_room(overlay, count) +
            ranges_room(overlay, count);
 }
@@ -300,8 +299,8 @@ tern_status overlay_iterator_resolve(const struct overlay_iterator *iterator, se
     return resolve_entry(iterator->overlay, entry, entry_key(entry), seq, resolution);
 }
 
-bool overlay_changed_since(const struct overlay *overlay,
-                           const struct engine_cursor_bounds *bounds, seq_no since) {
+bool overlay_changed_since(const struct overlay *overlay, const struct engine_cursor_bounds *bounds,
+                           seq_no since) {
     if (overlay_last_seq(overlay) <= since) {
         return false;
     }

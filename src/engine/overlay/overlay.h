@@ -4,14 +4,15 @@
  *
  * A B+tree with inline key heads (first bytes of the key after the node's common prefix, as
  * big-endian numbers). One applier writes; readers take no lock and validate node versions (Leis,
- * Haubenschild, Neumann, "Optimistic Lock Coupling", 2019). Each key has a chain of versions, newest
- * first. A blocked Bloom filter answers most misses with one cache line. Memory comes from chunks of
- * the allocator, counted under the budget's overlay share, released with the overlay.
+ * Haubenschild, Neumann, "Optimistic Lock Coupling", 2019). Each key has a chain of versions,
+ * newest first. A blocked Bloom filter answers most misses with one cache line. Memory comes from
+ * chunks of the allocator, counted under the budget's overlay share, released with the overlay.
  *
  * Pruning: when a version is applied, older versions of the key that no snapshot in the horizon can
  * select are unlinked and, after an epoch, their memory is reused. A chain that was cut remembers
  * it, so a reader whose moment lies below the cut learns that it is too old (TERN_CANCELLED)
- * instead of reading through. LARGE versions are never pruned (their blocks are freed at the drain).
+ * instead of reading through. LARGE versions are never pruned (their blocks are freed at the
+ * drain).
  */
 #ifndef TERN_ENGINE_OVERLAY_OVERLAY_H
 #define TERN_ENGINE_OVERLAY_OVERLAY_H
@@ -68,8 +69,8 @@ TERN_MUST_CHECK tern_status overlay_lookup(const struct overlay *overlay, tern_s
                                            struct resolution *resolution);
 
 /* True when a version or range delete with seq > `since` lies within bounds. */
-bool overlay_changed_since(const struct overlay *overlay,
-                           const struct engine_cursor_bounds *bounds, seq_no since);
+bool overlay_changed_since(const struct overlay *overlay, const struct engine_cursor_bounds *bounds,
+                           seq_no since);
 
 /* First and last seq applied; 0 when empty. */
 seq_no overlay_first_seq(const struct overlay *overlay);
@@ -90,7 +91,8 @@ struct overlay_iterator {
 };
 
 void overlay_iterator_init(struct overlay_iterator *iterator, const struct overlay *overlay);
-/* First key >= `key` (any version), or with backward the last <= it; `inclusive` false: strictly. */
+/* First key >= `key` (any version), or with backward the last <= it; `inclusive` false: strictly.
+ */
 bool overlay_iterator_seek(struct overlay_iterator *iterator, tern_slice key, bool backward,
                            bool inclusive);
 bool overlay_iterator_first(struct overlay_iterator *iterator, bool backward);

@@ -37,7 +37,7 @@
 #include "os/mutex.h"
 
 /* Links looked at under a new version; now and then many more, to find what snapshots left. */
-#define PRUNE_STEPS 48u
+#define PRUNE_STEPS      48u
 #define PRUNE_STEPS_DEEP 2048u
 #define PRUNE_DEEP_EVERY 16u
 /* Larger results stay as operands: a reader can put them together as well. */
@@ -47,7 +47,7 @@ struct pruning {
     struct overlay *overlay;
     struct overlay_entry *entry;
     const struct engine_horizon *horizon;
-    seq_no range_seq; /* newest range delete over the key */
+    seq_no range_seq;              /* newest range delete over the key */
     struct overlay_version *above; /* links to `upper`; NULL: the entry does */
     bool has_taken_spare;
     bool knows_terminal;
@@ -144,8 +144,8 @@ static struct overlay_version *find_terminal(struct pruning *pruning,
         while (version != NULL && !version_is_terminal(version) && steps++ < PRUNE_STEPS) {
             version = version_of(version_older(version));
         }
-        bool is_terminal = version != NULL && version_is_terminal(version) &&
-                           version->seq >= pruning->range_seq;
+        bool is_terminal =
+            version != NULL && version_is_terminal(version) && version->seq >= pruning->range_seq;
         pruning->terminal = is_terminal ? version : NULL;
         pruning->knows_terminal = true;
     }
@@ -201,8 +201,8 @@ static bool fold_records(struct pruning *pruning, const struct overlay_version *
         }
         status = record_fold(newer.merge_kind, older.value, newer.value, value);
     } else {
-        bool present = older.kind == RECORD_PUT &&
-                       is_before_expiry(newer.expires_ms, older.expires_ms);
+        bool present =
+            older.kind == RECORD_PUT && is_before_expiry(newer.expires_ms, older.expires_ms);
         status = record_merge(newer.merge_kind, present, older.value, newer.value, value);
         out_record->kind = RECORD_PUT;
         out_record->merge_kind = 0;
@@ -228,8 +228,8 @@ static struct overlay_version *fold(struct pruning *pruning, struct overlay_vers
     if (!fold_records(pruning, upper, lower, target, &record)) {
         goto done;
     }
-    struct version_parts parts = {.record = &record, .seq = upper->seq, .has_cut = true,
-                                  .cut = version_cut(lower)};
+    struct version_parts parts = {
+        .record = &record, .seq = upper->seq, .has_cut = true, .cut = version_cut(lower)};
     if (record.kind == RECORD_MERGE && (upper->block.flags & VERSION_HAS_PILE) != 0) {
         parts.has_pile = true;
         parts.pile_oldest_ms = version_pile(upper)->oldest_ms;
@@ -251,8 +251,7 @@ static struct overlay_version *fold(struct pruning *pruning, struct overlay_vers
     folded = version_write(memory, size_class, &parts);
     atomic_store_explicit(&folded->block.link, version_older(lower), memory_order_relaxed);
     if (pruning->above != NULL) {
-        atomic_store_explicit(&pruning->above->block.link, (uintptr_t)folded,
-                              memory_order_release);
+        atomic_store_explicit(&pruning->above->block.link, (uintptr_t)folded, memory_order_release);
     } else {
         atomic_store_explicit(&pruning->entry->newest, folded, memory_order_release);
     }
@@ -267,8 +266,7 @@ done:
 
 static void prune(struct pruning *pruning) {
     struct overlay *overlay = pruning->overlay;
-    uint32_t steps =
-        ++overlay->prune_tick % PRUNE_DEEP_EVERY == 0 ? PRUNE_STEPS_DEEP : PRUNE_STEPS;
+    uint32_t steps = ++overlay->prune_tick % PRUNE_DEEP_EVERY == 0 ? PRUNE_STEPS_DEEP : PRUNE_STEPS;
     struct overlay_version *upper =
         atomic_load_explicit(&pruning->entry->newest, memory_order_relaxed);
     while (steps-- > 0) {
@@ -351,8 +349,8 @@ restart:
         if (is_first) {
             status = buffer_append(out_operand, value.data, value.size);
         } else {
-            status = record_fold(version_merge_kind(version), value, buffer_slice(out_operand),
-                                 &older);
+            status =
+                record_fold(version_merge_kind(version), value, buffer_slice(out_operand), &older);
             struct buffer swapped = older;
             older = *out_operand;
             *out_operand = swapped;

@@ -18,8 +18,7 @@ static uint64_t head_of(tern_slice key, uint32_t prefix_size) {
     return key_head_u64((const uint8_t *)key.data + prefix_size, key.size - prefix_size);
 }
 
-static const char *check_versions(const struct checking *checking,
-                                  const struct overlay_node *leaf,
+static const char *check_versions(const struct checking *checking, const struct overlay_node *leaf,
                                   const struct overlay_entry *entry) {
     const struct overlay_version *version =
         atomic_load_explicit(&entry->newest, memory_order_acquire);
@@ -37,9 +36,9 @@ static const char *check_versions(const struct checking *checking,
         }
         const struct overlay_version *older = version_of(link);
         if (version_cut(version) > version->seq ||
-            (older != NULL && (older->seq > version->seq ||
-                               (version_cut(version) < older->seq &&
-                                version_cut(version) != version->seq)))) {
+            (older != NULL &&
+             (older->seq > version->seq ||
+              (version_cut(version) < older->seq && version_cut(version) != version->seq)))) {
             return "overlay: versions and cuts of a chain descend";
         }
         if (overlay_memory_class(version_words(version->block.flags) + sizeof(*version) +

@@ -12,8 +12,8 @@
 
 #include "base/memory.h"
 
-#define FILTER_WORDS 8u
-#define FILTER_PROBES 6u
+#define FILTER_WORDS        8u
+#define FILTER_PROBES       6u
 #define FILTER_BITS_PER_KEY 10u
 
 struct filter_block {
@@ -25,7 +25,7 @@ struct overlay_filter {
     struct filter_block *blocks;
     uint64_t block_count;
     uint64_t capacity_keys;
-    size_t size_bytes; /* with this struct */
+    size_t size_bytes;           /* with this struct */
     struct overlay_filter *next; /* the owner's */
 };
 

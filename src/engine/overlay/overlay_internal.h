@@ -13,10 +13,12 @@
 /*
  * A version of a key. Optional words follow the header in this order, then the bytes:
  *
- *   +-------+------------+-------+-------+-------+-----+ +---------+-----+------------+------+------
- *   | older | value size | class | kinds | flags | seq | | expires | cut | large size | pile | value
- *   |   8   |     4      |   2   |   1   |   1   |  8  | |   8?    | 8?  |     8?     | 16?  | pile
- *   +-------+------------+-------+-------+-------+-----+ +---------+-----+------------+------+------
+ *   +-------+------------+-------+-------+-------+-----+
+ * +---------+-----+------------+------+------ | older | value size | class | kinds | flags | seq |
+ * | expires | cut | large size | pile | value |   8   |     4      |   2   |   1   |   1   |  8  |
+ * |   8?    | 8?  |     8?     | 16?  | pile
+ *   +-------+------------+-------+-------+-------+-----+
+ * +---------+-----+------------+------+------
  *
  * `older` is the address of the next older version, or a link of the limbo list with the lowest bit
  * set once the version has been unlinked: whoever meets that bit starts over from the entry.
@@ -28,10 +30,10 @@ struct overlay_version {
     seq_no seq;
 };
 
-#define VERSION_HAS_EXPIRES 1u
-#define VERSION_HAS_CUT 2u
+#define VERSION_HAS_EXPIRES    1u
+#define VERSION_HAS_CUT        2u
 #define VERSION_HAS_LARGE_SIZE 4u
-#define VERSION_HAS_PILE 8u
+#define VERSION_HAS_PILE       8u
 
 _Static_assert(sizeof(struct overlay_version) == 24, "the header is laid out as drawn");
 
@@ -49,9 +51,9 @@ struct overlay_entry {
     uint8_t key[];
 };
 
-#define NODE_SLOTS 64u
+#define NODE_SLOTS        64u
 #define NODE_PREFIX_WORDS 3u
-#define TREE_DEPTH_MAX 12u
+#define TREE_DEPTH_MAX    12u
 
 /*
  * A node; heads are the 8 key bytes after the common prefix, as big-endian numbers. Inner nodes
@@ -160,8 +162,7 @@ static inline uint8_t *version_bytes(const struct overlay_version *version) {
 }
 
 static inline tern_slice version_pile_value(const struct overlay_version *version) {
-    return tern_slice_of(version_bytes(version) + version->block.size,
-                         version_pile(version)->size);
+    return tern_slice_of(version_bytes(version) + version->block.size, version_pile(version)->size);
 }
 
 static inline uint64_t version_expires(const struct overlay_version *version) {

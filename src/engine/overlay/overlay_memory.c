@@ -16,9 +16,9 @@
 #include "os/pages.h"
 
 #define MEMORY_CHUNK_BYTES_MIN ((size_t)16 << 10)
-#define MEMORY_REMNANT_BYTES ((size_t)4 << 10)
+#define MEMORY_REMNANT_BYTES   ((size_t)4 << 10)
 #define MEMORY_EXHAUSTED_BYTES ((size_t)1 << 10)
-#define MEMORY_COLLECT_BYTES ((size_t)16 << 10)
+#define MEMORY_COLLECT_BYTES   ((size_t)16 << 10)
 
 struct memory_chunk {
     struct memory_chunk *next;

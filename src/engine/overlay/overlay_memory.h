@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Memory of one overlay: chunks that only grow, filled from two ends of use (the current chunk and a
- * spare that backs reservations), and free lists by size for what was unlinked, fed through a limbo
- * that an epoch must pass first. One thread (the applier) calls everything here.
+ * Memory of one overlay: chunks that only grow, filled from two ends of use (the current chunk and
+ * a spare that backs reservations), and free lists by size for what was unlinked, fed through a
+ * limbo that an epoch must pass first. One thread (the applier) calls everything here.
  */
 #ifndef TERN_ENGINE_OVERLAY_OVERLAY_MEMORY_H
 #define TERN_ENGINE_OVERLAY_OVERLAY_MEMORY_H
@@ -58,9 +58,9 @@ struct overlay_memory {
     struct memory_region spare;
     struct overlay_block *remnants; /* ends of earlier chunks, at least MEMORY_REMNANT_BYTES each */
     size_t next_chunk_bytes;
-    size_t guaranteed_bytes; /* outstanding reservation: opportunistic use leaves it alone */
+    size_t guaranteed_bytes;     /* outstanding reservation: opportunistic use leaves it alone */
     _Atomic uint64_t used_bytes; /* of all chunks and filters */
-    size_t retired_bytes; /* since epochs were last asked, which is not for free */
+    size_t retired_bytes;        /* since epochs were last asked, which is not for free */
     struct memory_limbo filling;
     struct memory_limbo waiting;
     void *free_lists[MEMORY_CLASSES];

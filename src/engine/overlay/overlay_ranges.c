@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Range deletes of an overlay: a sorted array that is replaced as a whole. `reach` lets a search for
- * the ranges over a key stop as soon as nothing further left can reach it.
+ * Range deletes of an overlay: a sorted array that is replaced as a whole. `reach` lets a search
+ * for the ranges over a key stop as soon as nothing further left can reach it.
  *
  * A range of seq r covers versions with seq < r: what the same commit wrote into the range before
  * is deleted version by version when the range is applied, what it wrote after stays.
@@ -171,8 +171,7 @@ bool ranges_changed_since(const struct overlay *overlay, const struct engine_cur
     }
     for (uint32_t i = 0; i < set->block.size; i++) {
         const struct overlay_range *range = &set->ranges[i];
-        bool begins_before_end =
-            !bounds->has_end || slice_compare(range->begin, bounds->end) < 0;
+        bool begins_before_end = !bounds->has_end || slice_compare(range->begin, bounds->end) < 0;
         bool ends_after_begin = !bounds->has_begin || range_covers_end(range, bounds->begin);
         if (range->seq > since && begins_before_end && ends_after_begin) {
             return true;

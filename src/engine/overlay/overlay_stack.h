@@ -17,7 +17,7 @@
 struct shared_overlay {
     _Atomic uint64_t references;
     struct overlay *overlay;
-    seq_no frozen_seq;     /* set at freeze: everything in it is <= this */
+    seq_no frozen_seq;       /* set at freeze: everything in it is <= this */
     uint64_t frozen_time_ms; /* logged time of frozen_seq */
 };
 

@@ -30,7 +30,7 @@
 #include "os/mutex.h"
 
 /* After a split the prefix is grown when the heads of a node share at least so many bytes. */
-#define PREFIX_REGROW_BYTES 3u
+#define PREFIX_REGROW_BYTES   3u
 #define NODE_HEADS_PREFETCHED 9u
 
 struct child_step {
@@ -68,9 +68,9 @@ static struct overlay_node *node_child(const struct overlay_node *node, uint32_t
 }
 
 static uint64_t node_head(tern_slice key, uint32_t prefix_size) {
-    return prefix_size < key.size ? key_head_u64((const uint8_t *)key.data + prefix_size,
-                                                 key.size - prefix_size)
-                                  : 0;
+    return prefix_size < key.size
+               ? key_head_u64((const uint8_t *)key.data + prefix_size, key.size - prefix_size)
+               : 0;
 }
 
 /*
@@ -111,8 +111,8 @@ static inline uint32_t count_heads(const struct overlay_node *node, uint32_t cou
                     : 0;
         count -= half;
     }
-    return base + (count == 1 && atomic_load_explicit(&node->heads[base], memory_order_acquire) <
-                                     head);
+    return base +
+           (count == 1 && atomic_load_explicit(&node->heads[base], memory_order_acquire) < head);
 }
 
 /* Order of a key of the node against `key`; 1 (any) when the slot is being written. */
@@ -145,8 +145,7 @@ static uint32_t node_search(const struct overlay_node *node, tern_slice key, boo
         return low;
     }
     uint32_t high = head == UINT64_MAX ? count : low + 1;
-    while (high < count &&
-           atomic_load_explicit(&node->heads[high], memory_order_acquire) == head) {
+    while (high < count && atomic_load_explicit(&node->heads[high], memory_order_acquire) == head) {
         high++;
     }
     while (low < high) {
@@ -335,9 +334,8 @@ bool tree_changed_since(const struct overlay *overlay, const struct engine_curso
     for (;;) {
         struct leaf_view view;
         descend(overlay, descent, target, &view);
-        bool changed =
-            atomic_load_explicit(&view.leaf->newest_seq, memory_order_acquire) > since &&
-            leaf_changed_since(view.leaf, bounds, since);
+        bool changed = atomic_load_explicit(&view.leaf->newest_seq, memory_order_acquire) > since &&
+                       leaf_changed_since(view.leaf, bounds, since);
         if (!node_is_unchanged(view.leaf, view.version)) {
             continue;
         }
@@ -426,14 +424,14 @@ static void regrow_prefix(struct overlay_node *node) {
 
 static void open_slot(struct overlay_node *node, uint32_t slot, uint32_t count) {
     for (uint32_t i = count; i > slot; i--) {
-        atomic_store_explicit(
-            &node->heads[i], atomic_load_explicit(&node->heads[i - 1], memory_order_relaxed),
-            memory_order_release);
+        atomic_store_explicit(&node->heads[i],
+                              atomic_load_explicit(&node->heads[i - 1], memory_order_relaxed),
+                              memory_order_release);
     }
     for (uint32_t i = count; i > slot; i--) {
-        atomic_store_explicit(
-            &node->keys[i], atomic_load_explicit(&node->keys[i - 1], memory_order_relaxed),
-            memory_order_release);
+        atomic_store_explicit(&node->keys[i],
+                              atomic_load_explicit(&node->keys[i - 1], memory_order_relaxed),
+                              memory_order_release);
     }
 }
 
@@ -450,10 +448,9 @@ static void insert_child(struct overlay_node *node, uint32_t slot, struct overla
                          struct overlay_node *right) {
     struct overlay_inner_node *inner = (struct overlay_inner_node *)node;
     for (uint32_t i = node_count(node) + 1; i > slot + 1; i--) {
-        atomic_store_explicit(
-            &inner->children[i],
-            atomic_load_explicit(&inner->children[i - 1], memory_order_relaxed),
-            memory_order_release);
+        atomic_store_explicit(&inner->children[i],
+                              atomic_load_explicit(&inner->children[i - 1], memory_order_relaxed),
+                              memory_order_release);
     }
     atomic_store_explicit(&inner->children[slot + 1], right, memory_order_release);
     insert_key(node, slot, separator);
@@ -462,8 +459,7 @@ static void insert_child(struct overlay_node *node, uint32_t slot, struct overla
 /* ---- growing, applier only ---- */
 
 static struct overlay_node *new_node(struct overlay *overlay, uint32_t level) {
-    size_t size =
-        level == 0 ? sizeof(struct overlay_node) : sizeof(struct overlay_inner_node);
+    size_t size = level == 0 ? sizeof(struct overlay_node) : sizeof(struct overlay_inner_node);
     struct overlay_node *node = overlay_memory_take_node(&overlay->memory, size);
     node->level = level;
     return node;
@@ -527,14 +523,13 @@ static struct overlay_node *split_inner(struct overlay *overlay, struct overlay_
     uint32_t middle = append ? count - 2 : count / 2;
     uint32_t prefix_size = atomic_load_explicit(&node->prefix_size, memory_order_relaxed);
     for (uint32_t i = middle + 1; i < count; i++) {
-        set_key(right, i - middle - 1,
-                atomic_load_explicit(&node->heads[i], memory_order_relaxed), node_key(node, i));
+        set_key(right, i - middle - 1, atomic_load_explicit(&node->heads[i], memory_order_relaxed),
+                node_key(node, i));
     }
     for (uint32_t i = middle + 1; i <= count; i++) {
-        atomic_store_explicit(
-            &target->children[i - middle - 1],
-            atomic_load_explicit(&source->children[i], memory_order_relaxed),
-            memory_order_release);
+        atomic_store_explicit(&target->children[i - middle - 1],
+                              atomic_load_explicit(&source->children[i], memory_order_relaxed),
+                              memory_order_release);
     }
     *out_separator = node_key(node, middle);
     atomic_store_explicit(&right->count, count - middle - 1, memory_order_release);
@@ -616,8 +611,7 @@ static void split_and_insert(struct overlay *overlay, struct overlay_node *leaf,
     } else {
         insert_key(leaf, position, entry);
     }
-    uint32_t locked =
-        grow_upwards(overlay, path, depth, leaf, node_key(right, 0), right);
+    uint32_t locked = grow_upwards(overlay, path, depth, leaf, node_key(right, 0), right);
     for (uint32_t i = 0; i < locked; i++) {
         node_unlock(path[depth - 1 - i].node);
     }

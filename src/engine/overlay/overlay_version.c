@@ -43,8 +43,7 @@ struct overlay_version *version_write(void *memory, uint32_t size_class,
     }
     uint8_t *rest = copy_bytes(version_bytes(version), record->value);
     if (parts->has_pile) {
-        struct version_pile *pile =
-            (struct version_pile *)version_word(version, VERSION_HAS_PILE);
+        struct version_pile *pile = (struct version_pile *)version_word(version, VERSION_HAS_PILE);
         pile->oldest_ms = parts->pile_oldest_ms;
         pile->size = (uint32_t)parts->pile.size;
         pile->is_bottom = parts->is_pile_bottom;

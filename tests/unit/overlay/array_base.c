@@ -98,10 +98,9 @@ static tern_status seek(struct base_cursor *base, const tern_slice *key, bool ba
     (void)error;
     size_t position = 0;
     while (position < cursor->key_count &&
-           (key == NULL
-                ? backward
-                : slice_compare(model_key_at(cursor->model, cursor->keys[position]), *key) <
-                      (backward ? 1 : 0))) {
+           (key == NULL ? backward
+                        : slice_compare(model_key_at(cursor->model, cursor->keys[position]), *key) <
+                              (backward ? 1 : 0))) {
         position++;
     }
     return stand(cursor, backward ? position - 1 : position);

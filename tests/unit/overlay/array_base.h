@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A base for merge cursors: the model's states as of a seq, in leaves that go when they are left. */
+/* A base for merge cursors: the model's states as of a seq, in leaves that go when they are left.
+ */
 #ifndef TERN_TESTS_UNIT_OVERLAY_ARRAY_BASE_H
 #define TERN_TESTS_UNIT_OVERLAY_ARRAY_BASE_H
 

@@ -34,8 +34,8 @@ static void make_key(struct model *model, struct model_key *key) {
     memcpy(key->bytes, stem, stem_size);
     size_t rest = model_random(model, 12) + (stem_size == 0 ? 1 : 0);
     for (size_t i = 0; i < rest; i++) {
-        key->bytes[stem_size + i] =
-            (uint8_t)(model_random(model, 4) == 0 ? model_random(model, 256) : model_random(model, 3));
+        key->bytes[stem_size + i] = (uint8_t)(model_random(model, 4) == 0 ? model_random(model, 256)
+                                                                          : model_random(model, 3));
     }
     key->size = stem_size + rest;
     if (key->size == 0) {
@@ -120,8 +120,8 @@ static void random_record(struct model *model, uint8_t *bytes, struct record *re
     memset(record, 0, sizeof(*record));
     if (choice < 40) {
         record->kind = RECORD_PUT;
-        size_t size = model_random(model, 20) == 0 ? model_random(model, 3000)
-                                                   : model_random(model, 40);
+        size_t size =
+            model_random(model, 20) == 0 ? model_random(model, 3000) : model_random(model, 40);
         fill_value(model, record, bytes, size);
         if (model_random(model, 3) == 0) {
             record->expires_ms = time_ms + model_random(model, 12);
@@ -141,7 +141,8 @@ static void random_record(struct model *model, uint8_t *bytes, struct record *re
             record->value = tern_slice_of(bytes, 8);
         } else if (choice < 85) {
             record->merge_kind = TERN_MERGE_MAX;
-            fill_value(model, record, bytes, model_random(model, model_random(model, 9) == 0 ? 90 : 9));
+            fill_value(model, record, bytes,
+                       model_random(model, model_random(model, 9) == 0 ? 90 : 9));
         } else {
             record->merge_kind = TERN_MERGE_APPEND;
             fill_value(model, record, bytes, model_random(model, 5));
@@ -169,8 +170,7 @@ static void random_range(struct model *model, struct engine_change *change) {
     for (size_t i = begin; i < end; i++) {
         record_event(model, i, &gone);
     }
-    model->ranges =
-        realloc(model->ranges, (model->range_count + 1) * sizeof(struct model_range));
+    model->ranges = realloc(model->ranges, (model->range_count + 1) * sizeof(struct model_range));
     model->ranges[model->range_count++] = (struct model_range){begin, end, model->last_seq};
 }
 
@@ -191,7 +191,8 @@ size_t model_commit(struct model *model, struct engine_change *out_changes, size
         if (model_random(model, 40) == 0) {
             random_range(model, change);
         } else {
-            size_t index = model_random(model, 3) == 0 ? hot : model_random(model, model->key_count);
+            size_t index =
+                model_random(model, 3) == 0 ? hot : model_random(model, model->key_count);
             memset(change, 0, sizeof(*change));
             change->key = model_key_at(model, index);
             change->key_hash = engine_key_hash(MODEL_PARTITION, change->key);
@@ -228,9 +229,8 @@ static void merge_into(struct model_value *value, const struct model_event *even
         ASSERT(size + event->size <= MODEL_VALUE_MAX);
         memcpy(value->bytes + size, event->value, event->size);
         value->size = size + event->size;
-    } else if (!value->is_present ||
-               slice_compare(tern_slice_of(value->bytes, value->size),
-                             tern_slice_of(event->value, event->size)) < 0) {
+    } else if (!value->is_present || slice_compare(tern_slice_of(value->bytes, value->size),
+                                                   tern_slice_of(event->value, event->size)) < 0) {
         memcpy(value->bytes, event->value, event->size);
         value->size = event->size;
     }

@@ -14,8 +14,8 @@
 #include "base/compare.h"
 
 #define SNAPSHOTS_MAX 6
-#define CHANGES_MAX 9
-#define BATCH_MAX 40
+#define CHANGES_MAX   9
+#define BATCH_MAX     40
 
 struct view {
     struct overlay_stack stack;
@@ -42,11 +42,11 @@ static void set_up(struct fixture *fixture, size_t key_count, uint64_t seed) {
     memset(fixture, 0, sizeof(*fixture));
     model_init(&fixture->model, key_count, seed);
     assert_int_equal(epoch_domain_create(tern_allocator_default(), &fixture->epoch, NULL), TERN_OK);
-    fixture->options = (struct overlay_options){tern_allocator_default(), &fixture->budget,
-                                                fixture->epoch, 0};
+    fixture->options =
+        (struct overlay_options){tern_allocator_default(), &fixture->budget, fixture->epoch, 0};
     fixture->now.stack.allocator = tern_allocator_default();
-    assert_int_equal(
-        shared_overlay_create(&fixture->options, &fixture->now.stack.active, NULL), TERN_OK);
+    assert_int_equal(shared_overlay_create(&fixture->options, &fixture->now.stack.active, NULL),
+                     TERN_OK);
 }
 
 static void end_snapshot(struct fixture *fixture, size_t index) {
@@ -68,8 +68,7 @@ static void begin_snapshot(struct fixture *fixture) {
     struct snapshot *snapshot = &fixture->snapshots[fixture->snapshot_count++];
     snapshot->seq = fixture->model.last_seq;
     snapshot->view.content = fixture->now.content;
-    assert_int_equal(overlay_stack_copy(&fixture->now.stack, &snapshot->view.stack, NULL),
-                     TERN_OK);
+    assert_int_equal(overlay_stack_copy(&fixture->now.stack, &snapshot->view.stack, NULL), TERN_OK);
 }
 
 static int compare_seqs(const void *left, const void *right) {
@@ -209,8 +208,7 @@ static void check_batch(struct fixture *fixture, struct walk *walk) {
     size_t count = 0;
     size_t capacity = 1 + model_random(&fixture->model, BATCH_MAX);
     size_t from = walk->at == SIZE_MAX ? walk->begin : walk->at + 1;
-    tern_status status =
-        merge_cursor_next_batch(walk->cursor, entries, capacity, &count, NULL);
+    tern_status status = merge_cursor_next_batch(walk->cursor, entries, capacity, &count, NULL);
     size_t key = find_visible(fixture, walk->seq, from, walk->begin, walk->end, false);
     if (status == TERN_NOT_FOUND) {
         assert_int_equal(key, SIZE_MAX);
@@ -293,8 +291,7 @@ static void check_cursor(struct fixture *fixture, const struct snapshot *snapsho
 static void read_all(struct fixture *fixture) {
     struct model *model = &fixture->model;
     for (size_t i = 0; i < 8; i++) {
-        check_point(fixture, &fixture->now, model->last_seq,
-                    model_random(model, model->key_count));
+        check_point(fixture, &fixture->now, model->last_seq, model_random(model, model->key_count));
     }
     for (size_t i = 0; i < fixture->snapshot_count; i++) {
         check_point(fixture, &fixture->snapshots[i].view, fixture->snapshots[i].seq,

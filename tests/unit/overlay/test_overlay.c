@@ -60,9 +60,9 @@ static struct engine_change change_of(tern_slice key, enum record_kind kind, ter
 
 static void apply_one(struct fixture *fixture, const struct engine_change *change, bool prunes) {
     struct engine_horizon horizon = {NULL, 0, fixture->seq};
-    assert_int_equal(overlay_reserve(fixture->overlay, 1,
-                                     change->key.size + change->record.value.size, NULL),
-                     TERN_OK);
+    assert_int_equal(
+        overlay_reserve(fixture->overlay, 1, change->key.size + change->record.value.size, NULL),
+        TERN_OK);
     overlay_apply(fixture->overlay, change, 1, ++fixture->seq, prunes ? &horizon : NULL);
 }
 
@@ -92,9 +92,9 @@ static bool has_number(const struct fixture *fixture, uint64_t number) {
     struct resolution resolution;
     resolution_init(&resolution, fixture->allocator);
     tern_slice slice = tern_slice_of(key, 8);
-    assert_int_equal(overlay_lookup(fixture->overlay, slice, engine_key_hash(1, slice), SEQ_MAX,
-                                    &resolution),
-                     TERN_OK);
+    assert_int_equal(
+        overlay_lookup(fixture->overlay, slice, engine_key_hash(1, slice), SEQ_MAX, &resolution),
+        TERN_OK);
     return resolution.terminal.kind == RECORD_PUT;
 }
 
@@ -109,8 +109,7 @@ static void finds_all_keys_while_tree_and_filter_grow(void **state) {
         uint8_t key[8];
         put_u64(key, missing);
         tern_slice slice = tern_slice_of(key, 8);
-        false_positives +=
-            overlay_may_contain(fixture->overlay, slice, engine_key_hash(1, slice));
+        false_positives += overlay_may_contain(fixture->overlay, slice, engine_key_hash(1, slice));
     }
     assert_sound(fixture);
     assert_int_equal(overlay_key_count(fixture->overlay), 60000);
@@ -126,9 +125,11 @@ static void sequential_keys_leave_leaves_full(void **state) {
     assert_sound(fixture);
     struct overlay_iterator iterator;
     overlay_iterator_init(&iterator, fixture->overlay);
-    assert_true(overlay_iterator_seek(&iterator, tern_slice_of("\0\0\0\0\0\0\1\0", 8), false, true));
+    assert_true(
+        overlay_iterator_seek(&iterator, tern_slice_of("\0\0\0\0\0\0\1\0", 8), false, true));
     assert_int_equal(iterator.count, OVERLAY_ITERATOR_ENTRIES);
-    /* 24 + 32 bytes of entry and version, 17 of leaf, some of filter, chunks growing by doubling. */
+    /* 24 + 32 bytes of entry and version, 17 of leaf, some of filter, chunks growing by doubling.
+     */
     assert_true(overlay_bytes(fixture->overlay) - before < 100000 * 120);
 }
 
@@ -172,9 +173,9 @@ static uint64_t read_counter(struct fixture *fixture, uint64_t base_expires_ms, 
     struct resolution resolution;
     resolution_init(&resolution, fixture->allocator);
     tern_slice key = tern_slice_str("counter");
-    assert_int_equal(overlay_lookup(fixture->overlay, key, engine_key_hash(1, key), SEQ_MAX,
-                                    &resolution),
-                     TERN_OK);
+    assert_int_equal(
+        overlay_lookup(fixture->overlay, key, engine_key_hash(1, key), SEQ_MAX, &resolution),
+        TERN_OK);
     *out_operands = resolution.operand_count;
     if (!resolution.is_complete) {
         struct record record = {.kind = RECORD_PUT,
@@ -186,10 +187,9 @@ static uint64_t read_counter(struct fixture *fixture, uint64_t base_expires_ms, 
     struct engine_scratch scratch;
     struct engine_result result;
     engine_scratch_init(&scratch, fixture->allocator);
-    assert_int_equal(
-        resolution_finish(&resolution, now_ms, &scratch, NULL, NULL, &result, NULL), TERN_OK);
-    uint64_t number =
-        result.record.kind == RECORD_PUT ? get_u64(result.record.value.data) : 0;
+    assert_int_equal(resolution_finish(&resolution, now_ms, &scratch, NULL, NULL, &result, NULL),
+                     TERN_OK);
+    uint64_t number = result.record.kind == RECORD_PUT ? get_u64(result.record.value.data) : 0;
     engine_scratch_release(&scratch);
     return number;
 }
@@ -253,9 +253,9 @@ static void appends_fold_into_few_pieces(void **state) {
     struct resolution resolution;
     resolution_init(&resolution, fixture->allocator);
     tern_slice key = tern_slice_str("list");
-    assert_int_equal(overlay_lookup(fixture->overlay, key, engine_key_hash(1, key), SEQ_MAX,
-                                    &resolution),
-                     TERN_OK);
+    assert_int_equal(
+        overlay_lookup(fixture->overlay, key, engine_key_hash(1, key), SEQ_MAX, &resolution),
+        TERN_OK);
     assert_true(resolution.operand_count < 32);
     struct engine_scratch scratch;
     struct engine_result result;
@@ -328,8 +328,8 @@ static void several_reservations_hold_together(void **state) {
         for (size_t i = 0; i < 200; i++) {
             uint8_t key[8];
             put_u64(key, mixed(fixture->seq));
-            struct engine_change change = change_of(tern_slice_of(key, 8), RECORD_PUT,
-                                                    tern_slice_of(value, sizeof(value)));
+            struct engine_change change =
+                change_of(tern_slice_of(key, 8), RECORD_PUT, tern_slice_of(value, sizeof(value)));
             overlay_apply(fixture->overlay, &change, 1, ++fixture->seq, NULL);
         }
         fault_allocator_fail(fixture->faults, 0, false);
@@ -359,8 +359,9 @@ static void survive_failures(bool sticky) {
             size_t count = model_commit(&model, changes, 40, &bytes);
             struct engine_horizon horizon = {NULL, 0, model.last_seq - 1};
             tern_status reserved;
-            for (size_t tries = 0; (reserved = overlay_reserve(overlay, count, bytes, NULL)) !=
-                                   TERN_OK && tries < 3; tries++) {
+            for (size_t tries = 0;
+                 (reserved = overlay_reserve(overlay, count, bytes, NULL)) != TERN_OK && tries < 3;
+                 tries++) {
                 assert_int_equal(reserved, TERN_NO_MEMORY);
                 refused++;
             }
@@ -401,8 +402,7 @@ int main(void) {
                                         tear_down),
         cmocka_unit_test_setup_teardown(hot_counter_over_base_stays_small_and_quick, set_up,
                                         tear_down),
-        cmocka_unit_test_setup_teardown(hot_counter_over_own_value_is_one_value, set_up,
-                                        tear_down),
+        cmocka_unit_test_setup_teardown(hot_counter_over_own_value_is_one_value, set_up, tear_down),
         cmocka_unit_test_setup_teardown(overwriting_one_key_takes_no_memory, set_up, tear_down),
         cmocka_unit_test_setup_teardown(appends_fold_into_few_pieces, set_up, tear_down),
         cmocka_unit_test_setup_teardown(range_delete_orders_with_changes_of_its_own_commit, set_up,

@@ -14,7 +14,7 @@
 #include "model.h"
 
 #define SNAPSHOTS_MAX 12
-#define CHANGES_MAX 9
+#define CHANGES_MAX   9
 
 struct fixture {
     struct model model;
@@ -91,9 +91,9 @@ static void check_result(struct fixture *fixture, size_t key, seq_no seq,
     struct engine_result result;
     engine_scratch_init(&scratch, tern_allocator_default());
     uint64_t time_ms = fixture->model.times[seq];
-    assert_int_equal(resolution_finish(resolution, time_ms, &scratch, model_read_large, NULL,
-                                       &result, NULL),
-                     TERN_OK);
+    assert_int_equal(
+        resolution_finish(resolution, time_ms, &scratch, model_read_large, NULL, &result, NULL),
+        TERN_OK);
     model_state(&fixture->model, key, seq, time_ms, &expected);
     if (!model_result_equals(&expected, &result)) {
         fail_msg("key %zu at seq %llu differs", key, (unsigned long long)seq);

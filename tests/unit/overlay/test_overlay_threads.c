@@ -21,12 +21,12 @@
 #include "base/bytes.h"
 #include "engine/overlay/overlay.h"
 
-#define COMMITS 20000u
-#define RING 499u        /* commit n puts n under key n % RING */
-#define FIXED_SEQ 700u   /* the snapshot that stays registered */
+#define COMMITS     20000u
+#define RING        499u /* commit n puts n under key n % RING */
+#define FIXED_SEQ   700u /* the snapshot that stays registered */
 #define RANGE_EVERY 64u  /* n % 64 == 0 deletes the doomed keys, n % 64 == 32 writes them */
-#define DOOMED 3u
-#define READERS 2u
+#define DOOMED      3u
+#define READERS     2u
 
 struct shared {
     struct overlay *overlay;
@@ -218,8 +218,7 @@ static void readers_see_exactly_their_moment_beside_the_applier(void **state) {
         fail_msg("%s", broken);
     }
     printf("%llu answered, %llu too old, %llu bytes\n", (unsigned long long)shared.answered,
-           (unsigned long long)shared.cancelled,
-           (unsigned long long)overlay_bytes(shared.overlay));
+           (unsigned long long)shared.cancelled, (unsigned long long)overlay_bytes(shared.overlay));
     check_points(&shared, 12345);
     overlay_destroy(shared.overlay);
     epoch_domain_destroy(shared.epoch);
