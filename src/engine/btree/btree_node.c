@@ -76,7 +76,7 @@ static void fill_heads(struct inner_node *node, const struct layout *layout, uin
     uint32_t position = 0;
     for (uint32_t i = 0; i < separator_count; i++) {
         tern_slice rest = slice_after(separators[i], node->prefix_size);
-        heads[i] = key_head_u32(rest.data, rest.size);
+        heads[i] = head_of(rest);
         if (i % 16 == 15) {
             samples[i / 16] = heads[i];
         }
@@ -320,13 +320,14 @@ static const char *check_page_header(const uint8_t *payload, size_t size, uint16
     return NULL;
 }
 
-tern_status node_decode(const tern_allocator *allocator, struct budget *budget,
-                        const uint8_t *payload, size_t size, uint16_t level, const char *path,
-                        uint64_t offset, struct inner_node **out_node, tern_error *error) {
+tern_status node_decode_named(const tern_allocator *allocator, struct budget *budget,
+                              const uint8_t *payload, size_t size, uint16_t level,
+                              const char **out_broken, struct inner_node **out_node,
+                              tern_error *error) {
     const char *broken = check_page_header(payload, size, level);
     if (broken != NULL) {
-        return ERROR_AT(error, TERN_CORRUPTION, path, offset, 0,
-                        "inner page breaks invariant %s; run verify and repair", broken);
+        *out_broken = broken;
+        return TERN_CORRUPTION;
     }
     uint32_t count = get_u32(payload + 4);
     struct child_ref *children =
@@ -336,10 +337,9 @@ tern_status node_decode(const tern_allocator *allocator, struct budget *budget,
     }
     tern_slice *separators = (tern_slice *)(void *)(children + count);
     broken = parse_page(payload, size, count, children, separators);
-    tern_status status = TERN_OK;
+    tern_status status = TERN_CORRUPTION;
     if (broken != NULL) {
-        status = ERROR_AT(error, TERN_CORRUPTION, path, offset, 0,
-                          "inner page breaks invariant %s; run verify and repair", broken);
+        *out_broken = broken;
     } else {
         const struct node_source source = {
             .level = level,
@@ -351,5 +351,18 @@ tern_status node_decode(const tern_allocator *allocator, struct budget *budget,
         status = node_build(allocator, budget, &source, out_node, error);
     }
     memory_release(allocator, children);
+    return status;
+}
+
+tern_status node_decode(const tern_allocator *allocator, struct budget *budget,
+                        const uint8_t *payload, size_t size, uint16_t level, const char *path,
+                        uint64_t offset, struct inner_node **out_node, tern_error *error) {
+    const char *broken = NULL;
+    tern_status status =
+        node_decode_named(allocator, budget, payload, size, level, &broken, out_node, error);
+    if (status == TERN_CORRUPTION) {
+        return ERROR_AT(error, TERN_CORRUPTION, path, offset, 0,
+                        "inner page breaks invariant %s; run verify and repair", broken);
+    }
     return status;
 }

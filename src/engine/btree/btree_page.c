@@ -63,7 +63,7 @@ uint32_t leaf_lower_bound(const uint8_t *payload, tern_slice key, bool *out_equa
         return order < 0 ? 0 : count;
     }
     tern_slice suffix = slice_after(key, prefix_size);
-    uint32_t head = key_head_u32(suffix.data, suffix.size);
+    uint32_t head = head_of(suffix);
     uint32_t index = heads_lower_bound(leaf_heads(payload), count, head);
     if (index == count || leaf_head(payload, index) != head) {
         *out_equal = false;
@@ -190,7 +190,7 @@ const char *leaf_check(const uint8_t *payload, size_t size) {
         if (prefix.size + suffix.size == 0) {
             return "leaf.key";
         }
-        if (leaf_head(payload, i) != key_head_u32(suffix.data, suffix.size)) {
+        if (leaf_head(payload, i) != head_of(suffix)) {
             return "leaf.heads";
         }
         if (i > 0 && slice_compare(previous, suffix) >= 0) {

@@ -86,7 +86,7 @@ static inline bool leaf_find_begin(const uint8_t *payload, tern_slice key, uint3
         return false;
     }
     tern_slice suffix = slice_after(key, prefix_size);
-    uint32_t head = key_head_u32(suffix.data, suffix.size);
+    uint32_t head = head_of(suffix);
     uint32_t index = heads_lower_bound(leaf_heads(payload), count, head);
     if (index == count || leaf_head(payload, index) != head) {
         return false;

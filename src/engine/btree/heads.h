@@ -9,10 +9,16 @@
 
 #include <stdint.h>
 #include <string.h>
+#include <tern/slice.h>
 
 #include "base/bytes.h"
 
 typedef uint32_t heads_vector __attribute__((vector_size(16)));
+
+/* Head of a key or suffix, which may be empty. */
+static inline uint32_t head_of(tern_slice suffix) {
+    return suffix.size > 0 ? key_head_u32(suffix.data, suffix.size) : 0;
+}
 
 /* Heads below `head` in one line of 16, in any order and at any alignment. */
 static inline uint32_t heads_below_in_line(const void *line, uint32_t head) {

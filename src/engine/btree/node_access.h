@@ -9,6 +9,14 @@
 #include "engine/btree/btree_node.h"
 #include "engine/btree/leaf_access.h"
 
+/* As node_decode, but only names the invariant (static storage) when the status is
+ * TERN_CORRUPTION. */
+TERN_MUST_CHECK tern_status node_decode_named(const tern_allocator *allocator,
+                                              struct budget *budget, const uint8_t *payload,
+                                              size_t size, uint16_t level,
+                                              const char **out_broken,
+                                              struct inner_node **out_node, tern_error *error);
+
 /* Asks for the lines of a node that its search begins with: header, prefix, first samples. */
 static inline void node_prefetch(const struct inner_node *node) {
     __builtin_prefetch(node);
@@ -29,7 +37,7 @@ static inline bool node_search_begin(const struct inner_node *node, tern_slice k
         return true;
     }
     tern_slice rest = slice_after(key, node->prefix_size);
-    uint32_t head = key_head_u32(rest.data, rest.size);
+    uint32_t head = head_of(rest);
     uint32_t block = 0;
     for (uint32_t i = 0; i < node->sample_count; i += 16) {
         uint32_t below = heads_below_in_line(node->samples + i, head);

@@ -78,7 +78,8 @@ struct child_ref fixture_write_block(struct tree_fixture *fixture, const uint8_t
     CHECK(btree_file_allocate(fixture->tree.file, units, &place, NULL) == TERN_OK);
     CHECK(btree_file_write(fixture->tree.file, place, block, units, NULL) == TERN_OK);
     memory_release_aligned(tern_allocator_default(), block);
-    return (struct child_ref){ref_pack(place, (uint32_t)units, 0), checksum, 0, size};
+    return (struct child_ref){ref_pack(place, (uint32_t)units, 0), checksum, 0,
+                              units * UNIT_BYTES};
 }
 
 void tree_fixture_open(struct tree_fixture *fixture, const struct fixture_options *options,
