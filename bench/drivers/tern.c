@@ -191,20 +191,24 @@ static enum bench_result driver_multi_get(struct bench_session *bench_session,
     return BENCH_OK;
 }
 
+/* Lost against another commit, possibly by a false positive: nothing was done, so do it again. */
+static bool is_conflict(tern_status status) {
+    return status == TERN_CONFLICT || status == TERN_LOCKED;
+}
+
 static enum bench_result driver_put(struct bench_session *bench_session, enum keyspace keyspace,
                                     const uint8_t *key, const uint8_t *value) {
     struct tern_session *session = own_session(bench_session);
-    tern_status status = tern_put(session->store->keyspaces[keyspace], key_slice(session, key),
-                                  value_slice(session, value), NULL, &session->detail);
+    tern_status status = TERN_CONFLICT;
+    while (is_conflict(status))
+        status = tern_put(session->store->keyspaces[keyspace], key_slice(session, key),
+                          value_slice(session, value), NULL, &session->detail);
     return status == TERN_OK ? BENCH_OK : fail(session->error, "put", status, &session->detail);
 }
 
-static enum bench_result driver_put_batch(struct bench_session *bench_session,
-                                          enum keyspace keyspace, const uint8_t *keys,
-                                          const uint8_t *values, size_t count) {
-    struct tern_session *session = own_session(bench_session);
+static enum bench_result put_batch_once(struct tern_session *session, tern_keyspace *target,
+                                        const uint8_t *keys, const uint8_t *values, size_t count) {
     const struct driver_options *options = &session->store->options;
-    tern_keyspace *target = session->store->keyspaces[keyspace];
     tern_txn *txn = NULL;
     tern_status status = tern_txn_begin(session->store->db, NULL, &txn, &session->detail);
     if (status != TERN_OK)
@@ -215,9 +219,22 @@ static enum bench_result driver_put_batch(struct bench_session *bench_session,
     if (status == TERN_OK)
         status = tern_txn_commit(txn);
     enum bench_result result = BENCH_OK;
-    if (status != TERN_OK)
+    if (is_conflict(status))
+        result = BENCH_CONFLICT;
+    else if (status != TERN_OK)
         result = fail(session->error, "batch", status, tern_txn_error(txn));
     tern_txn_free(txn);
+    return result;
+}
+
+static enum bench_result driver_put_batch(struct bench_session *bench_session,
+                                          enum keyspace keyspace, const uint8_t *keys,
+                                          const uint8_t *values, size_t count) {
+    struct tern_session *session = own_session(bench_session);
+    tern_keyspace *target = session->store->keyspaces[keyspace];
+    enum bench_result result = BENCH_CONFLICT;
+    while (result == BENCH_CONFLICT)
+        result = put_batch_once(session, target, keys, values, count);
     return result;
 }
 
@@ -225,8 +242,10 @@ static enum bench_result driver_put_batch(struct bench_session *bench_session,
 static enum bench_result driver_remove(struct bench_session *bench_session, enum keyspace keyspace,
                                        const uint8_t *key) {
     struct tern_session *session = own_session(bench_session);
-    tern_status status = tern_delete(session->store->keyspaces[keyspace], key_slice(session, key),
-                                     NULL, &session->detail);
+    tern_status status = TERN_CONFLICT;
+    while (is_conflict(status))
+        status = tern_delete(session->store->keyspaces[keyspace], key_slice(session, key), NULL,
+                             &session->detail);
     return status == TERN_OK ? BENCH_OK : fail(session->error, "delete", status, &session->detail);
 }
 
@@ -313,7 +332,7 @@ static enum bench_result driver_transact(struct bench_session *bench_session,
     if (status == TERN_OK)
         status = tern_txn_commit(txn);
     enum bench_result result = BENCH_OK;
-    if (status == TERN_CONFLICT)
+    if (is_conflict(status))
         result = BENCH_CONFLICT;
     else if (status != TERN_OK)
         result = fail(session->error, "transaction", status, tern_txn_error(txn));
