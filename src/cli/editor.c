@@ -2,6 +2,7 @@
 #include "cli/editor.h"
 
 #include <histedit.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include "cli/complete.h"
@@ -43,6 +44,15 @@ static unsigned char cancel_line(EditLine *edit, int character) {
     fputs("^C\n", editor->stream);
     fflush(editor->stream);
     return CC_NEWLINE;
+}
+
+/* Ctrl-Z, which comes as a character too. */
+static unsigned char stop_process(EditLine *edit, int character) {
+    (void)character;
+    el_set(edit, EL_PREP_TERM, 0);
+    raise(SIGTSTP);
+    el_set(edit, EL_PREP_TERM, 1);
+    return CC_REDISPLAY;
 }
 
 struct offering {
@@ -165,12 +175,15 @@ struct editor *editor_open(struct session *session) {
     el_set(editor->edit, EL_EDITOR, "emacs");
     el_set(editor->edit, EL_PROMPT, give_prompt);
     open_history(editor);
-    el_set(editor->edit, EL_ADDFN, "tern-complete", "complete the word", complete_word);
-    el_set(editor->edit, EL_ADDFN, "tern-cancel", "cancel the line", cancel_line);
+    /* The narrow call copies these strings and never frees them. */
+    el_wset(editor->edit, EL_ADDFN, L"tern-complete", L"complete the word", complete_word);
+    el_wset(editor->edit, EL_ADDFN, L"tern-cancel", L"cancel the line", cancel_line);
     el_set(editor->edit, EL_BIND, "^I", "tern-complete", NULL);
     el_set(editor->edit, EL_BIND, "^C", "tern-cancel", NULL);
     el_set(editor->edit, EL_BIND, "^R", "em-inc-search-prev", NULL);
-    el_set(editor->edit, EL_SETTY, "-d", "intr=", NULL);
+    el_wset(editor->edit, EL_ADDFN, L"tern-stop", L"stop the process", stop_process);
+    el_set(editor->edit, EL_BIND, "^Z", "tern-stop", NULL);
+    el_set(editor->edit, EL_SETTY, "-d", "-isig", NULL);
     return editor;
 }
 

@@ -77,6 +77,7 @@ static enum read_result read_command(struct repl *repl) {
 
 static tern_status step(struct repl *repl, bool *out_is_end) {
     struct session *session = repl->session;
+    interrupt_clear();
     enum read_result result = read_command(repl);
     *out_is_end = result == READ_END;
     if (repl->editor != NULL && repl->text.size > 0 && result != READ_NOTHING) {
