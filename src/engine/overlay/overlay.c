@@ -215,6 +215,7 @@ static void delete_earlier(struct overlay *overlay, const struct engine_change *
 static void apply_change(struct overlay *overlay, const struct engine_change *change, seq_no seq,
                          const struct engine_horizon *horizon) {
     struct tree_place place;
+    overlay_prefetch_filter(overlay, change->key_hash);
     tree_locate(overlay, change->key, &place);
     leaf_note_seq(place.leaf, seq);
     if (place.entry != NULL) {

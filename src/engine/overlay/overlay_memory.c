@@ -176,13 +176,13 @@ static void *bump(struct overlay_memory *memory, size_t room) {
 }
 
 static void *pop_free(struct overlay_memory *memory, uint32_t size_class) {
-    void *place = memory->free_lists[size_class];
-    if (place != NULL) {
-        struct overlay_block *block = place;
-        memory->free_lists[size_class] =
-            (void *)atomic_load_explicit(&block->link, memory_order_relaxed);
+    struct overlay_block *block = memory->free_lists[size_class];
+    if (block != NULL) {
+        uintptr_t link = atomic_load_explicit(&block->link, memory_order_relaxed);
+        memory->free_lists[size_class] = (struct overlay_block *)(link & ~BLOCK_RETIRED);
+        __builtin_prefetch(memory->free_lists[size_class], 1);
     }
-    return place;
+    return block;
 }
 
 void *overlay_memory_take(struct overlay_memory *memory, size_t size_bytes,
@@ -221,17 +221,38 @@ void *overlay_memory_try(struct overlay_memory *memory, size_t size_bytes,
 }
 
 void overlay_memory_retire(struct overlay_memory *memory, struct overlay_block *block) {
-    atomic_store_explicit(&block->link, memory->filling.first | BLOCK_RETIRED,
-                          memory_order_release);
-    memory->filling.first = (uintptr_t)block;
+    struct memory_limbo *limbo = &memory->filling;
+    uint32_t list = block->size_class < LIMBO_LISTS ? block->size_class : 0;
+    if (limbo->first[list] == 0) {
+        limbo->last[list] = block;
+    }
+    atomic_store_explicit(&block->link, limbo->first[list] | BLOCK_RETIRED, memory_order_release);
+    limbo->first[list] = (uintptr_t)block;
+    limbo->has_blocks = true;
     memory->retired_bytes += overlay_memory_class_bytes(block->size_class);
 }
 
-void overlay_memory_give(struct overlay_memory *memory, void *place, uint32_t size_class) {
-    struct overlay_block *block = place;
+static void give(struct overlay_memory *memory, struct overlay_block *block, uint32_t size_class) {
     atomic_store_explicit(&block->link, (uintptr_t)memory->free_lists[size_class],
                           memory_order_relaxed);
     memory->free_lists[size_class] = block;
+}
+
+static void free_limbo(struct overlay_memory *memory, struct memory_limbo *limbo) {
+    for (uintptr_t link = limbo->first[0]; link != 0;) {
+        struct overlay_block *block = (struct overlay_block *)link;
+        link = atomic_load_explicit(&block->link, memory_order_relaxed) & ~BLOCK_RETIRED;
+        give(memory, block, block->size_class);
+    }
+    limbo->first[0] = 0;
+    for (uint32_t i = 1; i < LIMBO_LISTS; i++) {
+        if (limbo->first[i] != 0) {
+            give(memory, limbo->last[i], i);
+            memory->free_lists[i] = (struct overlay_block *)limbo->first[i];
+            limbo->first[i] = 0;
+        }
+    }
+    limbo->has_blocks = false;
 }
 
 void overlay_memory_collect(struct overlay_memory *memory) {
@@ -239,21 +260,15 @@ void overlay_memory_collect(struct overlay_memory *memory) {
         return;
     }
     memory->retired_bytes = 0;
-    if (memory->waiting.first != 0) {
+    if (memory->waiting.has_blocks) {
         if (!epoch_is_past(memory->epoch, memory->waiting.epoch)) {
             return;
         }
-        uintptr_t link = memory->waiting.first;
-        while (link != 0) {
-            struct overlay_block *block = (struct overlay_block *)link;
-            link = atomic_load_explicit(&block->link, memory_order_relaxed) & ~BLOCK_RETIRED;
-            overlay_memory_give(memory, block, block->size_class);
-        }
-        memory->waiting.first = 0;
+        free_limbo(memory, &memory->waiting);
     }
-    if (memory->filling.first != 0) {
-        memory->waiting.first = memory->filling.first;
+    if (memory->filling.has_blocks) {
+        memory->waiting = memory->filling;
         memory->waiting.epoch = epoch_current(memory->epoch);
-        memory->filling.first = 0;
+        memset(&memory->filling, 0, sizeof(memory->filling));
     }
 }

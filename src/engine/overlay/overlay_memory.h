@@ -8,6 +8,7 @@
 #define TERN_ENGINE_OVERLAY_OVERLAY_MEMORY_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/budget.h"
@@ -43,10 +44,17 @@ struct memory_region {
     uint8_t *end;
 };
 
-/* A list of unlinked blocks of any size, all unlinked before `epoch` was read. */
+/*
+ * Unlinked blocks, all of them before `epoch` was read. Those of a small class have a list of their
+ * own, which becomes part of the free list without being walked: the blocks are long out of the
+ * processor's caches. List 0 is mixed.
+ */
+#define LIMBO_LISTS 65u
 struct memory_limbo {
-    uintptr_t first;
     uint64_t epoch;
+    bool has_blocks;
+    uintptr_t first[LIMBO_LISTS];
+    struct overlay_block *last[LIMBO_LISTS];
 };
 
 struct overlay_memory {
@@ -63,7 +71,7 @@ struct overlay_memory {
     size_t retired_bytes;        /* since epochs were last asked, which is not for free */
     struct memory_limbo filling;
     struct memory_limbo waiting;
-    void *free_lists[MEMORY_CLASSES];
+    struct overlay_block *free_lists[MEMORY_CLASSES];
 };
 
 void overlay_memory_init(struct overlay_memory *memory, const tern_allocator *allocator,
@@ -87,8 +95,6 @@ void *overlay_memory_try(struct overlay_memory *memory, size_t size_bytes,
 
 /* Takes back what readers may still stand on; it is reused after an epoch. */
 void overlay_memory_retire(struct overlay_memory *memory, struct overlay_block *block);
-/* Takes back what no reader has seen. */
-void overlay_memory_give(struct overlay_memory *memory, void *block, uint32_t size_class);
 /* Now and then moves what an epoch has passed to the free lists. */
 void overlay_memory_collect(struct overlay_memory *memory);
 

@@ -30,8 +30,7 @@
 #include "os/mutex.h"
 
 /* After a split the prefix is grown when the heads of a node share at least so many bytes. */
-#define PREFIX_REGROW_BYTES   3u
-#define NODE_HEADS_PREFETCHED 9u
+#define PREFIX_REGROW_BYTES 3u
 
 struct child_step {
     struct overlay_node *node;
@@ -166,10 +165,19 @@ static uint32_t node_search(const struct overlay_node *node, tern_slice key, boo
     return low;
 }
 
-static void prefetch_node(const struct overlay_node *node) {
+/* All lines of the heads at once: which are needed is known only as they come. */
+static inline void prefetch_heads(const struct overlay_node *node) {
     const char *line = (const char *)node;
-    for (uint32_t i = 0; i < NODE_HEADS_PREFETCHED; i++) {
-        __builtin_prefetch(line + (size_t)i * 64);
+    for (size_t i = 0; i < offsetof(struct overlay_node, keys); i += 64) {
+        __builtin_prefetch(line + i);
+    }
+}
+
+/* An insertion moves slots as well. */
+static inline void prefetch_slots(const struct overlay_node *node) {
+    const char *line = (const char *)node;
+    for (size_t i = offsetof(struct overlay_node, keys); i < sizeof(*node); i += 64) {
+        __builtin_prefetch(line + i, 1);
     }
 }
 
@@ -222,7 +230,7 @@ static bool try_descend(const struct overlay *overlay, enum descent descent, ter
         if (child == NULL) {
             return false;
         }
-        prefetch_node(child);
+        prefetch_heads(child);
         uint64_t child_version = node_begin(child);
         if (!node_is_unchanged(node, version)) {
             return false;
@@ -263,7 +271,7 @@ void tree_prefetch(const struct overlay *overlay, tern_slice key) {
             return;
         }
         if (node->level == 0) {
-            prefetch_node(node);
+            prefetch_heads(node);
             return;
         }
     }
@@ -642,7 +650,8 @@ void tree_locate(struct overlay *overlay, tern_slice key, struct tree_place *out
     struct overlay_node *node = atomic_load_explicit(&overlay->root, memory_order_relaxed);
     while (node->level > 0) {
         node = node_child(node, node_search(node, key, true, NULL));
-        prefetch_node(node);
+        prefetch_heads(node);
+        prefetch_slots(node);
     }
     out_place->leaf = node;
     out_place->position = node_search(node, key, false, &out_place->entry);
