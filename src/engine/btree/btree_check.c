@@ -23,8 +23,10 @@
 #include "base/error.h"
 #include "engine/btree/btree_file_internal.h"
 #include "engine/btree/btree_read_internal.h"
+#include "engine/btree/btree_value.h"
 
-#define VALUE_READ_BYTES ((size_t)256 << 10)
+/* A piece at a time. */
+#define VALUE_READ_BYTES ((size_t)VALUE_PIECE_BYTES)
 #define PROGRESS_PAGES   64u
 
 struct used_extent {
