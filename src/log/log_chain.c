@@ -156,6 +156,16 @@ static void pass_record(struct log_walk *walk, const struct log_record_header *h
     walk->position = end;
 }
 
+/* Does what lies at the walk's position continue the chain, within what the successor leaves? */
+static bool is_next(const struct log_walk *walk, enum log_found found,
+                    const struct log_record_header *header) {
+    if (found != LOG_FOUND_RECORD || (walk->chain_is_known && header->chain != walk->chain)) {
+        return false;
+    }
+    log_position end = walk->position + log_record_bytes(header->payload_bytes);
+    return walk->successor == NULL || end <= walk->successor->header.previous_end;
+}
+
 tern_status log_walk_next(struct log_walk *walk, struct log_record *out_record, bool *out_found,
                           tern_error *error) {
     for (;;) {
@@ -176,16 +186,12 @@ tern_status log_walk_next(struct log_walk *walk, struct log_record *out_record, 
         if (status != TERN_OK) {
             return status;
         }
-        if (found != LOG_FOUND_RECORD || (walk->chain_is_known && header.chain != walk->chain)) {
+        if (!is_next(walk, found, &header)) {
             *out_found = false;
             return TERN_OK;
         }
         log_position position = walk->position;
         log_position end = position + log_record_bytes(header.payload_bytes);
-        if (walk->successor != NULL && end > walk->successor->header.previous_end) {
-            *out_found = false;
-            return TERN_OK;
-        }
         pass_record(walk, &header, end);
         if (header.kind == LOG_RECORD_SEAL) {
             continue;
@@ -279,9 +285,7 @@ static tern_status look_again(struct log_walk *walk, bool *out_is_whole, tern_er
     tern_status status = log_window_look(&walk->window, log_position_offset(walk->position), &found,
                                          &header, &bytes, error);
     if (status == TERN_OK) {
-        *out_is_whole = found == LOG_FOUND_RECORD &&
-                        (!walk->chain_is_known || header.chain == walk->chain) &&
-                        header.kind != LOG_RECORD_SEAL;
+        *out_is_whole = is_next(walk, found, &header);
     }
     return status;
 }

@@ -47,8 +47,8 @@ struct log_segment_header {
 
 enum log_header_state {
     LOG_HEADER_VALID,
-    LOG_HEADER_BLANK,   /* a prepared spare, or a file whose creation was cut short */
-    LOG_HEADER_FOREIGN, /* belongs to another segment id: a recycled spare */
+    LOG_HEADER_BLANK,   /* a spare, or a file whose creation was cut short */
+    LOG_HEADER_FOREIGN, /* bears another segment's id: counts as a spare */
     LOG_HEADER_DAMAGED, /* both copies hold bytes that do not validate */
     LOG_HEADER_VERSION  /* written by a newer release */
 };

@@ -107,6 +107,9 @@ TERN_MUST_CHECK tern_status log_ensure_spares(struct log *log, uint32_t count, t
  * found again at the next open. Holds prepare_lock. */
 void log_note_recyclable(struct log *log, uint32_t id);
 
+/* Removes a segment file; none is no error. */
+TERN_MUST_CHECK tern_status log_remove_file(struct log *log, uint32_t id, tern_error *error);
+
 /* --- log_recovery.c --- */
 
 /*

@@ -235,6 +235,9 @@ static tern_status adopt_the_rest(struct log *log, const struct survey *survey, 
                 log_note_recyclable(log, entry->id);
                 status = TERN_OK;
             }
+        } else if (entry->state == LOG_HEADER_DAMAGED) {
+            /* Irrelevant where it is, but under a new name it would be taken for a loss. */
+            status = log_remove_file(log, entry->id, error);
         } else if (!is_in_chain(survey, entry->id)) {
             log_note_recyclable(log, entry->id);
         }

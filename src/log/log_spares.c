@@ -3,8 +3,8 @@
  * Spare segments: preparing them ahead, recycling released ones, handing finished ones to the
  * archive.
  *
- * A spare bears its final name, "log-<id>", with a header that is blank or that of its former id,
- * and its name is durable before it is handed out. So to begin a segment is to write its header.
+ * A spare bears its final name, "log-<id>", with a blank header, and both are durable before it is
+ * handed out. So to begin a segment is to write its header.
  *
  * Invariants:
  * 1. Ids grow in the order in which spares become ready; an id is above those of all segments
@@ -66,7 +66,7 @@ void log_note_recyclable(struct log *log, uint32_t id) {
     log->recyclable[log->recyclable_count++] = id;
 }
 
-static tern_status remove_file(struct log *log, uint32_t id, tern_error *error) {
+tern_status log_remove_file(struct log *log, uint32_t id, tern_error *error) {
     char path[FILE_PATH_BYTES];
     tern_status status = log_segment_path(&log->options, id, path, error);
     if (status == TERN_OK) {
@@ -84,18 +84,28 @@ static tern_status take_id(struct log *log, uint32_t *out_id, tern_error *error)
     return TERN_OK;
 }
 
-/* Gives a file that is no longer needed a new name and opens it; NULL when it is of no use. */
-static tern_status recycle(struct log *log, uint32_t old_id, struct log_segment **out_segment,
-                           tern_error *error) {
+/* Makes the header blank, durably, so that the file means nothing under whatever name. */
+static tern_status wipe_header(struct log *log, struct log_segment *segment, tern_error *error) {
+    uint8_t *zeros = memory_allocate_zeroed(log->options.allocator, LOG_HEADER_BYTES);
+    if (zeros == NULL) {
+        return ERROR_NO_MEMORY(error, "recycling a log segment");
+    }
+    tern_status status = file_write(segment->file, 0, zeros, LOG_HEADER_BYTES, error);
+    if (status == TERN_OK) {
+        status = file_sync(segment->file, error);
+    }
+    memory_release(log->options.allocator, zeros);
+    return status;
+}
+
+static tern_status rename_segment(struct log *log, struct log_segment *segment, tern_error *error) {
     const tern_file_system *file_system = log->options.file_system;
     char old_path[FILE_PATH_BYTES];
     char new_path[FILE_PATH_BYTES];
-    struct log_segment *segment = NULL;
-    uint64_t bytes = 0;
     uint32_t id = 0;
     tern_status status = take_id(log, &id, error);
     if (status == TERN_OK) {
-        status = log_segment_path(&log->options, old_id, old_path, error);
+        status = log_segment_path(&log->options, segment->id, old_path, error);
     }
     if (status == TERN_OK) {
         status = log_segment_path(&log->options, id, new_path, error);
@@ -104,15 +114,33 @@ static tern_status recycle(struct log *log, uint32_t old_id, struct log_segment 
         status = file_system->rename(file_system->context, old_path, new_path, error);
     }
     if (status == TERN_OK) {
-        status =
-            log_segment_open(&log->options, id, log->options.segment_bytes, 0, &segment, error);
+        segment->id = id;
     }
-    if (status == TERN_OK) {
-        status = segment->file->methods->size(segment->file, &bytes, error);
+    return status;
+}
+
+/* Makes a file that is no longer needed blank and gives it a new name; NULL when it is of no use
+ * and gone. */
+static tern_status recycle(struct log *log, uint32_t old_id, struct log_segment **out_segment,
+                           tern_error *error) {
+    struct log_segment *segment = NULL;
+    uint64_t bytes = 0;
+    tern_status status =
+        log_segment_open(&log->options, old_id, log->options.segment_bytes, 0, &segment, error);
+    if (status != TERN_OK) {
+        return status;
     }
+    status = segment->file->methods->size(segment->file, &bytes, error);
     if (status == TERN_OK && bytes != log->options.segment_bytes) {
         log_segment_drop(&log->options, segment);
-        segment = NULL;
+        *out_segment = NULL;
+        return TERN_OK;
+    }
+    if (status == TERN_OK) {
+        status = wipe_header(log, segment, error);
+    }
+    if (status == TERN_OK) {
+        status = rename_segment(log, segment, error);
     }
     if (status != TERN_OK) {
         log_segment_close(&log->options, segment);
@@ -348,7 +376,7 @@ static tern_status trim_recyclable(struct log *log, uint32_t used_segments, tern
     mutex_lock(&log->prepare_lock);
     while (status == TERN_OK && log->recyclable_count > 0 &&
            spare_count(log) + log->recyclable_count > kept) {
-        status = remove_file(log, log->recyclable[log->recyclable_count - 1], error);
+        status = log_remove_file(log, log->recyclable[log->recyclable_count - 1], error);
         if (status == TERN_OK) {
             log->recyclable_count--;
         }

@@ -143,6 +143,57 @@ static void a_segment_of_a_newer_version_is_named_so(void **state) {
     fixture_release(&f);
 }
 
+static void a_whole_record_that_breaks_the_chain_is_not_replayed(void **state) {
+    (void)state;
+    struct fixture f;
+    fixture_init(&f, SEED);
+    fixture_reopen(&f);
+    fixture_append_range(&f, 0, 5);
+    log_position at = log_end_position(f.log);
+    fixture_append_range(&f, 5, 7);
+    fixture_discard(&f);
+    uint8_t block[LOG_HEADER_BYTES];
+    struct log_segment_header segment;
+    struct log_record_header record;
+    fixture_read_segment(&f, 1, 0, block, sizeof(block));
+    assert_int_equal(log_header_decode(block, sizeof(block), 1, &segment), LOG_HEADER_VALID);
+    uint32_t seed = log_salt_seed(segment.salt);
+    fixture_read_segment(&f, 1, log_position_offset(at), block, sizeof(block));
+    assert_true(log_record_header_decode(block, seed, at, FIXTURE_SEGMENT_BYTES, &record));
+    assert_true(log_record_is_whole(&record, seed, at, block));
+    assert_false(log_record_is_whole(&record, seed, at + 8, block));
+    record.chain ^= 1;
+    log_record_encode(&record, seed, at, block);
+    assert_true(log_record_is_whole(&record, seed, at, block));
+    fixture_write_segment(&f, 1, log_position_offset(at), block,
+                          (size_t)log_record_bytes(record.payload_bytes));
+    assert_int_equal(fixture_open(&f, 0, true), TERN_OK);
+    assert_visited(&f, 5);
+    fixture_release(&f);
+}
+
+static void a_damaged_segment_outside_the_chain_never_stands_in_the_way(void **state) {
+    (void)state;
+    struct fixture f;
+    fixture_init(&f, SEED);
+    fixture_reopen(&f);
+    fixture_append_range(&f, 0, 1000);
+    fixture_sync(&f);
+    log_position start = log_end_position(f.log);
+    fixture_discard(&f);
+    uint8_t junk[LOG_HEADER_BYTES];
+    memset(junk, 0xa5, sizeof(junk));
+    fixture_write_segment(&f, 1, 0, junk, sizeof(junk));
+    for (int round = 0; round < 4; round++) {
+        assert_int_equal(fixture_open(&f, start, false), TERN_OK);
+        while (log_wants_prepare(f.log)) {
+            assert_int_equal(log_prepare(f.log, &f.error), TERN_OK);
+        }
+        fixture_discard(&f);
+    }
+    fixture_release(&f);
+}
+
 /* --- every byte flipped --- */
 
 enum outcome { DETECTED, UNCHANGED, SHORTENED };
@@ -307,6 +358,8 @@ int main(void) {
         cmocka_unit_test(a_hole_below_a_later_durable_mark_refuses_to_open),
         cmocka_unit_test(a_missing_segment_in_the_middle_is_a_loss),
         cmocka_unit_test(a_segment_of_a_newer_version_is_named_so),
+        cmocka_unit_test(a_whole_record_that_breaks_the_chain_is_not_replayed),
+        cmocka_unit_test(a_damaged_segment_outside_the_chain_never_stands_in_the_way),
         cmocka_unit_test(every_flipped_byte_of_a_closed_log_is_detected_or_harmless),
         cmocka_unit_test(both_header_copies_damaged_refuse_to_open),
         cmocka_unit_test(scan_names_damage_and_salvage_reads_the_rest),
