@@ -24,7 +24,9 @@ void *memory_resize(void *memory, size_t size) {
     return resized;
 }
 
-void *memory_allocate(size_t size) { return memory_resize(NULL, size); }
+void *memory_allocate(size_t size) {
+    return memory_resize(NULL, size);
+}
 
 char *memory_text(const char *text, size_t size) {
     char *copy = memory_allocate(size + 1);
@@ -60,7 +62,9 @@ void buffer_append(struct buffer *buffer, const void *data, size_t size) {
     buffer->data[buffer->size] = '\0';
 }
 
-void buffer_append_char(struct buffer *buffer, char byte) { buffer_append(buffer, &byte, 1); }
+void buffer_append_char(struct buffer *buffer, char byte) {
+    buffer_append(buffer, &byte, 1);
+}
 
 void buffer_append_text(struct buffer *buffer, const char *text) {
     buffer_append(buffer, text, strlen(text));

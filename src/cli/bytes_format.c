@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/bytes_format.h"
 
+#include "cli/utf8.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include "cli/utf8.h"
 
 static const char *const format_names[] = {
     [BYTES_TEXT] = "text", [BYTES_RAW] = "raw",       [BYTES_ESCAPED] = "escaped",
@@ -222,9 +222,8 @@ static void encode_escaped(tern_slice bytes, struct buffer *text) {
             continue;
         }
         /* \0 is left out: a digit behind it would be read with it elsewhere. */
-        const char *letter = byte != 0 && byte != '\'' ? memchr(escape_bytes, byte,
-                                                                sizeof(escape_bytes) - 1)
-                                                       : NULL;
+        const char *letter =
+            byte != 0 && byte != '\'' ? memchr(escape_bytes, byte, sizeof(escape_bytes) - 1) : NULL;
         buffer_append_char(text, '\\');
         if (letter != NULL) {
             buffer_append_char(text, escape_letters[letter - escape_bytes]);

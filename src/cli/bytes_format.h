@@ -2,10 +2,9 @@
 /*
  * How bytes are written for people, in and out.
  *
- *   text     in: the bytes as given. Out: the bytes as they are when they are printable UTF-8 and do
- *            not begin with a double quote, otherwise the escaped form within double quotes; so what
- *            is printed says without doubt which bytes were meant
- *   raw      the bytes as they are, in and out
+ *   text     in: the bytes as given. Out: the bytes as they are when they are printable UTF-8 and
+ * do not begin with a double quote, otherwise the escaped form within double quotes; so what is
+ * printed says without doubt which bytes were meant raw      the bytes as they are, in and out
  *   escaped  backslash escapes: \\ \" \' \0 \a \b \e \f \n \r \t \v \xNN \uNNNN; out: everything
  *            that is not printable is escaped
  *   hex      two digits a byte
@@ -15,8 +14,8 @@
 #ifndef TERN_CLI_BYTES_FORMAT_H
 #define TERN_CLI_BYTES_FORMAT_H
 
-#include <stdbool.h>
 #include "cli/buffer.h"
+#include <stdbool.h>
 
 enum bytes_format {
     BYTES_TEXT,

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/cli.h"
 
-#include <stdlib.h>
 #include "cli/help.h"
 #include "cli/interrupt.h"
 #include "cli/repl.h"
 #include "cli/run.h"
 #include "cli/terminal.h"
+#include <stdlib.h>
 
 static tern_status run_repl(struct session *session, const struct invocation *invocation) {
     tern_status status = session_open_database(session, USES_OR_MAKES);

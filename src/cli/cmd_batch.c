@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * batch: a list of writes. A line is split and parsed like one of the REPL and run by the same
- * functions, which join the transaction of the session; a JSON line is turned into such words first.
+ * functions, which join the transaction of the session; a JSON line is turned into such words
+ * first.
  */
-#include <stdlib.h>
 #include "cli/input.h"
 #include "cli/interrupt.h"
 #include "cli/json_reader.h"
 #include "cli/run.h"
+#include <stdlib.h>
 
 struct batch {
     struct session *session;
@@ -89,8 +90,8 @@ static tern_status create_missing(struct batch *batch, const struct invocation *
 static tern_status run_operation(struct batch *batch) {
     struct session *session = batch->session;
     struct invocation line;
-    tern_status status = invocation_parse(batch->words.list, batch->words.count,
-                                          INVOCATION_IN_LINE, &line, &session->error);
+    tern_status status = invocation_parse(batch->words.list, batch->words.count, INVOCATION_IN_LINE,
+                                          &line, &session->error);
     if (status == TERN_OK && (line.command == NULL || !is_operation(line.command->id) ||
                               invocation_has(&line, OPTION_HELP))) {
         status = session_fail(session, TERN_INVALID,
@@ -131,8 +132,8 @@ static bool decode_field(const char *name, const char *base, const struct json_v
     size_t size = strlen(base);
     enum bytes_format format = BYTES_RAW;
     *out_is_match = strncmp(name, base, size) == 0 &&
-                    (name[size] == '\0' || (name[size] == '_' && bytes_format_from_name(
-                                                                     name + size + 1, &format)));
+                    (name[size] == '\0' ||
+                     (name[size] == '_' && bytes_format_from_name(name + size + 1, &format)));
     if (!*out_is_match) {
         return true;
     }

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* bench: a few seconds of loading, reading, scanning and durable writing in a database of its own,
  * which is removed afterwards. One thread; each operation is timed by itself. */
-#include <errno.h>
-#include <ftw.h>
-#include <stdlib.h>
 #include "cli/interrupt.h"
 #include "cli/latencies.h"
 #include "cli/quantity.h"
 #include "cli/run.h"
 #include "cli/terminal.h"
 #include "cli/text_table.h"
+#include <errno.h>
+#include <ftw.h>
+#include <stdlib.h>
 
 enum { KEY_BYTES = 16, LOAD_BATCH = 1000, SCAN_ENTRIES = 100, FTW_DESCRIPTORS = 8 };
 
@@ -143,8 +143,9 @@ static tern_status read_one(struct bench *bench) {
     }
     return status != TERN_OK && status != TERN_NOT_FOUND
                ? status
-               : session_fail(bench->session, TERN_CORRUPTION, "a record that was loaded is not "
-                                                               "there as it was");
+               : session_fail(bench->session, TERN_CORRUPTION,
+                              "a record that was loaded is not "
+                              "there as it was");
 }
 
 static tern_status scan_some(struct bench *bench) {
@@ -157,8 +158,7 @@ static tern_status scan_some(struct bench *bench) {
     tern_slice begin = make_key(next_record(bench), key);
     txn_options.read_only = true;
     options.begin = &begin;
-    tern_status status =
-        tern_txn_begin(bench->db, &txn_options, &txn, &bench->session->error);
+    tern_status status = tern_txn_begin(bench->db, &txn_options, &txn, &bench->session->error);
     if (status != TERN_OK) {
         return status;
     }
@@ -278,7 +278,7 @@ static void print_results(struct bench *bench, tern_status status) {
 }
 
 tern_status run_bench(struct session *session, const struct invocation *invocation) {
-    static const char *const names[] = {"work",  ">operations", ">a second", ">p50",
+    static const char *const names[] = {"work", ">operations", ">a second", ">p50",
                                         ">p95", ">p99",        ">max"};
     const char *temporary = getenv("TMPDIR");
     struct bench bench = {.session = session, .json = session_json(session)};
@@ -287,8 +287,9 @@ tern_status run_bench(struct session *session, const struct invocation *invocati
     bench.value_bytes = (size_t)invocation_number(invocation, OPTION_VALUE_BYTES, 100);
     if (bench.records == 0 || bench.value_bytes > 1 << 20 ||
         invocation_number(invocation, OPTION_SECONDS, 2) > 86400) {
-        return session_fail(session, TERN_INVALID, "bench: --records from 1, --value-bytes up to 1 "
-                                                   "MiB, --seconds up to 86400");
+        return session_fail(session, TERN_INVALID,
+                            "bench: --records from 1, --value-bytes up to 1 "
+                            "MiB, --seconds up to 86400");
     }
     struct buffer directory = {0};
     buffer_print(&directory, "%s/tern-bench-XXXXXX",

@@ -25,10 +25,9 @@ static void report(struct session *session, const struct progress *progress, con
 }
 
 static tern_status refuse_in_txn(struct session *session) {
-    return session->txn == NULL
-               ? TERN_OK
-               : session_fail(session, TERN_INVALID,
-                              "a transaction is open; commit or rollback first");
+    return session->txn == NULL ? TERN_OK
+                                : session_fail(session, TERN_INVALID,
+                                               "a transaction is open; commit or rollback first");
 }
 
 static tern_status run_care(struct session *session, const struct invocation *invocation) {

@@ -52,15 +52,16 @@ static tern_status compare_in_txn(struct session *session, tern_keyspace *keyspa
         return session_fail_txn(session, status, txn);
     }
     bool is_there = status == TERN_OK;
-    bool is_expected = comparison->has_expected
-                           ? is_there && slices_equal(out_current->bytes, comparison->expected_slice)
-                           : !is_there;
+    bool is_expected =
+        comparison->has_expected
+            ? is_there && slices_equal(out_current->bytes, comparison->expected_slice)
+            : !is_there;
     if (!is_expected) {
         return TERN_CONFLICT;
     }
-    status = comparison->has_desired ? tern_txn_put(txn, keyspace, key, comparison->desired_slice,
-                                                    &comparison->options)
-                                     : tern_txn_delete(txn, keyspace, key);
+    status = comparison->has_desired
+                 ? tern_txn_put(txn, keyspace, key, comparison->desired_slice, &comparison->options)
+                 : tern_txn_delete(txn, keyspace, key);
     return status == TERN_OK ? TERN_OK : session_fail_txn(session, status, txn);
 }
 
@@ -109,11 +110,10 @@ tern_status run_cas(struct session *session, const struct invocation *invocation
     if (status == TERN_OK && session->txn != NULL) {
         status = compare_in_txn(session, keyspace, &comparison, &current);
     } else if (status == TERN_OK) {
-        status = tern_compare_and_set(
-            keyspace, buffer_slice(&comparison.key),
-            comparison.has_expected ? &comparison.expected_slice : NULL,
-            comparison.has_desired ? &comparison.desired_slice : NULL, &comparison.options,
-            &current, &session->error);
+        status = tern_compare_and_set(keyspace, buffer_slice(&comparison.key),
+                                      comparison.has_expected ? &comparison.expected_slice : NULL,
+                                      comparison.has_desired ? &comparison.desired_slice : NULL,
+                                      &comparison.options, &current, &session->error);
     }
     if (status == TERN_CONFLICT) {
         report_conflict(session, invocation, &current);

@@ -2,11 +2,11 @@
 /* doctor: is this machine, and the place of the database, fit for it? */
 #include "cli/doctor.h"
 
-#include <stdarg.h>
-#include <stdlib.h>
 #include "cli/run.h"
 #include "cli/terminal.h"
 #include "cli/text_table.h"
+#include <stdarg.h>
+#include <stdlib.h>
 
 static const char *const level_names[] = {"ok", "warn", "fail"};
 
@@ -17,8 +17,7 @@ void doctor_add(struct doctor *doctor, const char *name, enum doctor_level level
     va_start(arguments, format);
     vsnprintf(finding, sizeof(finding), format, arguments);
     va_end(arguments);
-    doctor->checks =
-        memory_resize(doctor->checks, (doctor->count + 1) * sizeof(doctor->checks[0]));
+    doctor->checks = memory_resize(doctor->checks, (doctor->count + 1) * sizeof(doctor->checks[0]));
     doctor->checks[doctor->count++] = (struct doctor_check){
         name, level, memory_text(finding, strlen(finding)), level == DOCTOR_OK ? NULL : remedy};
 }

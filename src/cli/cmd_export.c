@@ -4,13 +4,14 @@
  * a multi-get into slots; values that do not fit their slot are read apart, and large ones go to
  * the dump a chunk at a time, so that memory stays bounded whatever the values' sizes.
  */
-#include <errno.h>
-#include <stdlib.h>
-#include <unistd.h>
 #include "cli/interrupt.h"
 #include "cli/quantity.h"
 #include "cli/run.h"
 #include "cli/transfer.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 enum { BATCH_KEYS = 256, SLOT_BYTES = 8 * 1024 };
 /* JSON Lines and CSV hold a value in memory while they write it. */
@@ -69,8 +70,8 @@ static tern_status write_apart(struct export *export, tern_slice key, uint64_t v
     buffer_clear(&export->whole);
     char *bytes = buffer_reserve(&export->whole, (size_t)value_size);
     size_t size = 0;
-    tern_status status = tern_txn_get(export->work.txn, export->keyspace, key, bytes,
-                                      (size_t)value_size, &size);
+    tern_status status =
+        tern_txn_get(export->work.txn, export->keyspace, key, bytes, (size_t)value_size, &size);
     if (status != TERN_OK) {
         return fail_read(export, status);
     }
@@ -146,8 +147,7 @@ static tern_status export_keyspace(struct export *export, tern_keyspace *keyspac
         export->total += count;
     }
     record_sink_keyspace(export->sink, tern_keyspace_name(keyspace), &keyspace_options);
-    tern_status status =
-        tern_cursor_open(export->work.txn, keyspace, &options, &export->cursor);
+    tern_status status = tern_cursor_open(export->work.txn, keyspace, &options, &export->cursor);
     if (status != TERN_OK) {
         return fail_read(export, status);
     }
@@ -227,10 +227,30 @@ static tern_status write_stream(struct export *export, tern_slice keyspace_name)
     return status;
 }
 
+/* Into what is no regular file (a pipe, a device) one can only write. */
+static tern_status write_special(struct export *export, tern_slice keyspace_name,
+                                 const char *path) {
+    export->stream = fopen(path, "wbe");
+    if (export->stream == NULL) {
+        return fail_file(&export->session->error, errno, path, "cannot open the file to write");
+    }
+    tern_status status = write_stream(export, keyspace_name);
+    bool is_written = ferror(export->stream) == 0;
+    is_written = fclose(export->stream) == 0 && is_written;
+    if (status == TERN_OK && !is_written) {
+        status = fail_file(&export->session->error, errno, path, "writing the export failed");
+    }
+    return status;
+}
+
 /* A file appears under its name only when it is complete and on stable storage. */
 static tern_status write_file(struct export *export, tern_slice keyspace_name, const char *path) {
     struct session *session = export->session;
     struct buffer part = {0};
+    struct stat file = {0};
+    if (stat(path, &file) == 0 && !S_ISREG(file.st_mode) && !S_ISDIR(file.st_mode)) {
+        return write_special(export, keyspace_name, path);
+    }
     buffer_print(&part, "%s.part", path);
     const char *part_path = buffer_text(&part);
     export->stream = fopen(part_path, "wbe");
@@ -272,8 +292,8 @@ tern_status run_export(struct session *session, const struct invocation *invocat
     if (status == TERN_OK) {
         bool is_to_output = strcmp(path, "-") == 0;
         export.stream = session->out;
-        status = is_to_output ? write_stream(&export, keyspace)
-                              : write_file(&export, keyspace, path);
+        status =
+            is_to_output ? write_stream(&export, keyspace) : write_file(&export, keyspace, path);
         status = work_end(&export.work, status);
         if (status == TERN_OK) {
             report(&export, is_to_output);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* get: one value, to standard output or into a file. */
-#include <errno.h>
-#include <fcntl.h>
-#include <unistd.h>
 #include "cli/interrupt.h"
 #include "cli/run.h"
 #include "cli/terminal.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 enum { CHUNK_BYTES = 1024 * 1024 };
 
@@ -24,8 +24,7 @@ static tern_status print_value(struct work *work, const struct invocation *invoc
                                tern_keyspace *keyspace, tern_slice key) {
     struct session *session = work->session;
     tern_value value = TERN_VALUE_INIT;
-    tern_status status =
-        work_check(work, tern_txn_get_pinned(work->txn, keyspace, key, &value));
+    tern_status status = work_check(work, tern_txn_get_pinned(work->txn, keyspace, key, &value));
     if (status != TERN_OK) {
         return status;
     }
@@ -35,8 +34,7 @@ static tern_status print_value(struct work *work, const struct invocation *invoc
         struct json_writer json = session_json(session);
         json_begin_object(&json, NULL);
         json_text(&json, "keyspace", invocation->arguments[0].data);
-        json_bytes(&json, "key", key,
-                   invocation_format(invocation, OPTION_KEY_FORMAT, BYTES_TEXT));
+        json_bytes(&json, "key", key, invocation_format(invocation, OPTION_KEY_FORMAT, BYTES_TEXT));
         json_bytes(&json, "value", value.bytes, format);
         json_unsigned(&json, "size_bytes", value.bytes.size);
         json_end_object(&json);

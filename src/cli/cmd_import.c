@@ -4,11 +4,11 @@
  * whichever comes first. A record that is skipped leaves nothing behind, since it is judged before
  * it is written.
  */
-#include <stdlib.h>
 #include "cli/interrupt.h"
 #include "cli/quantity.h"
 #include "cli/run.h"
 #include "cli/transfer.h"
+#include <stdlib.h>
 
 enum { BATCH_BYTES = 4 * 1024 * 1024, BATCH_RECORDS = 1000 };
 
@@ -242,13 +242,14 @@ static void report(const struct import *import, tern_status status) {
         quantity_print_count(import->skipped, &text);
         buffer_append_text(&text, " skipped");
     }
-    session_note(session, "%s%s", status == TERN_OK ? "imported " : "committed before: ",
-                 buffer_text(&text));
+    session_note(session, "%s%s",
+                 status == TERN_OK ? "imported " : "committed before: ", buffer_text(&text));
     buffer_release(&text);
 }
 
 tern_status run_import(struct session *session, const struct invocation *invocation) {
-    struct import import = {.session = session, .invocation = invocation, .input = {.descriptor = -1}};
+    struct import import = {
+        .session = session, .invocation = invocation, .input = {.descriptor = -1}};
     tern_slice keyspace = {0};
     const char *path = NULL;
     if (session->txn != NULL) {

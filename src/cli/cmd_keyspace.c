@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* keyspace create, drop, list, info. */
-#include <stdlib.h>
 #include "cli/quantity.h"
 #include "cli/run.h"
 #include "cli/stat_table.h"
 #include "cli/terminal.h"
 #include "cli/text_table.h"
+#include <stdlib.h>
 
 static const char *engine_name(tern_engine_kind engine) {
     return engine == TERN_ENGINE_BTREE || engine == TERN_ENGINE_DEFAULT ? "btree" : "unknown";
@@ -23,8 +23,9 @@ static tern_status read_options(struct session *session, const struct invocation
     uint64_t fan_out = invocation_number(invocation, OPTION_FAN_OUT, 0);
     uint64_t fill_percent = invocation_number(invocation, OPTION_FILL, 0);
     if (page_bytes > UINT32_MAX || fan_out > UINT32_MAX || fill_percent > UINT32_MAX) {
-        return session_fail(session, TERN_INVALID, "a keyspace option is far out of its range; "
-                                                   "see: tern help keyspace create");
+        return session_fail(session, TERN_INVALID,
+                            "a keyspace option is far out of its range; "
+                            "see: tern help keyspace create");
     }
     options.engine = TERN_ENGINE_BTREE;
     options.compression =
@@ -130,8 +131,8 @@ static bool visit_keyspace(void *context, tern_keyspace *keyspace) {
     const char *name = tern_keyspace_name(keyspace);
     tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
     tern_keyspace_get_options(keyspace, &options);
-    listing->status = work_check(&listing->work, tern_txn_estimate(listing->work.txn, keyspace, NULL,
-                                                                   NULL, &records, &bytes));
+    listing->status = work_check(&listing->work, tern_txn_estimate(listing->work.txn, keyspace,
+                                                                   NULL, NULL, &records, &bytes));
     if (listing->status == TERN_NOT_FOUND) {
         /* Dropped in between, or created after the transaction's snapshot. */
         listing->status = TERN_OK;
@@ -150,8 +151,8 @@ static bool visit_keyspace(void *context, tern_keyspace *keyspace) {
 }
 
 tern_status run_keyspace_list(struct session *session, const struct invocation *invocation) {
-    static const char *const names[] = {"keyspace", ">records", ">size", ">page",
-                                        "engine",   "compression"};
+    static const char *const names[] = {"keyspace", ">records", ">size",
+                                        ">page",    "engine",   "compression"};
     (void)invocation;
     struct listing listing = {.session = session, .json = session_json(session)};
     tern_status status = work_begin(session, true, &listing.work);
@@ -195,8 +196,9 @@ tern_status run_keyspace_info(struct session *session, const struct invocation *
     } else {
         struct buffer page = {0};
         quantity_print_bytes(options.page_bytes, &page);
-        fprintf(session->out, "%s: %s, compression %s, pages of %s, fan-out %u, filled to %u %%, "
-                              "keys up to %zu bytes\n",
+        fprintf(session->out,
+                "%s: %s, compression %s, pages of %s, fan-out %u, filled to %u %%, "
+                "keys up to %zu bytes\n",
                 tern_keyspace_name(keyspace), engine_name(options.engine),
                 compression_name(options.compression), buffer_text(&page), options.fan_out,
                 options.fill_percent, tern_keyspace_key_bytes_max(keyspace));

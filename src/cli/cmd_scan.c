@@ -51,9 +51,8 @@ static tern_status fail_cursor(struct session *session, tern_status status,
 }
 
 static tern_status check_interrupt(struct scan *scan) {
-    return interrupt_is_pending()
-               ? session_fail(scan->session, TERN_CANCELLED, "cancelled")
-               : TERN_OK;
+    return interrupt_is_pending() ? session_fail(scan->session, TERN_CANCELLED, "cancelled")
+                                  : TERN_OK;
 }
 
 static tern_status scan_forward(struct scan *scan, tern_cursor *cursor) {
@@ -130,15 +129,14 @@ static tern_status count_range(struct scan *scan, struct work *work, tern_keyspa
         return status;
     }
     count = count < scan->limit ? count : scan->limit;
-    fprintf(scan->session->out,
-            scan->session->settings.is_json ? "{\"count\":%llu}\n" : "%llu\n",
+    fprintf(scan->session->out, scan->session->settings.is_json ? "{\"count\":%llu}\n" : "%llu\n",
             (unsigned long long)count);
     return TERN_OK;
 }
 
 /* Opens keyspace, range and transaction, calls, and closes them again. */
-typedef tern_status (*range_function)(struct scan *scan, struct work *work,
-                                      tern_keyspace *keyspace, const struct key_range *range);
+typedef tern_status (*range_function)(struct scan *scan, struct work *work, tern_keyspace *keyspace,
+                                      const struct key_range *range);
 
 static tern_status run_range(struct scan *scan, range_function function) {
     struct session *session = scan->session;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* stats: all numbers, with units. */
-#include <inttypes.h>
 #include "cli/quantity.h"
 #include "cli/run.h"
 #include "cli/stat_table.h"
 #include "cli/terminal.h"
+#include <inttypes.h>
 
 void stat_table_open(struct stat_table *table, struct session *session, bool has_zeros) {
     static const char *const names[] = {"number", ">value", "meaning"};

@@ -16,8 +16,8 @@ static void report(struct session *session, uint64_t seq) {
 }
 
 tern_status run_begin(struct session *session, const struct invocation *invocation) {
-    static const tern_isolation levels[] = {
-        TERN_ISOLATION_READ_COMMITTED, TERN_ISOLATION_SNAPSHOT, TERN_ISOLATION_SERIALIZABLE};
+    static const tern_isolation levels[] = {TERN_ISOLATION_READ_COMMITTED, TERN_ISOLATION_SNAPSHOT,
+                                            TERN_ISOLATION_SERIALIZABLE};
     if (session->txn != NULL) {
         return session_fail(session, TERN_INVALID,
                             "a transaction is open already; commit or rollback first");

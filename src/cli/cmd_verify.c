@@ -114,11 +114,11 @@ tern_status run_verify(struct session *session, const struct invocation *invocat
         return status;
     }
     begin_findings(&findings, session);
-    status = is_open ? tern_verify(session->db, tell_finding, &findings, care_progress,
-                                   &findings.progress, &report, &session->error)
-                     : tern_verify_directory(directory, NULL, tell_finding, &findings,
-                                             care_progress, &findings.progress, &report,
-                                             &session->error);
+    status = is_open
+                 ? tern_verify(session->db, tell_finding, &findings, care_progress,
+                               &findings.progress, &report, &session->error)
+                 : tern_verify_directory(directory, NULL, tell_finding, &findings, care_progress,
+                                         &findings.progress, &report, &session->error);
     progress_close(&findings.progress);
     if (status != TERN_OK) {
         abort_findings(&findings);
@@ -169,9 +169,9 @@ tern_status run_repair(struct session *session, const struct invocation *invocat
     const char *target = invocation_text(invocation, OPTION_TO_DIRECTORY, NULL);
     tern_status status = choose_directory(session, invocation, &directory);
     if (status == TERN_OK && target == NULL) {
-        status = session_fail(session, TERN_INVALID,
-                              "say where the new database goes: tern repair %s --to NEWDIR",
-                              directory);
+        status =
+            session_fail(session, TERN_INVALID,
+                         "say where the new database goes: tern repair %s --to NEWDIR", directory);
     }
     if (status != TERN_OK) {
         return status;
@@ -189,6 +189,6 @@ tern_status run_repair(struct session *session, const struct invocation *invocat
         return TERN_OK;
     }
     session->is_error_told = session->settings.is_json;
-    return session_fail(session, TERN_CORRUPTION,
-                        "something was lost; what is left stands in %s", target);
+    return session_fail(session, TERN_CORRUPTION, "something was lost; what is left stands in %s",
+                        target);
 }

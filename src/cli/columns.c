@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/columns.h"
 
-#include <stdlib.h>
 #include "cli/csv.h"
 #include "cli/suggest.h"
+#include <stdlib.h>
 
 void columns_name(struct columns *columns, const tern_slice *names, size_t count) {
     columns->names = memory_allocate(count * sizeof(columns->names[0]));

@@ -3,8 +3,8 @@
 #ifndef TERN_CLI_COLUMNS_H
 #define TERN_CLI_COLUMNS_H
 
-#include <stdbool.h>
 #include "cli/buffer.h"
+#include <stdbool.h>
 
 struct column_list {
     size_t *list; /* counted from 0 */

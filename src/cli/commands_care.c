@@ -49,8 +49,7 @@ static const struct example doctor_examples[] = {
     {0},
 };
 static const struct option_spec bench_options[] = {
-    {OPTION_RECORDS, 'n', "records", "N", OPTION_IS_COUNT, NULL,
-     "records to load (default 200k)"},
+    {OPTION_RECORDS, 'n', "records", "N", OPTION_IS_COUNT, NULL, "records to load (default 200k)"},
     {OPTION_SECONDS, 's', "seconds", "N", OPTION_IS_COUNT, NULL,
      "how long each measurement runs (default 2)"},
     {OPTION_VALUE_BYTES, 0, "value-bytes", "SIZE", OPTION_IS_SIZE, NULL,
@@ -99,7 +98,8 @@ const struct command care_commands[] = {
      "\"findings\":[as in verify]}",
      "4 when something was lost", USES_DIRECTORY, PLACE_SHELL},
     {COMMAND_DOCTOR, "doctor", NULL, "check limits and settings of the machine",
-     "Looks at limits, memory, huge pages, file system, free space, clock and permissions, and says "
+     "Looks at limits, memory, huge pages, file system, free space, clock and permissions, and "
+     "says "
      "for each finding what to do.",
      NULL, NULL, doctor_examples,
      "{\"ok\":N,\"warn\":N,\"fail\":N,\"checks\":[{\"name\":…,\"level\":\"ok\", \"warn\" or "

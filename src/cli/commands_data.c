@@ -48,7 +48,9 @@ static const struct argument_spec delete_arguments[] = {
     {0},
 };
 static const struct option_spec delete_options[] = {
-    RANGE_OPTIONS,
+    PREFIX_OPTION,
+    FROM_OPTION,
+    TO_OPTION,
     {OPTION_ALL, 0, "all", NULL, OPTION_IS_FLAG, NULL, "every key of the keyspace"},
     KEY_FORMAT_OPTION,
     {0},
@@ -61,7 +63,9 @@ static const struct example delete_examples[] = {
 
 static const struct argument_spec scan_arguments[] = {KEYSPACE_ARGUMENT, {0}};
 static const struct option_spec scan_options[] = {
-    RANGE_OPTIONS,
+    PREFIX_OPTION,
+    FROM_OPTION,
+    TO_OPTION,
     {OPTION_LIMIT, 'n', "limit", "N", OPTION_IS_COUNT, NULL, "stop after N records"},
     {OPTION_REVERSE, 'r', "reverse", NULL, OPTION_IS_FLAG, NULL, "from the last to the first"},
     {OPTION_COUNT, 'c', "count", NULL, OPTION_IS_FLAG, NULL, "print only how many there are"},
@@ -80,7 +84,9 @@ static const struct example scan_examples[] = {
 };
 
 static const struct option_spec count_options[] = {
-    RANGE_OPTIONS,
+    PREFIX_OPTION,
+    FROM_OPTION,
+    TO_OPTION,
     {OPTION_ESTIMATE, 'e', "estimate", NULL, OPTION_IS_FLAG, NULL,
      "estimate from the fences of the tree: at once, within 10 % for a thousand keys and more"},
     KEY_FORMAT_OPTION,
@@ -161,7 +167,8 @@ const struct command data_commands[] = {
      "{\"keyspace\":…,\"count\":N,\"is_exact\":B}; an estimate has also \"size_bytes\":N", NULL,
      USES_DATABASE, PLACE_BOTH},
     {COMMAND_MERGE, "merge", NULL, "add to, append to, or raise a value",
-     "A merge reads nothing and never conflicts with another merge of the key. Numbers are 8 bytes, "
+     "A merge reads nothing and never conflicts with another merge of the key. Numbers are 8 "
+     "bytes, "
      "little-endian; read them with get --value-format integer.",
      merge_arguments, merge_options, merge_examples, "{\"status\":\"OK\",\"seq\":N}", NULL,
      USES_DATABASE, PLACE_BOTH},

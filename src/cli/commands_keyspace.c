@@ -27,8 +27,7 @@ static const struct example create_examples[] = {
     {0},
 };
 static const struct option_spec drop_options[] = {
-    {OPTION_IF_EXISTS, 0, "if-exists", NULL, OPTION_IS_FLAG, NULL,
-     "do nothing when there is none"},
+    {OPTION_IF_EXISTS, 0, "if-exists", NULL, OPTION_IS_FLAG, NULL, "do nothing when there is none"},
     {0},
 };
 static const struct example drop_examples[] = {{"tern -d shop keyspace drop events", NULL}, {0}};

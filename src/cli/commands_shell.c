@@ -10,11 +10,7 @@ static const struct option_spec begin_options[] = {
     {0},
 };
 static const struct example begin_examples[] = {
-    {"begin", NULL},
-    {"put a k 1", NULL},
-    {"put b k 2", NULL},
-    {"commit", "both, or none"},
-    {0},
+    {"begin", NULL}, {"put a k 1", NULL}, {"put b k 2", NULL}, {"commit", "both, or none"}, {0},
 };
 static const struct argument_spec help_arguments[] = {
     {"COMMAND", ARGUMENT_IS_COMMAND, true, true, NULL, "what to explain"},
@@ -46,7 +42,8 @@ static const struct argument_spec timing_arguments[] = {
 };
 
 const struct command shell_commands[] = {
-    {COMMAND_BEGIN, "begin", NULL, "begin a transaction", "Commands until commit or rollback belong "
+    {COMMAND_BEGIN, "begin", NULL, "begin a transaction",
+     "Commands until commit or rollback belong "
      "to it: put, get, delete, scan, count, merge, cas, keyspace create and drop.",
      NULL, begin_options, begin_examples, "{\"status\":\"OK\",\"seq\":N}", NULL, USES_DATABASE,
      PLACE_REPL},
@@ -61,8 +58,8 @@ const struct command shell_commands[] = {
      "{\"version\":…}", NULL, USES_NOTHING, PLACE_BOTH},
     {COMMAND_COMPLETIONS, "completions", NULL, "print completions for a shell", NULL,
      completions_arguments, NULL, completions_examples, NULL, NULL, USES_NOTHING, PLACE_SHELL},
-    {COMMAND_TIMING, ".timing", "timing", "say how long each command takes", NULL,
-     timing_arguments, NULL, NULL, NULL, NULL, USES_NOTHING, PLACE_REPL},
+    {COMMAND_TIMING, ".timing", "timing", "say how long each command takes", NULL, timing_arguments,
+     NULL, NULL, NULL, NULL, USES_NOTHING, PLACE_REPL},
     {COMMAND_EXIT, "exit", "quit", "leave (also Ctrl-D)", NULL, NULL, NULL, NULL, NULL, NULL,
      USES_NOTHING, PLACE_REPL},
     {0},

@@ -24,10 +24,17 @@ static const struct example batch_examples[] = {
 };
 
 #define COLUMN_OPTIONS                                                                             \
-    {OPTION_DELIMITER, 0, "delimiter", "C", OPTION_IS_CHARACTER, NULL,                             \
+    {OPTION_DELIMITER,                                                                             \
+     0,                                                                                            \
+     "delimiter",                                                                                  \
+     "C",                                                                                          \
+     OPTION_IS_CHARACTER,                                                                          \
+     NULL,                                                                                         \
      "CSV: what separates columns, a character or the word tab (default a comma)"},                \
-        {OPTION_NO_HEADER, 0, "no-header", NULL, OPTION_IS_FLAG, NULL,                             \
-         "CSV: the first line is a record, not column names"}
+    {                                                                                              \
+        OPTION_NO_HEADER, 0, "no-header", NULL, OPTION_IS_FLAG, NULL,                              \
+            "CSV: the first line is a record, not column names"                                    \
+    }
 
 static const struct argument_spec import_arguments[] = {
     {"KEYSPACE", ARGUMENT_IS_KEYSPACE, true, false, NULL,
@@ -38,8 +45,7 @@ static const struct argument_spec import_arguments[] = {
 static const struct option_spec import_options[] = {
     {OPTION_FORMAT, 'f', "format", "FORMAT", OPTION_IS_CHOICE, RECORD_FORMAT_CHOICES,
      "default by the file's name (.jsonl .ndjson .csv .tsv .dump), otherwise jsonl"},
-    {OPTION_ALL, 0, "all", NULL, OPTION_IS_FLAG, NULL,
-     "records name their keyspace (dump, jsonl)"},
+    {OPTION_ALL, 0, "all", NULL, OPTION_IS_FLAG, NULL, "records name their keyspace (dump, jsonl)"},
     {OPTION_BATCH, 'b', "batch", "N", OPTION_IS_COUNT, NULL,
      "records per transaction (default 1000)"},
     {OPTION_ON_ERROR, 0, "on-error", "POLICY", OPTION_IS_CHOICE, "stop|skip",
@@ -86,7 +92,9 @@ static const struct option_spec export_options[] = {
     {OPTION_FORMAT, 'f', "format", "FORMAT", OPTION_IS_CHOICE, RECORD_FORMAT_CHOICES,
      "default by the file's name (.jsonl .ndjson .csv .tsv .dump), otherwise jsonl"},
     {OPTION_ALL, 0, "all", NULL, OPTION_IS_FLAG, NULL, "all keyspaces (dump, jsonl)"},
-    RANGE_OPTIONS,
+    PREFIX_OPTION,
+    FROM_OPTION,
+    TO_OPTION,
     KEY_FORMAT_OPTION,
     VALUE_FORMAT_OPTION,
     COLUMN_OPTIONS,

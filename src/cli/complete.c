@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/complete.h"
 
+#include "cli/buffer.h"
+#include "cli/command.h"
 #include <glob.h>
 #include <stdlib.h>
 #include <string.h>
-#include "cli/buffer.h"
-#include "cli/command.h"
 
 enum { WORDS_MAX = 64 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Completions for bash, zsh and fish, made from the command table. */
-#include <string.h>
 #include "cli/help.h"
+#include <string.h>
 
 /* Prints with every `special` character preceded by `escape`. */
 static void print_escaped(FILE *stream, const char *text, const char *special, const char *escape) {
@@ -13,10 +13,14 @@ static void print_escaped(FILE *stream, const char *text, const char *special, c
     }
 }
 
-static bool is_for_shell(const struct command *command) { return command->place != PLACE_REPL; }
+static bool is_for_shell(const struct command *command) {
+    return command->place != PLACE_REPL;
+}
 
 /* Length of the first word of a command's name. */
-static size_t first_word(const struct command *command) { return strcspn(command->name, " "); }
+static size_t first_word(const struct command *command) {
+    return strcspn(command->name, " ");
+}
 
 /* Whether an earlier command begins with the same word. */
 static bool is_repeated(const struct command *commands, const struct command *command) {

@@ -16,8 +16,8 @@ struct doctor_check {
 
 struct doctor {
     struct session *session;
-    const char *directory;  /* of the database or where one may be made */
-    uint64_t memory_bytes;  /* the budget that a database would have */
+    const char *directory; /* of the database or where one may be made */
+    uint64_t memory_bytes; /* the budget that a database would have */
     struct doctor_check *checks;
     size_t count;
 };

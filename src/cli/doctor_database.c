@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* doctor: permissions of a database directory and who has it open, seen from outside. */
+#include "cli/doctor.h"
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
-#include "cli/doctor.h"
 
 static void check_permissions(struct doctor *doctor, const struct stat *status) {
     if ((status->st_mode & S_IWOTH) != 0) {
@@ -54,8 +54,9 @@ static int find_holder(DIR *directory) {
     int holder = 0;
     while (holder == 0 && (entry = readdir(directory)) != NULL) {
         struct stat status = {0};
-        bool is_file = fstatat(dirfd(directory), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
-                       S_ISREG(status.st_mode);
+        bool is_file =
+            fstatat(dirfd(directory), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+            S_ISREG(status.st_mode);
         holder = is_file ? lock_holder(&status) : 0;
     }
     return holder;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* doctor: limits of the process, and the clock. */
+#include "cli/doctor.h"
+#include "cli/quantity.h"
+#include "cli/terminal.h"
 #include <sys/resource.h>
 #include <sys/timex.h>
 #include <time.h>
 #include <unistd.h>
-#include "cli/doctor.h"
-#include "cli/quantity.h"
-#include "cli/terminal.h"
 
 static void check_files(struct doctor *doctor) {
     struct rlimit limit = {0};
@@ -25,7 +25,8 @@ static void check_files(struct doctor *doctor) {
 static void check_file_size(struct doctor *doctor) {
     struct rlimit limit = {0};
     if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
-        doctor_add(doctor, "file size", limit.rlim_cur > UINT64_C(1) << 30 ? DOCTOR_WARN : DOCTOR_FAIL,
+        doctor_add(doctor, "file size",
+                   limit.rlim_cur > UINT64_C(1) << 30 ? DOCTOR_WARN : DOCTOR_FAIL,
                    "lift it: ulimit -f unlimited, or LimitFSIZE=infinity in the unit file",
                    "files are limited to %llu bytes", (unsigned long long)limit.rlim_cur);
     } else {
@@ -46,11 +47,12 @@ static void check_locked_memory(struct doctor *doctor) {
         buffer_append_text(&text, "at most ");
         quantity_print_bytes(limit.rlim_cur, &text);
     }
-    doctor_add(doctor, "locked memory",
-               is_unlimited || limit.rlim_cur >= 8 << 20 ? DOCTOR_OK : DOCTOR_WARN,
-               "io_uring buffers count against it: ulimit -l 65536, or LimitMEMLOCK=64M in the unit "
-               "file",
-               "%s", buffer_text(&text));
+    doctor_add(
+        doctor, "locked memory",
+        is_unlimited || limit.rlim_cur >= 8 << 20 ? DOCTOR_OK : DOCTOR_WARN,
+        "io_uring buffers count against it: ulimit -l 65536, or LimitMEMLOCK=64M in the unit "
+        "file",
+        "%s", buffer_text(&text));
     buffer_release(&text);
 }
 
@@ -94,8 +96,7 @@ static void check_wall_time(struct doctor *doctor) {
     struct timex state = {0};
     time_t now = time(NULL);
     if (now < 1700000000) {
-        doctor_add(doctor, "wall time", DOCTOR_FAIL,
-                   "set the clock: keys that expire depend on it",
+        doctor_add(doctor, "wall time", DOCTOR_FAIL, "set the clock: keys that expire depend on it",
                    "the system's clock stands in the past");
         return;
     }

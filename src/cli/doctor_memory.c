@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* doctor: memory, huge pages, and what the system does when memory ends. */
-#include <stdlib.h>
 #include "cli/doctor.h"
 #include "cli/quantity.h"
+#include <stdlib.h>
 
 /* A number in kB of /proc/meminfo, in bytes. */
 static bool read_meminfo(const char *name, uint64_t *out_bytes) {

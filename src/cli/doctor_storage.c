@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* doctor: the file system that the database is on, tried out with a file of its own. */
+#include "cli/doctor.h"
+#include "cli/quantity.h"
+#include "cli/terminal.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -8,9 +11,6 @@
 #include <sys/statvfs.h>
 #include <sys/vfs.h>
 #include <unistd.h>
-#include "cli/doctor.h"
-#include "cli/quantity.h"
-#include "cli/terminal.h"
 
 enum { PROBE_BYTES = 1024 * 1024, BLOCK_BYTES = 4096, SYNCS = 8 };
 
@@ -69,7 +69,9 @@ static void check_space(struct doctor *doctor, const char *directory) {
     quantity_print_bytes(total_bytes, &text);
     buffer_append_text(&text, " free");
     doctor_add(doctor, "free space",
-               free_bytes < UINT64_C(256) << 20 ? DOCTOR_FAIL : is_tight ? DOCTOR_WARN : DOCTOR_OK,
+               free_bytes < UINT64_C(256) << 20 ? DOCTOR_FAIL
+               : is_tight                       ? DOCTOR_WARN
+                                                : DOCTOR_OK,
                "the log alone takes up to a few segments of 64 MiB; free some space", "%s",
                buffer_text(&text));
     buffer_release(&text);
@@ -139,9 +141,10 @@ static void check_sync(struct doctor *doctor, int descriptor) {
     buffer_append_text(&text, " to ");
     quantity_print_duration_ns(worst_ns, &text);
     bool is_slow = best_ns > 20000000;
-    doctor_add(doctor, "sync", is_slow ? DOCTOR_WARN : DOCTOR_OK,
-               "each durable commit waits that long: commit in batches, or use --durability interval",
-               "a durable write takes %s", buffer_text(&text));
+    doctor_add(
+        doctor, "sync", is_slow ? DOCTOR_WARN : DOCTOR_OK,
+        "each durable commit waits that long: commit in batches, or use --durability interval",
+        "a durable write takes %s", buffer_text(&text));
     buffer_release(&text);
 }
 

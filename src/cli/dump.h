@@ -13,18 +13,19 @@
  *   kind 4 chunk       bytes of the large value
  *   kind 5 end         u64 keyspaces, u64 records, u64 bytes of keys and values; the last block
  *
- * A checksum is CRC-32C over the checksum of the block before (4 bytes; the header's for the first),
- * the first 12 bytes of the block header, and the payload: so blocks that are missing, doubled or
- * swapped are noticed as well as changed ones, and a missing end block tells of a cut file.
+ * A checksum is CRC-32C over the checksum of the block before (4 bytes; the header's for the
+ * first), the first 12 bytes of the block header, and the payload: so blocks that are missing,
+ * doubled or swapped are noticed as well as changed ones, and a missing end block tells of a cut
+ * file.
  */
 #ifndef TERN_CLI_DUMP_H
 #define TERN_CLI_DUMP_H
 
+#include "cli/crc32c.h"
+#include "cli/input.h"
 #include <stdint.h>
 #include <stdio.h>
 #include <tern/keyspace.h>
-#include "cli/crc32c.h"
-#include "cli/input.h"
 
 enum { DUMP_BLOCK_BYTES_MAX = 16 * 1024 * 1024, DUMP_CHUNK_BYTES = 1024 * 1024 };
 

@@ -22,8 +22,8 @@ static void write_block(struct dump_writer *writer, uint32_t kind, uint32_t coun
     append_u32(&header, (uint32_t)writer->payload.size);
     append_u32(&header, count);
     uint32_t checksum = crc32c_extend(&writer->crc, 0, header.data, header.size);
-    checksum = crc32c_extend(&writer->crc, checksum, buffer_text(&writer->payload),
-                             writer->payload.size);
+    checksum =
+        crc32c_extend(&writer->crc, checksum, buffer_text(&writer->payload), writer->payload.size);
     append_u32(&header, checksum);
     fwrite(header.data + 4, 1, header.size - 4, writer->stream);
     fwrite(buffer_text(&writer->payload), 1, writer->payload.size, writer->stream);
@@ -100,4 +100,6 @@ void dump_writer_finish(struct dump_writer *writer) {
     write_block(writer, 5, 0);
 }
 
-void dump_writer_release(struct dump_writer *writer) { buffer_release(&writer->payload); }
+void dump_writer_release(struct dump_writer *writer) {
+    buffer_release(&writer->payload);
+}

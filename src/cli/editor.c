@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/editor.h"
 
+#include "cli/complete.h"
+#include "cli/terminal.h"
+#include "cli/utf8.h"
 #include <histedit.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include "cli/complete.h"
-#include "cli/terminal.h"
-#include "cli/utf8.h"
 
 enum { HISTORY_LINES = 10000 };
 
@@ -104,8 +104,8 @@ static unsigned char complete_word(EditLine *edit, int character) {
     unsigned char result = CC_ERROR;
     size_t common = completion_common_size(&completion);
     if (completion.count > 0 && common > completion.word_size) {
-        char *text = memory_text(completion.list[0] + completion.word_size,
-                                 common - completion.word_size);
+        char *text =
+            memory_text(completion.list[0] + completion.word_size, common - completion.word_size);
         el_insertstr(edit, text);
         free(text);
         result = CC_REFRESH;

@@ -36,8 +36,7 @@ static tern_status status_from_errno(int system_errno) {
     }
 }
 
-tern_status fail_file(tern_error *error, int system_errno, const char *file,
-                      const char *message) {
+tern_status fail_file(tern_error *error, int system_errno, const char *file, const char *message) {
     fail(error, status_from_errno(system_errno), "%s", message);
     error->system_errno = system_errno;
     size_t size = strlen(file);

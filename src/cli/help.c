@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/help.h"
 
-#include <string.h>
 #include "cli/buffer.h"
 #include "cli/text_table.h"
+#include <string.h>
 
 struct style {
     FILE *stream;
@@ -166,7 +166,8 @@ bool help_print_family(FILE *stream, const char *family, size_t width_columns, b
 void help_print_overview(FILE *stream, bool is_repl, size_t width_columns, bool has_color) {
     struct style style = {stream, width_columns, has_color};
     if (is_repl) {
-        fputs("Type a command; help COMMAND explains it. Quote with '…' or \"…\" (with \\n, \\xNN); a\n"
+        fputs("Type a command; help COMMAND explains it. Quote with '…' or \"…\" (with \\n, "
+              "\\xNN); a\n"
               "backslash at the end of a line continues it. Ctrl-C cancels, Ctrl-D leaves.\n",
               stream);
     } else {

@@ -3,9 +3,9 @@
 #ifndef TERN_CLI_HELP_H
 #define TERN_CLI_HELP_H
 
+#include "cli/command.h"
 #include <stdbool.h>
 #include <stdio.h>
-#include "cli/command.h"
 
 /* "put [options] KEYSPACE KEY [VALUE]" */
 struct buffer;
@@ -13,7 +13,8 @@ void help_usage(const struct command *command, struct buffer *text);
 /* `width_columns` 0: no folding. */
 void help_print_command(FILE *stream, const struct command *command, size_t width_columns,
                         bool has_color);
-/* All commands whose name begins with `family` and a space ("keyspace"); false when there are none. */
+/* All commands whose name begins with `family` and a space ("keyspace"); false when there are none.
+ */
 bool help_print_family(FILE *stream, const char *family, size_t width_columns, bool has_color);
 void help_print_overview(FILE *stream, bool is_repl, size_t width_columns, bool has_color);
 void help_print_man(FILE *stream, const char *version);

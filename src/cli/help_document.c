@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The whole command table as Markdown (docs/cli.md) and as a manual page. */
-#include <tern/status.h>
 #include "cli/buffer.h"
 #include "cli/help.h"
+#include <tern/status.h>
 
 struct exit_row {
     int code;
@@ -20,7 +20,8 @@ static const char formats_text[] =
     "text: the bytes as given. Printed: as they are when they are printable UTF-8 and do not begin "
     "with a double quote; otherwise escaped, within double quotes.\n"
     "raw: the bytes as they are.\n"
-    "escaped: \\\\ \\\" \\' \\0 \\a \\b \\e \\f \\n \\r \\t \\v \\xNN \\uNNNN; printed: whatever is not "
+    "escaped: \\\\ \\\" \\' \\0 \\a \\b \\e \\f \\n \\r \\t \\v \\xNN \\uNNNN; printed: whatever "
+    "is not "
     "printable is escaped.\n"
     "hex: two digits a byte.\n"
     "base64: RFC 4648 with padding.\n"
@@ -29,7 +30,8 @@ static const char formats_text[] =
 static const char json_text_of_bytes[] =
     "Keys and values that are UTF-8 are strings in a field of the plain name (key, value). Others "
     "are base64 in a field whose name says so (key_base64, value_base64). --key-format and "
-    "--value-format choose a form for all: key_hex, value_escaped, value_integer (a number), and so "
+    "--value-format choose a form for all: key_hex, value_escaped, value_integer (a number), and "
+    "so "
     "on. Numbers are integers up to 2^64 - 1. Fields may be added in later releases; none changes "
     "its meaning.";
 
@@ -124,11 +126,12 @@ static void markdown_command(FILE *stream, const struct command *command) {
 }
 
 void help_print_markdown(FILE *stream) {
-    fputs("# tern: the command line\n\nMade from the command table by `tern help --markdown`; do not "
-          "edit.\n\n## Options of every command\n\nThey stand before or behind the command; `--` "
-          "ends options. A dash with a digit behind it, and a quoted word of the REPL, is never an "
-          "option.\n\n",
-          stream);
+    fputs(
+        "# tern: the command line\n\nMade from the command table by `tern help --markdown`; do not "
+        "edit.\n\n## Options of every command\n\nThey stand before or behind the command; `--` "
+        "ends options. A dash with a digit behind it, and a quoted word of the REPL, is never an "
+        "option.\n\n",
+        stream);
     markdown_options(stream, global_options);
     fputs("Keyspace create, import, batch and the REPL create the database when there is none; all "
           "other commands fail and say so.\n\n## Exit codes\n\n| code | name | meaning "
@@ -139,9 +142,10 @@ void help_print_markdown(FILE *stream) {
         print_markdown(stream, exits[i].text);
         fputs(" |\n", stream);
     }
-    fputs("\nWrong usage is 2, as any invalid argument. A command that is ended by a signal has the "
-          "code that the shell gives it.\n\n## Forms of keys and values\n\n```\n",
-          stream);
+    fputs(
+        "\nWrong usage is 2, as any invalid argument. A command that is ended by a signal has the "
+        "code that the shell gives it.\n\n## Forms of keys and values\n\n```\n",
+        stream);
     fputs(formats_text, stream);
     fputs("```\n\n## JSON\n\n", stream);
     print_markdown(stream, json_text_of_bytes);
@@ -212,8 +216,8 @@ static void man_command(FILE *stream, const struct command *command) {
     fputs(".SS ", stream);
     print_roff(stream, buffer_text(&usage));
     buffer_release(&usage);
-    fprintf(stream, "%c", command->summary[0] >= 'a' ? command->summary[0] - 32
-                                                     : command->summary[0]);
+    fprintf(stream, "%c",
+            command->summary[0] >= 'a' ? command->summary[0] - 32 : command->summary[0]);
     struct buffer text = {0};
     buffer_print(&text, "%s.", command->summary + 1);
     print_roff(stream, buffer_text(&text));

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/input.h"
 
+#include "cli/fail.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "cli/fail.h"
 
 enum { CHUNK_BYTES = 256 * 1024 };
 
@@ -64,8 +64,8 @@ static bool fill(struct input *input) {
         }
     }
     for (;;) {
-        ssize_t size = read(input->descriptor, input->chunk + input->end,
-                            input->capacity - input->end);
+        ssize_t size =
+            read(input->descriptor, input->chunk + input->end, input->capacity - input->end);
         if (size > 0) {
             input->end += (size_t)size;
             return true;
@@ -93,9 +93,8 @@ enum input_result input_line(struct input *input, tern_slice *out_line) {
     for (;;) {
         size_t unread = input->end - input->begin;
         const char *from = input->chunk + input->begin;
-        const char *newline = unread > searched
-                                  ? memchr(from + searched, '\n', unread - searched)
-                                  : NULL;
+        const char *newline =
+            unread > searched ? memchr(from + searched, '\n', unread - searched) : NULL;
         if (newline != NULL) {
             size_t size = (size_t)(newline - from);
             *out_line = tern_slice_of(consume(input, size + 1), size);

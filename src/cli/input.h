@@ -3,25 +3,25 @@
 #ifndef TERN_CLI_INPUT_H
 #define TERN_CLI_INPUT_H
 
+#include "cli/buffer.h"
 #include <stdbool.h>
 #include <stdint.h>
 #include <tern/error.h>
-#include "cli/buffer.h"
 
 /* Longest line, CSV record, or block of a dump. */
 #define INPUT_LINE_BYTES_MAX ((size_t)256 << 20)
 
 struct input {
-    const char *name;   /* for messages */
-    int descriptor;     /* -1: memory only */
+    const char *name; /* for messages */
+    int descriptor;   /* -1: memory only */
     bool owns_descriptor;
     bool has_ended;
-    int system_errno;   /* of a failed read, or 0 */
+    int system_errno; /* of a failed read, or 0 */
     char *chunk;
-    size_t begin;       /* unread bytes are [begin, end) of the chunk */
+    size_t begin; /* unread bytes are [begin, end) of the chunk */
     size_t end;
     size_t capacity;
-    uint64_t line_no;   /* of the line read last, from 1 */
+    uint64_t line_no; /* of the line read last, from 1 */
     uint64_t consumed_bytes;
     uint64_t total_bytes; /* 0 when unknown */
 };

@@ -21,6 +21,10 @@ void interrupt_install(void) {
     sigaction(SIGINT, &action, NULL);
 }
 
-void interrupt_clear(void) { pending = 0; }
+void interrupt_clear(void) {
+    pending = 0;
+}
 
-bool interrupt_is_pending(void) { return pending != 0; }
+bool interrupt_is_pending(void) {
+    return pending != 0;
+}

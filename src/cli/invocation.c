@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/invocation.h"
 
-#include <stdlib.h>
 #include "cli/fail.h"
 #include "cli/quantity.h"
 #include "cli/suggest.h"
+#include <stdlib.h>
 
 struct parser {
     const struct word *words;
@@ -130,13 +130,14 @@ static tern_status unknown_option(struct parser *parser, const char *text) {
     } else if (command == NULL) {
         buffer_append_text(&hint, "; options of a command stand behind its name");
     } else {
-        buffer_print(&hint, "; see: tern help %s (and put -- before arguments that begin with a "
-                            "dash)",
+        buffer_print(&hint,
+                     "; see: tern help %s (and put -- before arguments that begin with a "
+                     "dash)",
                      command->name);
     }
     tern_status status = fail(parser->error, TERN_INVALID, "%s%sunknown option '%s'%s",
-                              command != NULL ? command->name : "",
-                              command != NULL ? ": " : "", text, buffer_text(&hint));
+                              command != NULL ? command->name : "", command != NULL ? ": " : "",
+                              text, buffer_text(&hint));
     buffer_release(&hint);
     free(name);
     return status;
@@ -276,9 +277,9 @@ static tern_status take_command(struct parser *parser, tern_slice word) {
         status = fail(parser->error, TERN_INVALID, "%s works within the REPL only: tern -d DIR",
                       command->name);
     } else if (command->place == PLACE_SHELL && parser->place == INVOCATION_IN_LINE) {
-        status = fail(parser->error, TERN_INVALID,
-                      "%s does not work here, only from the shell: tern %s", command->name,
-                      command->name);
+        status =
+            fail(parser->error, TERN_INVALID, "%s does not work here, only from the shell: tern %s",
+                 command->name, command->name);
     }
     parser->invocation->command = command;
     buffer_release(&name);
@@ -290,8 +291,8 @@ static tern_status take_argument(struct parser *parser, tern_slice word) {
     if (invocation->command == NULL) {
         return take_command(parser, word);
     }
-    invocation->arguments = memory_resize(invocation->arguments, (invocation->argument_count + 1) *
-                                                                     sizeof(word));
+    invocation->arguments =
+        memory_resize(invocation->arguments, (invocation->argument_count + 1) * sizeof(word));
     invocation->arguments[invocation->argument_count++] = word;
     return TERN_OK;
 }
@@ -371,8 +372,11 @@ static tern_status parse_words(struct parser *parser) {
 tern_status invocation_parse(const struct word *words, size_t count, enum invocation_place place,
                              struct invocation *out_invocation, tern_error *error) {
     *out_invocation = (struct invocation){0};
-    struct parser parser = {
-        .words = words, .count = count, .place = place, .invocation = out_invocation, .error = error};
+    struct parser parser = {.words = words,
+                            .count = count,
+                            .place = place,
+                            .invocation = out_invocation,
+                            .error = error};
     tern_status status = parse_words(&parser);
     bool wants_help = out_invocation->options[OPTION_HELP].is_given ||
                       out_invocation->options[OPTION_VERSION].is_given;

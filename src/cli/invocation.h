@@ -3,10 +3,10 @@
 #ifndef TERN_CLI_INVOCATION_H
 #define TERN_CLI_INVOCATION_H
 
-#include <stdint.h>
-#include <tern/error.h>
 #include "cli/command.h"
 #include "cli/words.h"
+#include <stdint.h>
+#include <tern/error.h>
 
 struct option_value {
     bool is_given;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/json_reader.h"
 
-#include <stdint.h>
 #include "cli/utf8.h"
+#include <stdint.h>
 
 static bool refuse(struct json_reader *reader, const char *problem) {
     if (reader->problem == NULL) {

@@ -6,8 +6,8 @@
 #ifndef TERN_CLI_JSON_READER_H
 #define TERN_CLI_JSON_READER_H
 
-#include <stdbool.h>
 #include "cli/buffer.h"
+#include <stdbool.h>
 
 enum { JSON_READER_DEPTH_MAX = 128 };
 
@@ -39,8 +39,8 @@ enum json_field_result { JSON_FIELD, JSON_FIELD_END, JSON_FIELD_INVALID };
 
 /* Begins to read the one object that `text` must consist of; `text` must outlive the reader. */
 bool json_reader_open(struct json_reader *reader, tern_slice text);
-/* Next field: its decoded name replaces what was in `name`. At the end it has also been checked that
- * nothing follows. */
+/* Next field: its decoded name replaces what was in `name`. At the end it has also been checked
+ * that nothing follows. */
 enum json_field_result json_reader_field(struct json_reader *reader, struct buffer *name,
                                          struct json_value *out_value);
 /* Appends the bytes of a string value. The raw text has been checked by the reader. */

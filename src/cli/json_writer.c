@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/json_writer.h"
 
+#include "cli/utf8.h"
 #include <inttypes.h>
 #include <math.h>
-#include "cli/utf8.h"
 
 void json_quote(tern_slice text, struct buffer *out) {
     const char *data = text.data;
@@ -74,9 +74,15 @@ static void close_level(struct json_writer *json, char bracket) {
 void json_begin_object(struct json_writer *json, const char *name) {
     open_level(json, name, '{');
 }
-void json_end_object(struct json_writer *json) { close_level(json, '}'); }
-void json_begin_array(struct json_writer *json, const char *name) { open_level(json, name, '['); }
-void json_end_array(struct json_writer *json) { close_level(json, ']'); }
+void json_end_object(struct json_writer *json) {
+    close_level(json, '}');
+}
+void json_begin_array(struct json_writer *json, const char *name) {
+    open_level(json, name, '[');
+}
+void json_end_array(struct json_writer *json) {
+    close_level(json, ']');
+}
 
 void json_string(struct json_writer *json, const char *name, tern_slice text) {
     lead_in(json, name);

@@ -7,17 +7,17 @@
 #ifndef TERN_CLI_JSON_WRITER_H
 #define TERN_CLI_JSON_WRITER_H
 
+#include "cli/bytes_format.h"
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
-#include "cli/bytes_format.h"
 
 enum { JSON_WRITER_DEPTH_MAX = 31 };
 
 struct json_writer {
     FILE *stream;
     unsigned depth;
-    uint32_t filled;  /* bit per depth: something was written there */
+    uint32_t filled; /* bit per depth: something was written there */
 };
 
 /* Fields take NULL as `name` inside of arrays and at the top. */

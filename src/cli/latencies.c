@@ -43,4 +43,6 @@ uint64_t latencies_percentile_ns(const struct latencies *latencies, unsigned per
     return 0;
 }
 
-void latencies_clear(struct latencies *latencies) { *latencies = (struct latencies){0}; }
+void latencies_clear(struct latencies *latencies) {
+    *latencies = (struct latencies){0};
+}

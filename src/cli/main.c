@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <locale.h>
 #include "cli/cli.h"
+#include <locale.h>
 
 #include <stdio.h>
 

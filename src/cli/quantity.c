@@ -34,7 +34,7 @@ static const struct unit byte_units[] = {
     {NULL, 0},
 };
 static const struct unit duration_units[] = {
-    {"", 1000},    {"ms", 1},       {"s", 1000},     {"m", 60000},
+    {"", 1000},     {"ms", 1},      {"s", 1000},     {"m", 60000},
     {"min", 60000}, {"h", 3600000}, {"d", 86400000}, {NULL, 0},
 };
 
@@ -63,8 +63,8 @@ static bool parse_with_unit(const char *text, const struct unit *units, uint64_t
                 (thousandths > 0 && units->factor == 1)) {
                 return false;
             }
-            uint64_t fraction = units->factor / 1000 * thousandths +
-                                units->factor % 1000 * thousandths / 1000;
+            uint64_t fraction =
+                units->factor / 1000 * thousandths + units->factor % 1000 * thousandths / 1000;
             *out_number = number * units->factor + fraction;
             return true;
         }

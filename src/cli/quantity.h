@@ -3,9 +3,9 @@
 #ifndef TERN_CLI_QUANTITY_H
 #define TERN_CLI_QUANTITY_H
 
+#include "cli/buffer.h"
 #include <stdbool.h>
 #include <stdint.h>
-#include "cli/buffer.h"
 
 /* "1000", "10k", "2M", "1G": decimal multiples. */
 bool quantity_parse_count(const char *text, uint64_t *out_count);

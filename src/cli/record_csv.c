@@ -150,9 +150,8 @@ enum record_kind record_next_csv(struct record_source *source, struct record *ou
         return RECORD_END;
     }
     if (result == CSV_FAILED) {
-        return record_input_failed(source,
-                                   source->input->system_errno != 0 ? INPUT_FAILED : INPUT_TOO_LONG,
-                                   out_record);
+        return record_input_failed(
+            source, source->input->system_errno != 0 ? INPUT_FAILED : INPUT_TOO_LONG, out_record);
     }
     if (result == CSV_INVALID) {
         return RECORD_INVALID;

@@ -53,8 +53,7 @@ static bool take_bytes(struct line_state *state, bool *has, enum bytes_format fo
     return append_value(format, value, state->source, bytes, &state->problem);
 }
 
-static bool take_field(struct line_state *state, const char *name,
-                       const struct json_value *value) {
+static bool take_field(struct line_state *state, const char *name, const struct json_value *value) {
     struct record_source *source = state->source;
     const struct record_options *options = &source->options;
     enum bytes_format format = BYTES_TEXT;
@@ -62,10 +61,9 @@ static bool take_field(struct line_state *state, const char *name,
         return take_bytes(state, &state->has_keyspace, BYTES_TEXT, value, &source->keyspace);
     }
     if (options->key_field != NULL) {
-        bool is_value =
-            options->value_field != NULL && strcmp(name, options->value_field) == 0;
-        if (is_value && !take_bytes(state, &state->has_value, options->value_format, value,
-                                    &source->value)) {
+        bool is_value = options->value_field != NULL && strcmp(name, options->value_field) == 0;
+        if (is_value &&
+            !take_bytes(state, &state->has_value, options->value_format, value, &source->value)) {
             return false;
         }
         return strcmp(name, options->key_field) != 0 ||

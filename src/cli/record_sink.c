@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/record.h"
 
-#include <stdlib.h>
 #include "cli/json_writer.h"
+#include <stdlib.h>
 
 struct record_sink {
     FILE *stream;

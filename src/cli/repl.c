@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/repl.h"
 
-#include <unistd.h>
 #include "cli/editor.h"
 #include "cli/input.h"
 #include "cli/interrupt.h"
 #include "cli/run.h"
 #include "cli/terminal.h"
 #include "cli/words.h"
+#include <unistd.h>
 
 struct repl {
     struct session *session;
     struct editor *editor; /* NULL: not a terminal */
     struct input input;
-    struct buffer text;    /* the command so far, over several lines */
+    struct buffer text; /* the command so far, over several lines */
     struct words words;
     tern_status read_status; /* why reading ended */
 };
@@ -22,9 +22,9 @@ enum read_result { READ_COMMAND, READ_NOTHING, READ_INVALID, READ_END };
 
 static enum editor_result read_line(struct repl *repl, tern_slice *out_line) {
     if (repl->editor != NULL) {
-        const char *prompt = repl->text.size > 0         ? "   -> "
+        const char *prompt = repl->text.size > 0          ? "   -> "
                              : repl->session->txn != NULL ? "tern*> "
-                                                           : "tern> ";
+                                                          : "tern> ";
         return editor_read(repl->editor, prompt, out_line);
     }
     enum input_result result = input_line(&repl->input, out_line);
@@ -58,8 +58,7 @@ static enum read_result read_command(struct repl *repl) {
                                                                        : READ_END;
         }
         buffer_append_slice(&repl->text, line);
-        enum words_result split =
-            words_split(&repl->words, buffer_slice(&repl->text), &problem);
+        enum words_result split = words_split(&repl->words, buffer_slice(&repl->text), &problem);
         if (split == WORDS_INVALID) {
             return fail_open(repl, problem);
         }

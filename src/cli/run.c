@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/run.h"
 
-#include <errno.h>
 #include "cli/help.h"
 #include "cli/interrupt.h"
 #include "cli/quantity.h"
 #include "cli/terminal.h"
+#include <errno.h>
 
 static const command_function functions[COMMAND_IDS] = {
     [COMMAND_PUT] = run_put,
@@ -88,8 +88,8 @@ tern_status run_command(struct session *session, const struct invocation *invoca
     session->error = (tern_error)TERN_ERROR_INIT;
     interrupt_clear();
     if (invocation_has(invocation, OPTION_HELP)) {
-        help_print_command(session->out, invocation->command,
-                           terminal_width_columns(session->out), session->has_color);
+        help_print_command(session->out, invocation->command, terminal_width_columns(session->out),
+                           session->has_color);
         fflush(session->out);
     } else {
         status = run_prepared(session, invocation);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/session.h"
 
+#include "cli/terminal.h"
+#include "cli/utf8.h"
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include "cli/terminal.h"
-#include "cli/utf8.h"
 
 static bool wants_color(FILE *stream, const struct invocation *invocation) {
     uint64_t when = invocation_number(invocation, OPTION_COLOR, 0);
@@ -93,7 +93,9 @@ tern_status session_close_database(struct session *session) {
     return status;
 }
 
-void session_close(struct session *session) { session_forget_keyspaces(session); }
+void session_close(struct session *session) {
+    session_forget_keyspaces(session);
+}
 
 tern_status session_fail(struct session *session, tern_status status, const char *format, ...) {
     session->error = (tern_error)TERN_ERROR_INIT;
@@ -188,8 +190,8 @@ enum bytes_format invocation_format(const struct invocation *invocation, enum op
 }
 
 tern_status session_decode(struct session *session, const struct invocation *invocation,
-                           enum option_id format_option, enum bytes_format fallback, tern_slice text,
-                           const char *what, struct buffer *bytes) {
+                           enum option_id format_option, enum bytes_format fallback,
+                           tern_slice text, const char *what, struct buffer *bytes) {
     const char *problem = NULL;
     if (!bytes_decode(invocation_format(invocation, format_option, fallback), text, bytes,
                       &problem)) {

@@ -4,13 +4,13 @@
 #ifndef TERN_CLI_SESSION_H
 #define TERN_CLI_SESSION_H
 
-#include <stdio.h>
-#include <tern/tern.h>
 #include "cli/bytes_format.h"
 #include "cli/fail.h"
 #include "cli/invocation.h"
 #include "cli/json_writer.h"
 #include "cli/progress.h"
+#include <stdio.h>
+#include <tern/tern.h>
 
 struct settings {
     bool is_json;
@@ -31,10 +31,10 @@ struct session {
     FILE *err;
     struct settings settings;
     bool is_repl;
-    bool is_leaving;    /* the REPL ends after this command */
-    bool is_batch;      /* a batch runs: its operations report nothing each */
+    bool is_leaving; /* the REPL ends after this command */
+    bool is_batch;   /* a batch runs: its operations report nothing each */
     bool is_read_only;
-    bool has_color;     /* on `out` */
+    bool has_color; /* on `out` */
     bool has_error_color;
     uint64_t memory_bytes; /* 0: default */
     const char *directory; /* NULL: not given */
@@ -100,8 +100,8 @@ void work_report(const struct work *work);
 
 /* Decodes an argument as an option says. */
 tern_status session_decode(struct session *session, const struct invocation *invocation,
-                           enum option_id format_option, enum bytes_format fallback, tern_slice text,
-                           const char *what, struct buffer *bytes);
+                           enum option_id format_option, enum bytes_format fallback,
+                           tern_slice text, const char *what, struct buffer *bytes);
 enum bytes_format invocation_format(const struct invocation *invocation, enum option_id id,
                                     enum bytes_format fallback);
 

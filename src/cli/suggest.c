@@ -7,7 +7,9 @@
 
 enum { LONGEST = 63 };
 
-static size_t least(size_t left, size_t right) { return left < right ? left : right; }
+static size_t least(size_t left, size_t right) {
+    return left < right ? left : right;
+}
 
 size_t edit_distance(const char *left, const char *right) {
     size_t left_size = strlen(left);
@@ -27,8 +29,8 @@ size_t edit_distance(const char *left, const char *right) {
         for (size_t j = 1; j <= right_size; j++) {
             size_t cost = left[i - 1] == right[j - 1] ? 0 : 1;
             row[j] = least(least(above[j] + 1, row[j - 1] + 1), above[j - 1] + cost);
-            bool is_swap = i > 1 && j > 1 && left[i - 1] == right[j - 2] &&
-                           left[i - 2] == right[j - 1];
+            bool is_swap =
+                i > 1 && j > 1 && left[i - 1] == right[j - 2] && left[i - 2] == right[j - 1];
             if (is_swap) {
                 row[j] = least(row[j], rows[(i - 2) % 3][j - 2] + 1);
             }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/text_table.h"
 
-#include <stdlib.h>
 #include "cli/buffer.h"
 #include "cli/utf8.h"
+#include <stdlib.h>
 
 enum { GAP_COLUMNS = 2, LEAST_FOLDED_COLUMNS = 20 };
 
@@ -23,7 +23,9 @@ void text_table_cell(struct text_table *table, const char *text) {
     table->cells[table->cell_count++] = memory_text(text, strlen(text));
 }
 
-static size_t width_of(const char *text) { return utf8_width_columns(tern_slice_str(text)); }
+static size_t width_of(const char *text) {
+    return utf8_width_columns(tern_slice_str(text));
+}
 
 static void print_spaces(FILE *stream, size_t count) {
     fprintf(stream, "%*s", (int)count, "");

@@ -13,8 +13,9 @@ tern_status transfer_arguments(struct session *session, const struct invocation 
     size_t path_at = has_all ? 0 : 1;
     const char *name = invocation->command->name;
     if (!has_all && invocation->argument_count == 0) {
-        return session_fail(session, TERN_INVALID, "%s: name a KEYSPACE, or use --all; see: tern "
-                                                   "help %s",
+        return session_fail(session, TERN_INVALID,
+                            "%s: name a KEYSPACE, or use --all; see: tern "
+                            "help %s",
                             name, name);
     }
     if (has_all && invocation->argument_count > 1) {
@@ -35,10 +36,9 @@ static enum record_format format_of(const struct invocation *invocation, const c
 
 tern_status transfer_options(struct session *session, const struct invocation *invocation,
                              const char *path, struct record_options *out_options) {
-    static const enum option_id csv_only[] = {OPTION_DELIMITER,    OPTION_NO_HEADER,
-                                              OPTION_KEY_COLUMN,   OPTION_VALUE_COLUMN,
-                                              OPTION_COLUMNS,      OPTION_KEY_SEPARATOR,
-                                              OPTION_COMMENT,      OPTION_NO_QUOTES};
+    static const enum option_id csv_only[] = {
+        OPTION_DELIMITER, OPTION_NO_HEADER,     OPTION_KEY_COLUMN, OPTION_VALUE_COLUMN,
+        OPTION_COLUMNS,   OPTION_KEY_SEPARATOR, OPTION_COMMENT,    OPTION_NO_QUOTES};
     enum record_format format = format_of(invocation, path);
     for (size_t i = 0; i < sizeof(csv_only) / sizeof(csv_only[0]); i++) {
         if (format != RECORD_CSV && invocation_has(invocation, csv_only[i])) {
@@ -56,9 +56,8 @@ tern_status transfer_options(struct session *session, const struct invocation *i
         .key_format = invocation_format(invocation, OPTION_KEY_FORMAT, BYTES_TEXT),
         .value_format = invocation_format(invocation, OPTION_VALUE_FORMAT, BYTES_TEXT),
         .has_all_keyspaces = invocation_has(invocation, OPTION_ALL),
-        .delimiter =
-            (char)invocation_number(invocation, OPTION_DELIMITER,
-                                    ends_with(path, ".tsv") ? '\t' : ','),
+        .delimiter = (char)invocation_number(invocation, OPTION_DELIMITER,
+                                             ends_with(path, ".tsv") ? '\t' : ','),
         .comment = (char)invocation_number(invocation, OPTION_COMMENT, 0),
         .has_no_header = invocation_has(invocation, OPTION_NO_HEADER),
         .has_no_quotes = invocation_has(invocation, OPTION_NO_QUOTES),

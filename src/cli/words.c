@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/words.h"
 
-#include <stdlib.h>
 #include "cli/bytes_format.h"
 #include "cli/utf8.h"
+#include <stdlib.h>
 
 struct splitter {
     const char *at;

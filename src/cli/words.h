@@ -10,8 +10,8 @@
 #ifndef TERN_CLI_WORDS_H
 #define TERN_CLI_WORDS_H
 
-#include <stdbool.h>
 #include "cli/buffer.h"
+#include <stdbool.h>
 
 /* A word, with a zero byte behind it. One that was quoted is never taken for an option. */
 struct word {

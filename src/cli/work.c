@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Transactions and keyspaces of commands. */
-#include <stdlib.h>
 #include "cli/session.h"
 #include "cli/suggest.h"
+#include <stdlib.h>
 
 tern_status work_begin(struct session *session, bool is_read_only, struct work *out_work) {
     *out_work = (struct work){.session = session, .is_read_only = is_read_only};

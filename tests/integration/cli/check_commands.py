@@ -319,6 +319,16 @@ class Transfers(TernTest):
         lines = self.out("export", "a", "-", "--from", "b", "--to", "d").splitlines()
         self.assertEqual([json.loads(line)["key"] for line in lines], ["b", "c"])
 
+    def test_an_export_goes_into_pipes_and_leaves_no_part_behind(self):
+        self.create("a")
+        self.run_tern("put", "a", "k", "v")
+        self.assertEqual(self.run_tern("export", "a", "/dev/stdout", "-q")[0],
+                         b'{"key":"k","value":"v"}\n')
+        self.run_tern("export", "a", self.path("x.jsonl"))
+        self.run_tern("export", "a", self.work, code=2)
+        self.run_tern("export", "none", self.path("y.jsonl"), code=1)
+        self.assertEqual(sorted(n for n in os.listdir(self.work) if "jsonl" in n), ["x.jsonl"])
+
     def test_progress_is_shown_when_asked(self):
         path = self.file("in.csv", "".join(f"{i},x\n" for i in range(1000)))
         self.assertIn("imported 1,000 records",

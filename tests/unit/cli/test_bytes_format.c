@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/bytes_format.h"
+#include "cli/utf8.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 #include <stdlib.h>
-#include "cli/bytes_format.h"
-#include "cli/utf8.h"
+#include <cmocka.h>
 
 static void check_encoded(enum bytes_format format, tern_slice bytes, const char *expected) {
     struct buffer text = {0};
@@ -44,7 +44,10 @@ static void text_that_could_be_misread_is_quoted_and_escaped(void **state) {
     check_encoded(BYTES_TEXT, tern_slice_of("\0\xff", 2), "\"\\x00\\xff\"");
     check_encoded(BYTES_TEXT, tern_slice_str("\"a\""), "\"\\\"a\\\"\"");
     check_encoded(BYTES_TEXT, tern_slice_str("a\tb\n"), "\"a\\tb\\n\"");
-    check_encoded(BYTES_TEXT, tern_slice_str("\xe2\x80\xae" "evil"), "\"\\xe2\\x80\\xaeevil\"");
+    check_encoded(BYTES_TEXT,
+                  tern_slice_str("\xe2\x80\xae"
+                                 "evil"),
+                  "\"\\xe2\\x80\\xaeevil\"");
     check_encoded(BYTES_TEXT, tern_slice_str("\033[31m"), "\"\\e[31m\"");
 }
 
@@ -57,7 +60,8 @@ static void escapes_mean_their_bytes(void **state) {
 
 static void bad_escapes_are_refused(void **state) {
     (void)state;
-    static const char *const bad[] = {"\\", "a\\", "\\q", "\\x", "\\x1", "\\xg0", "\\u12", "\\ud800"};
+    static const char *const bad[] = {"\\",   "a\\",   "\\q",   "\\x",
+                                      "\\x1", "\\xg0", "\\u12", "\\ud800"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         check_refused(BYTES_ESCAPED, bad[i]);
     }
@@ -73,9 +77,13 @@ static void hex_needs_two_digits_a_byte(void **state) {
 
 static void base64_follows_the_vectors_of_rfc_4648(void **state) {
     (void)state;
-    static const char *const vectors[][2] = {{"", ""},         {"f", "Zg=="},     {"fo", "Zm8="},
-                                             {"foo", "Zm9v"},  {"foob", "Zm9vYg=="},
-                                             {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}};
+    static const char *const vectors[][2] = {{"", ""},
+                                             {"f", "Zg=="},
+                                             {"fo", "Zm8="},
+                                             {"foo", "Zm9v"},
+                                             {"foob", "Zm9vYg=="},
+                                             {"fooba", "Zm9vYmE="},
+                                             {"foobar", "Zm9vYmFy"}};
     for (size_t i = 0; i < sizeof(vectors) / sizeof(vectors[0]); i++) {
         check_encoded(BYTES_BASE64, tern_slice_str(vectors[i][0]), vectors[i][1]);
         check_decoded(BYTES_BASE64, vectors[i][1], vectors[i][0], strlen(vectors[i][0]));
@@ -84,8 +92,8 @@ static void base64_follows_the_vectors_of_rfc_4648(void **state) {
 
 static void base64_with_a_second_spelling_is_refused(void **state) {
     (void)state;
-    static const char *const bad[] = {"Zg", "Zg=", "Zh==", "Zm9=", "=Zg=", "Z===", "Zg==Zg==",
-                                      "Zm 9", "Zm9v\n", "===="};
+    static const char *const bad[] = {
+        "Zg", "Zg=", "Zh==", "Zm9=", "=Zg=", "Z===", "Zg==Zg==", "Zm 9", "Zm9v\n", "===="};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         check_refused(BYTES_BASE64, bad[i]);
     }
@@ -97,7 +105,8 @@ static void integers_are_eight_little_endian_bytes(void **state) {
     check_decoded(BYTES_INTEGER, "9223372036854775807", "\xff\xff\xff\xff\xff\xff\xff\x7f", 8);
     check_encoded(BYTES_INTEGER, tern_slice_of("\x00\x00\x00\x00\x00\x00\x00\x80", 8),
                   "-9223372036854775808");
-    static const char *const bad[] = {"", "-", "+", "1x", "9223372036854775808", " 1", "0x10", "1.0"};
+    static const char *const bad[] = {"",   "-",    "+",  "1x", "9223372036854775808",
+                                      " 1", "0x10", "1.0"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         check_refused(BYTES_INTEGER, bad[i]);
     }
@@ -129,8 +138,9 @@ static void every_form_gives_random_bytes_back(void **state) {
 
 static void utf8_with_overlong_forms_and_surrogates_is_invalid(void **state) {
     (void)state;
-    static const char *const bad[] = {"\xc0\x80", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80",
-                                      "\xf0\x80\x80\x80", "\x80", "\xc3", "\xff"};
+    static const char *const bad[] = {
+        "\xc0\x80",         "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80",
+        "\xf0\x80\x80\x80", "\x80",         "\xc3",         "\xff"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         assert_false(utf8_is_valid(tern_slice_str(bad[i])));
     }

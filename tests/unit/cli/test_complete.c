@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/buffer.h"
+#include "cli/complete.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include "cli/buffer.h"
-#include "cli/complete.h"
 
 static void two_keyspaces(void *context, void (*offer)(void *target, const char *name),
                           void *target) {

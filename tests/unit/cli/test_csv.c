@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/csv.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 #include <stdlib.h>
-#include "cli/csv.h"
+#include <cmocka.h>
 
 /* Reads all records: fields in <>, records ended by ';', bad ones as !LINE;. */
 static void read_all(const char *text, const struct csv_reader *settings, struct buffer *out) {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/dump.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 #include <stdlib.h>
-#include "cli/dump.h"
+#include <cmocka.h>
 
 /* A dump with two keyspaces, small records of any bytes and a large value. */
 static struct buffer make_dump(void) {
@@ -135,10 +135,8 @@ static void checksums_are_crc32c(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_was_written_is_read),
-        cmocka_unit_test(every_flipped_bit_is_noticed),
-        cmocka_unit_test(every_cut_is_noticed),
-        cmocka_unit_test(a_missing_block_is_noticed),
+        cmocka_unit_test(what_was_written_is_read), cmocka_unit_test(every_flipped_bit_is_noticed),
+        cmocka_unit_test(every_cut_is_noticed),     cmocka_unit_test(a_missing_block_is_noticed),
         cmocka_unit_test(checksums_are_crc32c),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

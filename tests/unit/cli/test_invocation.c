@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/invocation.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 #include <stdlib.h>
-#include "cli/invocation.h"
+#include <cmocka.h>
 
 struct parsed {
     struct words words;
@@ -23,7 +23,9 @@ static struct parsed parse_in(const char *line, enum invocation_place place) {
     return parsed;
 }
 
-static struct parsed parse(const char *line) { return parse_in(line, INVOCATION_IN_SHELL); }
+static struct parsed parse(const char *line) {
+    return parse_in(line, INVOCATION_IN_SHELL);
+}
 
 static void release(struct parsed *parsed) {
     invocation_release(&parsed->invocation);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/json_reader.h"
+#include "cli/json_writer.h"
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
-#include <math.h>
 #include <stdlib.h>
-#include "cli/json_reader.h"
-#include "cli/json_writer.h"
+#include <cmocka.h>
 
 /* Reads all fields; "name=kind:raw;" each. */
 static bool read_all(tern_slice text, struct buffer *out) {
@@ -46,13 +46,47 @@ static void fields_come_in_order_with_their_kinds(void **state) {
 static void text_that_is_not_one_object_is_refused(void **state) {
     (void)state;
     static const char *const bad[] = {
-        "", "[]", "1", "{", "{\"a\"}", "{\"a\":}", "{\"a\":1", "{\"a\":1,}", "{,}", "{\"a\":1}x",
-        "{\"a\":1}{}", "{a:1}", "{'a':1}", "{\"a\":01}", "{\"a\":.5}", "{\"a\":1.}", "{\"a\":+1}",
-        "{\"a\":1e}", "{\"a\":nul}", "{\"a\":tru e}", "{\"a\":NaN}", "{\"a\":\"\\x\"}",
-        "{\"a\":\"\\u12\"}", "{\"a\":\"\\ud800\"}", "{\"a\":\"\\udc00\"}", "{\"a\":\"\\ud800\\u0041\"}",
-        "{\"a\":\"\t\"}", "{\"a\":\"\xff\"}", "{\"a\":\"", "{\"a\":[1,]}", "{\"a\":[1 2]}",
-        "{\"a\":[}", "{\"a\":{]}", "{\"a\":{\"b\"}}", "{\"a\":1 \"b\":2}", "{\"a\":--1}", "{\"a\":-}",
-        "{\"a\":[[]}", "{\"a\":\"\\", "{\"a\":\"\\u", "{\"a\":1}}",
+        "",
+        "[]",
+        "1",
+        "{",
+        "{\"a\"}",
+        "{\"a\":}",
+        "{\"a\":1",
+        "{\"a\":1,}",
+        "{,}",
+        "{\"a\":1}x",
+        "{\"a\":1}{}",
+        "{a:1}",
+        "{'a':1}",
+        "{\"a\":01}",
+        "{\"a\":.5}",
+        "{\"a\":1.}",
+        "{\"a\":+1}",
+        "{\"a\":1e}",
+        "{\"a\":nul}",
+        "{\"a\":tru e}",
+        "{\"a\":NaN}",
+        "{\"a\":\"\\x\"}",
+        "{\"a\":\"\\u12\"}",
+        "{\"a\":\"\\ud800\"}",
+        "{\"a\":\"\\udc00\"}",
+        "{\"a\":\"\\ud800\\u0041\"}",
+        "{\"a\":\"\t\"}",
+        "{\"a\":\"\xff\"}",
+        "{\"a\":\"",
+        "{\"a\":[1,]}",
+        "{\"a\":[1 2]}",
+        "{\"a\":[}",
+        "{\"a\":{]}",
+        "{\"a\":{\"b\"}}",
+        "{\"a\":1 \"b\":2}",
+        "{\"a\":--1}",
+        "{\"a\":-}",
+        "{\"a\":[[]}",
+        "{\"a\":\"\\",
+        "{\"a\":\"\\u",
+        "{\"a\":1}}",
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         struct buffer out = {0};
@@ -84,8 +118,8 @@ static void nesting_is_bounded(void **state) {
 
 static void strings_decode_to_their_bytes(void **state) {
     (void)state;
-    struct json_value value = {JSON_STRING,
-                               tern_slice_str("\"a\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\\ud83d\\ude00\"")};
+    struct json_value value = {
+        JSON_STRING, tern_slice_str("\"a\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\\ud83d\\ude00\"")};
     struct buffer bytes = {0};
     json_value_decode(&value, &bytes);
     assert_string_equal(buffer_text(&bytes), "a\"\\/\b\f\n\r\t\xc3\xa9\xf0\x9f\x98\x80");
@@ -156,8 +190,9 @@ static void write_sample(struct json_writer *json) {
 static void the_writer_places_commas_and_escapes(void **state) {
     (void)state;
     char *text = written(write_sample);
-    const char *line = "{\"s\":\"q\\\" b\\\\ n\\n t\\t c\\u0001 \xef\xbf\xbd é\",\"none\":null,\"list\":["
-                       "18446744073709551615,-9223372036854775808,0.5,null,{}],\"b\":true}\n";
+    const char *line =
+        "{\"s\":\"q\\\" b\\\\ n\\n t\\t c\\u0001 \xef\xbf\xbd é\",\"none\":null,\"list\":["
+        "18446744073709551615,-9223372036854775808,0.5,null,{}],\"b\":true}\n";
     size_t size = strlen(line);
     assert_int_equal(strlen(text), 2 * size);
     assert_memory_equal(text, line, size);

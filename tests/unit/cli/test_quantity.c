@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/latencies.h"
+#include "cli/quantity.h"
+#include "cli/suggest.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include "cli/latencies.h"
-#include "cli/quantity.h"
-#include "cli/suggest.h"
 
 static void units_are_understood(void **state) {
     (void)state;
@@ -24,8 +24,9 @@ static void units_are_understood(void **state) {
 
 static void nonsense_and_overflow_are_refused(void **state) {
     (void)state;
-    static const char *const bad[] = {"", "-1", "k", "1x", "1.5", "18446744073709551616",
-                                      "18446744073709551615k", " 1", "1 ", "+1", "1e3"};
+    static const char *const bad[] = {
+        "",   "-1", "k",  "1x", "1.5", "18446744073709551616", "18446744073709551615k",
+        " 1", "1 ", "+1", "1e3"};
     uint64_t number = 42;
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         assert_false(quantity_parse_count(bad[i], &number));

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/record.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 #include <stdlib.h>
-#include "cli/record.h"
+#include <cmocka.h>
 
 static struct record_options options_of(enum record_format format) {
     return (struct record_options){.format = format, .delimiter = ',', .key_separator = "/"};
@@ -53,7 +53,8 @@ static void check(const char *text, const struct record_options *options, const 
 static void json_lines_take_keys_and_values_in_any_form(void **state) {
     (void)state;
     struct record_options options = options_of(RECORD_JSONL);
-    check("{\"key\":\"a\",\"value\":\"b\"}\n\n  \n{\"value_hex\":\"6364\",\"key_base64\":\"ZQ==\"}\r\n"
+    check("{\"key\":\"a\",\"value\":\"b\"}\n\n  "
+          "\n{\"value_hex\":\"6364\",\"key_base64\":\"ZQ==\"}\r\n"
           "{\"key\":1,\"value\":{\"x\": [1]}}",
           &options, "a=b;e=cd;1={\"x\": [1]};");
 }
@@ -136,10 +137,12 @@ static void every_format_gives_any_bytes_back(void **state) {
             size_t key_size = 1 + (size_t)rand_r(&seed) % 11;
             size_t value_size = (size_t)rand_r(&seed) % 12;
             for (size_t k = 0; k < 11; k++) {
-                key[k] = (char)((round & 1) != 0 ? rand_r(&seed) : "\"\n\r,a{} "[rand_r(&seed) % 8]);
+                key[k] =
+                    (char)((round & 1) != 0 ? rand_r(&seed) : "\"\n\r,a{} "[rand_r(&seed) % 8]);
                 value[k] = (char)rand_r(&seed);
             }
-            record_sink_pair(sink, tern_slice_of(key, key_size), tern_slice_of(value, value_size > 11 ? 11 : value_size));
+            record_sink_pair(sink, tern_slice_of(key, key_size),
+                             tern_slice_of(value, value_size > 11 ? 11 : value_size));
             buffer_append(&expected, key, key_size);
             buffer_append_char(&expected, '=');
             buffer_append(&expected, value, value_size > 11 ? 11 : value_size);

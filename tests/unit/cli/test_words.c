@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/words.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 #include <stdlib.h>
-#include "cli/words.h"
+#include <cmocka.h>
 
 /* Splits and compares with the words joined by '|'. */
 static void check(const char *line, enum words_result result, const char *joined) {
