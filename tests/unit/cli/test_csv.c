@@ -122,6 +122,15 @@ static void written_fields_are_read_back(void **state) {
     }
 }
 
+static void an_empty_field_that_stands_alone_is_quoted(void **state) {
+    (void)state;
+    struct buffer text = {0};
+    csv_write_field(tern_slice_of(NULL, 0), ',', &text);
+    buffer_append_text(&text, "\n");
+    check(buffer_text(&text), "<>;");
+    buffer_release(&text);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fields_and_records_are_separated),
@@ -131,6 +140,7 @@ int main(void) {
         cmocka_unit_test(quotes_can_mean_themselves),
         cmocka_unit_test(too_many_fields_are_refused),
         cmocka_unit_test(written_fields_are_read_back),
+        cmocka_unit_test(an_empty_field_that_stands_alone_is_quoted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
