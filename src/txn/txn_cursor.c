@@ -1,0 +1,546 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A transaction's cursor: opening, moving, values, batches, and what it has read. */
+#include "base/compare.h"
+#include "base/error.h"
+#include "txn/txn_cursor_internal.h"
+
+/* Entries taken from the engine at once. */
+#define BATCH_ENTRIES 1024
+/* A batch with copied bytes ends when it holds that many. */
+#define BATCH_BYTES_MAX ((size_t)4 << 20)
+
+/* ---- opening and closing ---- */
+
+static tern_status copy_bounds(tern_cursor *cursor, const tern_cursor_options *options) {
+    size_t begin_size = options->begin != NULL ? options->begin->size : 0;
+    size_t end_size = options->end != NULL ? options->end->size : 0;
+    struct buffer *bytes = &cursor->bound_bytes;
+    if (buffer_reserve(bytes, begin_size + end_size + 1) != TERN_OK ||
+        (begin_size > 0 && buffer_append(bytes, options->begin->data, begin_size) != TERN_OK) ||
+        (end_size > 0 && buffer_append(bytes, options->end->data, end_size) != TERN_OK)) {
+        return TERN_NO_MEMORY;
+    }
+    cursor->bounds =
+        (struct engine_cursor_bounds){.has_begin = options->begin != NULL,
+                                      .has_end = options->end != NULL,
+                                      .begin = tern_slice_of(bytes->data, begin_size),
+                                      .end = tern_slice_of(bytes->data + begin_size, end_size)};
+    return TERN_OK;
+}
+
+/* Finds the view and opens the engine's cursor, when there is something to read there. */
+static tern_status open_engine(tern_cursor *cursor) {
+    tern_txn *txn = cursor->txn;
+    const struct snapshot *snapshot = txn_snapshot(txn);
+    if (txn_keyspace_is_own(txn, cursor->keyspace)) {
+        cursor->tracks = false;
+        return TERN_OK;
+    }
+    if (snapshot == NULL) {
+        tern_status status = snapshot_take(txn->manager, &cursor->own_snapshot, &txn->error);
+        if (status != TERN_OK) {
+            return status;
+        }
+        snapshot = &cursor->own_snapshot;
+    }
+    cursor->time_ms = snapshot->moment.time_ms;
+    if (snapshot_is_ended(snapshot)) {
+        return snapshot_say_too_old(&snapshot->moment, &txn->error);
+    }
+    cursor->part = view_part(snapshot->view, cursor->keyspace);
+    if (cursor->part == NULL) {
+        return keyspace_check_absence(cursor->keyspace, &txn->error);
+    }
+    cursor->methods = cursor->part->methods;
+    return cursor->methods->cursor_open(cursor->part, &snapshot->moment, &cursor->bounds,
+                                        cursor->keys_only, &cursor->engine, &txn->error);
+}
+
+static void init_buffers(tern_cursor *cursor, const tern_allocator *allocator) {
+    buffer_init(&cursor->bound_bytes, allocator);
+    buffer_init(&cursor->key, allocator);
+    buffer_init(&cursor->value, allocator);
+    buffer_init(&cursor->sought, allocator);
+    buffer_init(&cursor->spare, allocator);
+    buffer_init(&cursor->low, allocator);
+    buffer_init(&cursor->high, allocator);
+    arena_init(&cursor->batch_arena, allocator, 4096);
+}
+
+tern_status txn_cursor_open(tern_txn *txn, tern_keyspace *keyspace,
+                            const tern_cursor_options *options, tern_cursor **out_cursor) {
+    tern_cursor_options given = options != NULL ? *options : TERN_CURSOR_OPTIONS_INIT;
+    tern_status status = txn_check_read(txn, keyspace);
+    if (status != TERN_OK) {
+        return status;
+    }
+    const tern_allocator *allocator = txn->manager->allocator;
+    tern_cursor *cursor = memory_allocate_zeroed(allocator, sizeof(*cursor));
+    if (cursor == NULL) {
+        return ERROR_NO_MEMORY(&txn->error, "a cursor");
+    }
+    cursor->txn = txn;
+    cursor->allocator = allocator;
+    cursor->keyspace = keyspace;
+    cursor->keys_only = given.keys_only;
+    cursor->tracks = txn_tracks_reads(txn);
+    cursor->error = (tern_error)TERN_ERROR_INIT;
+    init_buffers(cursor, allocator);
+    cursor->next = txn->cursors;
+    if (cursor->next != NULL) {
+        cursor->next->previous = cursor;
+    }
+    txn->cursors = cursor;
+    status = copy_bounds(cursor, &given) == TERN_OK ? open_engine(cursor)
+                                                    : ERROR_NO_MEMORY(&txn->error, "a cursor");
+    if (status != TERN_OK) {
+        cursor->engine = NULL;
+        txn_cursor_close(cursor);
+        return status;
+    }
+    *out_cursor = cursor;
+    return TERN_OK;
+}
+
+/* Everything that keeps the database busy. */
+static void let_go(tern_cursor *cursor) {
+    tern_txn *txn = cursor->txn;
+    if (cursor->engine != NULL) {
+        cursor->methods->cursor_close(cursor->engine);
+        cursor->engine = NULL;
+    }
+    snapshot_drop(txn->manager, &cursor->own_snapshot);
+    if (cursor->previous != NULL) {
+        cursor->previous->next = cursor->next;
+    } else {
+        txn->cursors = cursor->next;
+    }
+    if (cursor->next != NULL) {
+        cursor->next->previous = cursor->previous;
+    }
+    cursor->txn = NULL;
+    cursor->place = CURSOR_NOWHERE;
+}
+
+void txn_cursors_orphan(tern_txn *txn) {
+    while (txn->cursors != NULL) {
+        let_go(txn->cursors);
+    }
+}
+
+static tern_status note_range(tern_cursor *cursor);
+
+void txn_cursor_close(tern_cursor *cursor) {
+    if (cursor == NULL) {
+        return;
+    }
+    if (cursor->txn != NULL) {
+        /* A read that cannot be remembered cannot be validated. */
+        tern_status status = note_range(cursor);
+        if (status != TERN_OK) {
+            cursor->txn->failed = status;
+        }
+        let_go(cursor);
+    }
+    buffer_release(&cursor->bound_bytes);
+    buffer_release(&cursor->key);
+    buffer_release(&cursor->value);
+    buffer_release(&cursor->sought);
+    buffer_release(&cursor->spare);
+    buffer_release(&cursor->low);
+    buffer_release(&cursor->high);
+    arena_release(&cursor->batch_arena);
+    memory_release(cursor->allocator, cursor->batch);
+    memory_release(cursor->allocator, cursor);
+}
+
+const tern_error *txn_cursor_error(const tern_cursor *cursor) {
+    return &cursor->error;
+}
+
+/* ---- what a serializable transaction has read ---- */
+
+static tern_status note_range(tern_cursor *cursor) {
+    if (!cursor->has_range) {
+        return TERN_OK;
+    }
+    struct engine_cursor_bounds range = cursor->bounds;
+    if (!cursor->low_is_bound) {
+        range.has_begin = true;
+        range.begin = buffer_slice(&cursor->low);
+    }
+    if (!cursor->high_is_bound) {
+        /* The key after `high`. */
+        if (buffer_append(&cursor->high, "", 1) != TERN_OK) {
+            return ERROR_NO_MEMORY(&cursor->txn->error, "a transaction's reads");
+        }
+        range.has_end = true;
+        range.end = buffer_slice(&cursor->high);
+    }
+    cursor->has_range = false;
+    return read_set_add_range(&cursor->txn->reads, cursor->keyspace, &range, &cursor->txn->error);
+}
+
+tern_status txn_cursors_note_reads(tern_txn *txn) {
+    tern_status status = TERN_OK;
+    for (tern_cursor *cursor = txn->cursors; cursor != NULL && status == TERN_OK;
+         cursor = cursor->next) {
+        status = note_range(cursor);
+    }
+    return status;
+}
+
+static tern_status set_edge(tern_cursor *cursor, struct buffer *edge, tern_slice key) {
+    edge->size = 0;
+    return buffer_append(edge, key.data, key.size) == TERN_OK
+               ? TERN_OK
+               : ERROR_NO_MEMORY(&cursor->error, "a transaction's reads");
+}
+
+/* Before a jump: the range begins anew at `key`, or (NULL) at the edge that it comes from. */
+static tern_status begin_range(tern_cursor *cursor, const tern_slice *key, bool backward) {
+    tern_status status = note_range(cursor);
+    if (status != TERN_OK) {
+        error_copy(&cursor->error, &cursor->txn->error);
+        return status;
+    }
+    cursor->low_is_bound = key == NULL && !backward;
+    cursor->high_is_bound = key == NULL && backward;
+    tern_slice from = key != NULL ? *key : tern_slice_of(NULL, 0);
+    status = set_edge(cursor, &cursor->low, from);
+    if (status == TERN_OK) {
+        status = set_edge(cursor, &cursor->high, from);
+    }
+    if (key == NULL && status == TERN_OK) {
+        /* The far edge is where the move will end; until then, nowhere. */
+        cursor->low_is_bound = cursor->high_is_bound = true;
+    }
+    cursor->has_range = status == TERN_OK;
+    return status;
+}
+
+/* After a move: the range reaches to where the cursor stands, or to the edge. */
+static tern_status extend_range(tern_cursor *cursor, bool found, bool backward,
+                                bool came_from_edge) {
+    struct buffer *edge = backward ? &cursor->low : &cursor->high;
+    bool *is_bound = backward ? &cursor->low_is_bound : &cursor->high_is_bound;
+    if (!found) {
+        *is_bound = true;
+        return TERN_OK;
+    }
+    if (came_from_edge) {
+        *is_bound = false;
+        return set_edge(cursor, edge, cursor->entry.key);
+    }
+    if (*is_bound) {
+        return TERN_OK;
+    }
+    int order = slice_compare(cursor->entry.key, buffer_slice(edge));
+    return (backward ? order < 0 : order > 0) ? set_edge(cursor, edge, cursor->entry.key) : TERN_OK;
+}
+
+/* ---- moving ---- */
+
+static tern_status check(tern_cursor *cursor) {
+    if (__builtin_expect(cursor->txn == NULL, 0)) {
+        return ERROR_SET(&cursor->error, TERN_CLOSED,
+                         "the transaction of this cursor has ended; close the cursor");
+    }
+    tern_status status = txn_check(cursor->txn);
+    if (__builtin_expect(status != TERN_OK, 0)) {
+        error_copy(&cursor->error, &cursor->txn->error);
+    }
+    return status;
+}
+
+/* Failures leave the cursor nowhere; what they mean for the transaction it learns. */
+static tern_status finish_move(tern_cursor *cursor, tern_status status) {
+    if (status == TERN_CANCELLED) {
+        const struct snapshot *snapshot = txn_snapshot(cursor->txn);
+        snapshot = snapshot != NULL ? snapshot : &cursor->own_snapshot;
+        status = snapshot_say_too_old(&snapshot->moment, &cursor->error);
+    }
+    if (status != TERN_OK) {
+        cursor->place = CURSOR_NOWHERE;
+    }
+    cursor->is_loaded = false;
+    return status;
+}
+
+static tern_status track(tern_cursor *cursor, tern_status status, bool backward,
+                         bool came_from_edge) {
+    if (status != TERN_OK && status != TERN_NOT_FOUND) {
+        return status;
+    }
+    tern_status tracked = extend_range(cursor, status == TERN_OK, backward, came_from_edge);
+    return tracked != TERN_OK ? finish_move(cursor, tracked) : status;
+}
+
+/* The engine's cursor alone: what most scans do. */
+static tern_status move_engine(tern_cursor *cursor, bool backward) {
+    const struct engine_methods *methods = cursor->methods;
+    tern_status status;
+    if (cursor->place == CURSOR_NOWHERE) {
+        status = methods->cursor_first(cursor->engine, backward, &cursor->error);
+    } else if (backward) {
+        status = methods->cursor_previous(cursor->engine, &cursor->error);
+    } else {
+        status = methods->cursor_next(cursor->engine, &cursor->error);
+    }
+    if (status == TERN_OK) {
+        methods->cursor_entry(cursor->engine, &cursor->entry);
+        cursor->place = CURSOR_ON_ENGINE;
+        cursor->engine_place = ENGINE_AT_CURRENT;
+    }
+    return status;
+}
+
+static tern_status move(tern_cursor *cursor, bool backward) {
+    tern_status status = cursor_passes_through(cursor) ? move_engine(cursor, backward)
+                                                       : cursor_merge_move(cursor, NULL, backward);
+    return finish_move(cursor, status);
+}
+
+tern_status txn_cursor_move(tern_cursor *cursor, bool backward) {
+    tern_status status = check(cursor);
+    if (__builtin_expect(status != TERN_OK, 0)) {
+        return status;
+    }
+    if (!cursor->tracks) {
+        return move(cursor, backward);
+    }
+    bool from_edge = cursor->place == CURSOR_NOWHERE;
+    if (from_edge) {
+        status = begin_range(cursor, NULL, backward);
+        if (status != TERN_OK) {
+            return status;
+        }
+    }
+    return track(cursor, move(cursor, backward), backward, from_edge);
+}
+
+tern_status txn_cursor_seek(tern_cursor *cursor, tern_slice key, bool backward) {
+    tern_status status = check(cursor);
+    if (status != TERN_OK) {
+        return status;
+    }
+    /* The key may be one that this cursor handed out. */
+    struct buffer copy;
+    buffer_init(&copy, cursor->allocator);
+    if (buffer_append(&copy, key.data, key.size) != TERN_OK) {
+        buffer_release(&copy);
+        return ERROR_NO_MEMORY(&cursor->error, "a seek");
+    }
+    key = buffer_slice(&copy);
+    if (cursor->tracks) {
+        status = begin_range(cursor, &key, backward);
+    }
+    if (status == TERN_OK) {
+        status = finish_move(cursor, cursor_merge_move(cursor, &key, backward));
+        if (cursor->tracks) {
+            status = track(cursor, status, backward, false);
+        }
+    }
+    buffer_release(&copy);
+    return status;
+}
+
+/* ---- where it stands ---- */
+
+tern_slice txn_cursor_key(const tern_cursor *cursor) {
+    return cursor->place != CURSOR_NOWHERE ? cursor->entry.key : tern_slice_of(NULL, 0);
+}
+
+tern_status txn_cursor_value(tern_cursor *cursor, tern_slice *out_value) {
+    tern_status status = check(cursor);
+    if (status != TERN_OK) {
+        return status;
+    }
+    if (cursor->place == CURSOR_NOWHERE) {
+        return ERROR_SET(&cursor->error, TERN_INVALID,
+                         "the cursor stands nowhere; move it to an entry first");
+    }
+    if (cursor->entry.record.kind != RECORD_LARGE || cursor->keys_only) {
+        *out_value = cursor->keys_only ? tern_slice_of(NULL, 0) : cursor->entry.record.value;
+        return TERN_OK;
+    }
+    /* `spare`, because the reference of a copy is in `value`. */
+    if (!cursor->is_loaded) {
+        status = value_load(cursor_engine(cursor), &cursor->entry.record, &cursor->spare,
+                            &cursor->error);
+        if (status != TERN_OK) {
+            return status;
+        }
+        cursor->is_loaded = true;
+    }
+    *out_value = buffer_slice(&cursor->spare);
+    return TERN_OK;
+}
+
+/* ---- batches ---- */
+
+/* Copies the entry where the cursor stands into the batch's memory. */
+static tern_status copy_entry(tern_cursor *cursor, tern_entry *out_entry) {
+    tern_slice value;
+    tern_status status = txn_cursor_value(cursor, &value);
+    if (status != TERN_OK) {
+        return status;
+    }
+    uint8_t *bytes = arena_allocate(&cursor->batch_arena, cursor->entry.key.size + value.size);
+    if (bytes == NULL) {
+        return ERROR_NO_MEMORY(&cursor->error, "a batch of a cursor");
+    }
+    memcpy(bytes, cursor->entry.key.data, cursor->entry.key.size);
+    out_entry->key = tern_slice_of(bytes, cursor->entry.key.size);
+    bytes += cursor->entry.key.size;
+    if (value.size > 0) {
+        memcpy(bytes, value.data, value.size);
+    }
+    out_entry->value = tern_slice_of(bytes, value.size);
+    return TERN_OK;
+}
+
+/* The cursor ran past the end while it filled a batch: it stands on the last one handed out. */
+static tern_status stand_on_last(tern_cursor *cursor, const tern_entry *last) {
+    cursor->key.size = 0;
+    cursor->value.size = 0;
+    if (buffer_append(&cursor->key, last->key.data, last->key.size) != TERN_OK) {
+        return ERROR_NO_MEMORY(&cursor->error, "a batch of a cursor");
+    }
+    cursor->entry.key = buffer_slice(&cursor->key);
+    cursor->entry.record = (struct record){.kind = RECORD_PUT, .value = last->value};
+    cursor->place = CURSOR_ON_COPY;
+    cursor->engine_place = ENGINE_UNKNOWN;
+    return TERN_OK;
+}
+
+/* Entry by entry, with copies: own writes lie between, or values stored apart. */
+static tern_status fill_by_copies(tern_cursor *cursor, tern_entry *out_entries, size_t capacity,
+                                  size_t *out_count) {
+    size_t count = 0;
+    tern_status status = TERN_OK;
+    arena_reset(&cursor->batch_arena);
+    while (count < capacity &&
+           (count == 0 || cursor->batch_arena.allocated_bytes < BATCH_BYTES_MAX)) {
+        status = move(cursor, false);
+        if (status == TERN_OK) {
+            status = copy_entry(cursor, &out_entries[count]);
+        }
+        if (status != TERN_OK) {
+            break;
+        }
+        count++;
+    }
+    if (status == TERN_NOT_FOUND && count > 0) {
+        status = stand_on_last(cursor, &out_entries[count - 1]);
+    }
+    *out_count = count;
+    return status;
+}
+
+static tern_status reserve_batch(tern_cursor *cursor) {
+    if (cursor->batch == NULL) {
+        cursor->batch = memory_allocate(cursor->allocator, BATCH_ENTRIES * sizeof(*cursor->batch));
+    }
+    return cursor->batch != NULL ? TERN_OK : ERROR_NO_MEMORY(&cursor->error, "a batch of a cursor");
+}
+
+/* Entries of the engine as they are; false when one of them is stored apart. */
+static bool convert(const struct engine_entry *entries, size_t count, bool keys_only,
+                    tern_entry *out_entries) {
+    bool all_inline = true;
+    for (size_t i = 0; i < count; i++) {
+        out_entries[i].key = entries[i].key;
+        out_entries[i].value = entries[i].record.value;
+        all_inline &= entries[i].record.kind != RECORD_LARGE;
+    }
+    for (size_t i = 0; keys_only && i < count; i++) {
+        out_entries[i].value = tern_slice_of(NULL, 0);
+    }
+    return all_inline || keys_only;
+}
+
+/*
+ * Some of the engine's batch is stored apart: goes back to before it and takes entry by entry. The
+ * key to go back to is copied first, it is the engine's memory.
+ */
+static tern_status refill(tern_cursor *cursor, tern_entry *out_entries, size_t capacity,
+                          size_t *out_count) {
+    cursor->sought.size = 0;
+    tern_slice first = cursor->batch[0].key;
+    if (buffer_append(&cursor->sought, first.data, first.size) != TERN_OK) {
+        return ERROR_NO_MEMORY(&cursor->error, "a batch of a cursor");
+    }
+    const struct engine_methods *methods = cursor->methods;
+    tern_status status =
+        methods->cursor_seek(cursor->engine, buffer_slice(&cursor->sought), false, &cursor->error);
+    if (status != TERN_OK) {
+        return finish_move(cursor, status);
+    }
+    methods->cursor_entry(cursor->engine, &cursor->entry);
+    cursor->place = CURSOR_ON_ENGINE;
+    cursor->engine_place = ENGINE_AT_CURRENT;
+    cursor->is_loaded = false;
+    arena_reset(&cursor->batch_arena);
+    status = copy_entry(cursor, &out_entries[0]);
+    size_t count = status == TERN_OK ? 1 : 0;
+    while (status == TERN_OK && count < capacity &&
+           cursor->batch_arena.allocated_bytes < BATCH_BYTES_MAX) {
+        status = move(cursor, false);
+        if (status == TERN_OK) {
+            status = copy_entry(cursor, &out_entries[count]);
+            count += status == TERN_OK;
+        }
+    }
+    if (status == TERN_NOT_FOUND) {
+        status = stand_on_last(cursor, &out_entries[count - 1]);
+    }
+    *out_count = count;
+    return status;
+}
+
+static tern_status pass_batch(tern_cursor *cursor, tern_entry *out_entries, size_t capacity,
+                              size_t *out_count) {
+    tern_status status = reserve_batch(cursor);
+    if (status != TERN_OK) {
+        return status;
+    }
+    size_t wanted = capacity < BATCH_ENTRIES ? capacity : BATCH_ENTRIES;
+    size_t count = 0;
+    status =
+        finish_move(cursor, cursor->methods->cursor_next_batch(cursor->engine, cursor->batch,
+                                                               wanted, &count, &cursor->error));
+    if (status != TERN_OK) {
+        return status;
+    }
+    if (!convert(cursor->batch, count, cursor->keys_only, out_entries)) {
+        return refill(cursor, out_entries, count, out_count);
+    }
+    cursor->entry = cursor->batch[count - 1];
+    cursor->place = CURSOR_ON_ENGINE;
+    cursor->engine_place = ENGINE_AT_CURRENT;
+    *out_count = count;
+    return TERN_OK;
+}
+
+tern_status txn_cursor_next_batch(tern_cursor *cursor, tern_entry *out_entries, size_t capacity,
+                                  size_t *out_count) {
+    size_t count = 0;
+    tern_status status = check(cursor);
+    bool from_edge = cursor->place == CURSOR_NOWHERE;
+    if (status == TERN_OK && cursor->tracks && from_edge) {
+        status = begin_range(cursor, NULL, false);
+    }
+    if (status != TERN_OK) {
+        return status;
+    }
+    status = cursor_passes_through(cursor) ? pass_batch(cursor, out_entries, capacity, &count)
+                                           : fill_by_copies(cursor, out_entries, capacity, &count);
+    if (cursor->tracks) {
+        status = track(cursor, status, false, from_edge);
+    }
+    if (status == TERN_OK) {
+        *out_count = count;
+    }
+    return status;
+}

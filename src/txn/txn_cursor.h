@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Cursors of transactions (public type tern_cursor): own writes merged over an engine's cursor. */
+#ifndef TERN_TXN_TXN_CURSOR_H
+#define TERN_TXN_TXN_CURSOR_H
+
+#include <tern/cursor.h>
+
+#include "txn/txn.h"
+
+TERN_MUST_CHECK tern_status txn_cursor_open(tern_txn *txn, tern_keyspace *keyspace,
+                                            const tern_cursor_options *options,
+                                            tern_cursor **out_cursor);
+TERN_MUST_CHECK tern_status txn_cursor_seek(tern_cursor *cursor, tern_slice key, bool backward);
+TERN_MUST_CHECK tern_status txn_cursor_move(tern_cursor *cursor, bool backward);
+tern_slice txn_cursor_key(const tern_cursor *cursor);
+TERN_MUST_CHECK tern_status txn_cursor_value(tern_cursor *cursor, tern_slice *out_value);
+TERN_MUST_CHECK tern_status txn_cursor_next_batch(tern_cursor *cursor, tern_entry *out_entries,
+                                                  size_t capacity, size_t *out_count);
+const tern_error *txn_cursor_error(const tern_cursor *cursor);
+void txn_cursor_close(tern_cursor *cursor);
+
+/* The transaction ends before its cursors: they let go of everything and know it. */
+void txn_cursors_orphan(tern_txn *txn);
+/* Puts what open cursors have read into the read set. */
+TERN_MUST_CHECK tern_status txn_cursors_note_reads(tern_txn *txn);
+
+#endif
