@@ -41,7 +41,7 @@ bool log_is_poisoned(const struct log *log) {
 }
 
 size_t log_payload_bytes_max(const struct log *log) {
-    return (size_t)(log->options.segment_bytes / 4) - LOG_RECORD_HEADER_BYTES;
+    return (size_t)log_segment_payload_max(log->options.segment_bytes);
 }
 
 log_position log_end_position(const struct log *log) {

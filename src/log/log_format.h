@@ -84,6 +84,11 @@ static inline uint64_t log_record_bytes(uint64_t payload_bytes) {
            ~(uint64_t)(LOG_RECORD_ALIGNMENT - 1);
 }
 
+/* Largest payload in a segment of this size. */
+static inline uint64_t log_segment_payload_max(uint64_t segment_bytes) {
+    return segment_bytes / 4 - LOG_RECORD_HEADER_BYTES;
+}
+
 /*
  * Writes the header in front of a payload that lies at record + LOG_RECORD_HEADER_BYTES, and the
  * zeros behind it. Sets header->checksum; the chain value of the next record.

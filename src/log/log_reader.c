@@ -74,7 +74,7 @@ static void attach(struct log_reader *reader, struct log_segment *segment, log_p
     if (reader->attached == segment && reader->window.limit == bytes) {
         return;
     }
-    struct log_segment_header header = {.id = segment->id};
+    struct log_segment_header header = {.id = segment->id, .segment_bytes = segment->bytes};
     log_window_attach(&reader->window, segment->file, &header, bytes);
     reader->window.seed = segment->seed;
     reader->attached = segment;

@@ -378,7 +378,21 @@ static bool can_resume(const struct survey *survey) {
                entry->header.segment_bytes;
 }
 
+/* Records of the tail may be larger than segments of the size now asked for would take. */
+static void keep_segment_size(struct log *log, const struct survey *survey) {
+    for (size_t i = 0; i < survey->catalog.count; i++) {
+        const struct log_catalog_entry *entry = &survey->catalog.entries[i];
+        if (entry->state == LOG_HEADER_VALID && entry->file_bytes >= entry->header.segment_bytes &&
+            entry->header.segment_bytes > log->options.segment_bytes) {
+            log->options.segment_bytes = entry->header.segment_bytes;
+        }
+    }
+}
+
 static tern_status make_writable(struct log *log, const struct survey *survey, tern_error *error) {
+    if (survey->first != NULL && !can_resume(survey)) {
+        keep_segment_size(log, survey);
+    }
     tern_status status = adopt_the_rest(log, survey, error);
     if (status != TERN_OK) {
         return status;

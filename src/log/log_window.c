@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "log/log_window.h"
 
-#include "base/bytes.h"
 #include "base/error.h"
 
 #define WINDOW_BYTES ((size_t)256 << 10)
@@ -22,6 +21,7 @@ void log_window_attach(struct log_window *window, tern_file *file,
     window->id = header->id;
     window->seed = log_salt_seed(header->salt);
     window->limit = limit;
+    window->payload_bytes_max = log_segment_payload_max(header->segment_bytes);
     log_window_forget(window);
 }
 
@@ -87,7 +87,8 @@ tern_status log_window_look(struct log_window *window, uint64_t offset, enum log
     }
     log_position position = (log_position)window->id << 32 | offset;
     struct log_record_header header;
-    if (!log_record_header_decode(bytes, window->seed, position, window->limit, &header)) {
+    if (!log_record_header_decode(bytes, window->seed, position, window->limit, &header) ||
+        header.payload_bytes > window->payload_bytes_max) {
         return TERN_OK;
     }
     size_t whole = (size_t)log_record_bytes(header.payload_bytes);

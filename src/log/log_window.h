@@ -12,9 +12,10 @@ struct log_window {
     tern_file *file;
     uint8_t *buffer;
     size_t capacity;
-    uint64_t offset; /* of buffer[0] in the file */
-    size_t size;     /* valid bytes */
-    uint64_t limit;  /* bytes of the file at or beyond this are not read */
+    uint64_t offset;            /* of buffer[0] in the file */
+    size_t size;                /* valid bytes */
+    uint64_t limit;             /* bytes of the file at or beyond this are not read */
+    uint64_t payload_bytes_max; /* no writer of such a segment exceeds it */
     uint32_t id;
     uint32_t seed;
 };

@@ -470,6 +470,31 @@ static void opens_at_a_start_in_the_middle(void **state) {
     fixture_release(&f);
 }
 
+static void smaller_segments_from_now_on_do_not_keep_it_from_opening(void **state) {
+    (void)state;
+    struct fixture f;
+    fixture_init(&f, SEED);
+    f.options.segment_bytes = 4 * FIXTURE_SEGMENT_BYTES;
+    fixture_reopen(&f);
+    uint8_t *payload;
+    for (int i = 0; i < 9; i++) {
+        assert_int_equal(log_begin(f.log, LOG_RECORD_PART, 60000, &payload, &f.error), TERN_OK);
+        memset(payload, i, 60000);
+        assert_int_equal(log_end(f.log, 60000, NULL, &f.error), TERN_OK);
+    }
+    f.options.segment_bytes = FIXTURE_SEGMENT_BYTES;
+    for (int round = 0; round < 3; round++) {
+        fixture_discard(&f);
+        fixture_reopen(&f);
+        assert_int_equal(f.visited, 9);
+    }
+    fixture_append_range(&f, 0, 3000);
+    fixture_close(&f);
+    fixture_reopen(&f);
+    assert_int_equal(f.visited, 3009);
+    fixture_release(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(replays_what_was_appended_across_many_segments),
@@ -487,6 +512,7 @@ int main(void) {
         cmocka_unit_test(marks_say_something_only_when_there_is_news),
         cmocka_unit_test(an_idle_open_and_close_leaves_the_size_as_it_is),
         cmocka_unit_test(opens_at_a_start_in_the_middle),
+        cmocka_unit_test(smaller_segments_from_now_on_do_not_keep_it_from_opening),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
