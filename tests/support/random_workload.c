@@ -227,11 +227,23 @@ static bool care(struct random_workload *workload, tern_db *db) {
     return true;
 }
 
+/* TERN_TRACE prints what was done. */
+static void trace(const struct random_workload *workload, const char *what, bool is_ok) {
+    if (getenv("TERN_TRACE") != NULL) {
+        (void)fprintf(stderr, "  %s: %s, states %zu, durable %zu%s%s\n", what,
+                      is_ok ? "ok" : "failed", workload->history.count, workload->durable,
+                      is_ok ? "" : ": ", is_ok ? "" : workload->error.message);
+    }
+}
+
 bool random_workload_step(struct random_workload *workload, tern_db *db) {
     if (workload->clock != NULL) {
         virtual_clock_advance_ns(workload->clock, below(workload, 3000000));
     }
-    return below(workload, 5) == 0 ? care(workload, db) : transaction(workload, db);
+    bool cares = below(workload, 5) == 0;
+    bool is_ok = cares ? care(workload, db) : transaction(workload, db);
+    trace(workload, cares ? "care" : "transaction", is_ok);
+    return is_ok;
 }
 
 /* A commit at a later time, so that what is short-lived has expired. */
@@ -266,12 +278,24 @@ bool random_workload_find_state(struct random_workload *workload, tern_db *db, c
             workload->is_uncertain = false;
             return true;
         }
-        if (difference[0] == '\0') {
-            memcpy(difference, text, sizeof(difference));
+        size_t used = strlen(difference);
+        if (used < sizeof(difference) - 1) {
+            int written = snprintf(difference + used, sizeof(difference) - used, "%s[%zu] %s",
+                                   used > 0 ? "; " : "", i, text);
+            (void)written;
+        }
+    }
+    for (size_t i = workload->durable; i-- > 0;) {
+        char text[300] = "";
+        if (model_matches(db, &workload->history.states[i], text, sizeof(text))) {
+            (void)snprintf(out_difference, capacity,
+                           "state %zu is found, but state %zu was acknowledged as durable", i,
+                           workload->durable);
+            return false;
         }
     }
     (void)snprintf(out_difference, capacity,
-                   "no state from %zu to %zu fits; from the newest: %s", workload->durable,
+                   "no state from %zu to %zu fits: %s", workload->durable,
                    workload->history.count - 1, difference);
     return false;
 }
