@@ -546,6 +546,11 @@ tern_status drain_stop(struct drain *drain, tern_error *error) {
                      ? drain_leaf_position(drain, &drain->boundary, &drain->has_boundary, error)
                      : position_between(drain, &drain->has_boundary, error);
     }
+    if (status == TERN_OK && drain->has_boundary && drain->has_start &&
+        slice_compare(buffer_slice(&drain->boundary), buffer_slice(&drain->start)) < 0) {
+        /* Still on the way to where it begins. */
+        status = set_bytes(&drain->boundary, buffer_slice(&drain->start), error);
+    }
     if (status == TERN_OK) {
         drain->is_stopped = true;
     }

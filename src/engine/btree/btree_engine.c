@@ -22,8 +22,6 @@
 #define FILL_PERCENT_DEFAULT 95u
 #define SLICE_BYTES_MAX ((uint64_t)64 << 20)
 #define SLICE_BYTES_MIN ((uint64_t)1 << 20)
-/* Changes ahead of the one being applied whose lines are asked for. */
-#define PREFETCH_DISTANCE 6u
 
 struct engine_config btree_config_of(const struct engine_config *config) {
     struct engine_config filled = *config;
@@ -292,66 +290,62 @@ static tern_status btree_reserve(struct engine *base, size_t count, size_t bytes
 
 static void btree_apply(struct engine *base, const struct engine_change *changes, size_t count,
                         seq_no seq, const struct engine_horizon *horizon) {
-    struct overlay *overlay = active_overlay(btree_of(base));
-    size_t ahead = count < PREFETCH_DISTANCE ? count : PREFETCH_DISTANCE;
-    for (size_t i = 1; i < ahead; i++) {
-        overlay_prefetch(overlay, &changes[i]);
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (i + ahead < count) {
-            overlay_prefetch(overlay, &changes[i + ahead]);
-        }
-        overlay_apply(overlay, &changes[i], 1, seq, horizon);
-    }
+    overlay_apply(active_overlay(btree_of(base)), changes, count, seq, horizon);
 }
 
-/* Applies the part of a range delete that the base does not hold. */
-static tern_status replay_range(struct btree_engine *engine, const struct engine_change *change,
-                                seq_no seq, tern_error *error) {
-    const struct drained_map *drained = engine->current->drained;
-    struct engine_change part = *change;
+/* The part of a range delete that the base does not hold; false: it holds all of it. */
+static bool clip_range(const struct drained_map *drained, struct engine_change *range,
+                       seq_no seq) {
     for (uint32_t i = 0; i < drained->count; i++) {
         const struct drained_mark *mark = &drained->marks[i];
-        if (seq <= mark->seq && slice_compare(part.key, mark->below) < 0) {
-            part.key = mark->below;
+        if (seq <= mark->seq && slice_compare(range->key, mark->below) < 0) {
+            range->key = mark->below;
         }
     }
-    if (seq <= drained->complete_seq ||
-        (part.range_has_end && slice_compare(part.key, part.record.value) >= 0)) {
-        return TERN_OK;
+    return seq > drained->complete_seq &&
+           (!range->range_has_end || slice_compare(range->key, range->record.value) < 0);
+}
+
+/* True when the base does not hold the change; a range delete is cut to what it does not hold. */
+static bool is_missing(struct btree_engine *engine, struct engine_change *change, seq_no seq) {
+    const struct drained_map *drained = engine->current->drained;
+    if (change->record.kind == CHANGE_DELETE_RANGE) {
+        return clip_range(drained, change, seq);
     }
-    struct overlay *overlay = active_overlay(engine);
-    tern_status status =
-        overlay_reserve(overlay, 1, part.key.size + part.record.value.size, error);
-    if (status == TERN_OK) {
-        overlay_apply(overlay, &part, 1, seq, NULL);
+    if (seq > drained_map_seq(drained, change->key)) {
+        return true;
     }
-    return status;
+    if (change->record.kind == RECORD_LARGE) {
+        btree_value_discard(&engine->tree, change->record.value);
+    }
+    return false;
 }
 
 static tern_status btree_replay(struct engine *base, const struct engine_change *changes,
                                 size_t count, seq_no seq, tern_error *error) {
     struct btree_engine *engine = btree_of(base);
-    const struct drained_map *drained = engine->current->drained;
-    tern_status status = TERN_OK;
-    for (size_t i = 0; status == TERN_OK && i < count; i++) {
-        const struct engine_change *change = &changes[i];
-        if (change->record.kind == CHANGE_DELETE_RANGE) {
-            status = replay_range(engine, change, seq, error);
-            continue;
-        }
-        if (seq <= drained_map_seq(drained, change->key)) {
-            if (change->record.kind == RECORD_LARGE) {
-                btree_value_discard(&engine->tree, change->record.value);
-            }
-            continue;
-        }
-        status = overlay_reserve(active_overlay(engine), 1,
-                                 change->key.size + change->record.value.size, error);
-        if (status == TERN_OK) {
-            overlay_apply(active_overlay(engine), change, 1, seq, NULL);
+    const tern_allocator *allocator = btree_allocator(engine);
+    struct engine_change *kept = memory_allocate(allocator, (count + 1) * sizeof(kept[0]));
+    if (kept == NULL) {
+        return ERROR_NO_MEMORY(error, "reading the log");
+    }
+    size_t kept_count = 0;
+    size_t bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        kept[kept_count] = changes[i];
+        if (is_missing(engine, &kept[kept_count], seq)) {
+            bytes += kept[kept_count].key.size + kept[kept_count].record.value.size;
+            kept_count++;
         }
     }
+    tern_status status = TERN_OK;
+    if (kept_count > 0) {
+        status = overlay_reserve(active_overlay(engine), kept_count, bytes, error);
+    }
+    if (status == TERN_OK && kept_count > 0) {
+        overlay_apply(active_overlay(engine), kept, kept_count, seq, NULL);
+    }
+    memory_release(allocator, kept);
     return status;
 }
 

@@ -134,10 +134,15 @@ static tern_status load_block(struct btree *tree, packed_ref ref, uint64_t check
     if (status != TERN_OK) {
         goto done;
     }
+    if (block.decoded == NULL && ((const uint8_t *)block.stored)[1] != TERN_COMPRESSION_NONE) {
+        status = ERROR_AT(error, TERN_CORRUPTION, btree_file_path(tree->file),
+                          ref_place(ref) * UNIT_BYTES, 0,
+                          "a compressed block where none can be; verify and repair");
+        goto done;
+    }
     const void *in_place = NULL;
     status = btree_file_decode(tree->file, block.stored, ref_place(ref), units, checksum,
-                               block.decoded, block.decoded != NULL ? capacity : 0, &in_place,
-                               &block.size, error);
+                               block.decoded, capacity, &in_place, &block.size, error);
     block.payload = in_place != NULL ? in_place : block.decoded;
 done:
     if (status == TERN_OK) {

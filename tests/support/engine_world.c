@@ -1,0 +1,793 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "support/engine_world.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/compare.h"
+#include "base/memory.h"
+#include "cache/cache.h"
+#include "support/check.h"
+
+#define WORLD_DIRECTORY "/world"
+
+/* ---- the oracle ---- */
+
+static tern_slice entry_key(const struct oracle_entry *entry) {
+    return tern_slice_of(entry->key, entry->key_size);
+}
+
+static size_t oracle_lower(const struct oracle *oracle, tern_slice key, bool *out_equal) {
+    size_t low = 0;
+    size_t high = oracle->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (slice_compare(entry_key(&oracle->entries[middle]), key) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    *out_equal = low < oracle->count && slice_equal(entry_key(&oracle->entries[low]), key);
+    return low;
+}
+
+const struct oracle_entry *oracle_find(const struct oracle *oracle, tern_slice key,
+                                       uint64_t time_ms) {
+    bool equal = false;
+    size_t at = oracle_lower(oracle, key, &equal);
+    if (!equal) {
+        return NULL;
+    }
+    const struct oracle_entry *entry = &oracle->entries[at];
+    return entry->expires_ms != 0 && entry->expires_ms <= time_ms ? NULL : entry;
+}
+
+static void *copy_bytes(tern_slice bytes) {
+    uint8_t *copy = check_allocate(bytes.size + 1);
+    if (bytes.size > 0) {
+        memcpy(copy, bytes.data, bytes.size);
+    }
+    return copy;
+}
+
+static void oracle_remove(struct oracle *oracle, size_t at) {
+    free(oracle->entries[at].key);
+    free(oracle->entries[at].value);
+    oracle->count--;
+    memmove(&oracle->entries[at], &oracle->entries[at + 1],
+            (oracle->count - at) * sizeof(oracle->entries[0]));
+}
+
+static void oracle_put(struct oracle *oracle, tern_slice key, tern_slice value,
+                       uint64_t expires_ms) {
+    bool equal = false;
+    size_t at = oracle_lower(oracle, key, &equal);
+    uint8_t *bytes = copy_bytes(value);
+    if (!equal) {
+        if (oracle->count == oracle->capacity) {
+            oracle->capacity = oracle->capacity * 2 + 16;
+            oracle->entries = check_resize(oracle->entries,
+                                           oracle->capacity * sizeof(oracle->entries[0]));
+        }
+        memmove(&oracle->entries[at + 1], &oracle->entries[at],
+                (oracle->count - at) * sizeof(oracle->entries[0]));
+        oracle->entries[at] =
+            (struct oracle_entry){.key = copy_bytes(key), .key_size = key.size};
+        oracle->count++;
+    } else {
+        free(oracle->entries[at].value);
+    }
+    oracle->entries[at].value = bytes;
+    oracle->entries[at].value_size = value.size;
+    oracle->entries[at].expires_ms = expires_ms;
+}
+
+static void oracle_merge(struct oracle *oracle, const struct world_change *change,
+                         uint64_t time_ms) {
+    const struct oracle_entry *entry = oracle_find(oracle, change->key, time_ms);
+    struct buffer result;
+    buffer_init(&result, tern_allocator_default());
+    tern_slice value = {0};
+    uint64_t expires_ms = 0;
+    if (entry != NULL) {
+        value = tern_slice_of(entry->value, entry->value_size);
+        expires_ms = entry->expires_ms;
+    }
+    CHECK(record_merge(change->merge_kind, entry != NULL, value, change->value, &result) ==
+          TERN_OK);
+    oracle_put(oracle, change->key, buffer_slice(&result), expires_ms);
+    buffer_release(&result);
+}
+
+static void oracle_apply(struct oracle *oracle, const struct world_change *change,
+                         uint64_t time_ms) {
+    bool equal = false;
+    size_t at = oracle_lower(oracle, change->key, &equal);
+    switch (change->kind) {
+    case RECORD_PUT:
+    case RECORD_LARGE:
+        oracle_put(oracle, change->key, change->value, change->expires_ms);
+        break;
+    case RECORD_DELETE:
+        if (equal) {
+            oracle_remove(oracle, at);
+        }
+        break;
+    case RECORD_MERGE:
+        oracle_merge(oracle, change, time_ms);
+        break;
+    default:
+        while (at < oracle->count &&
+               (!change->range_has_end ||
+                slice_compare(entry_key(&oracle->entries[at]), change->value) < 0)) {
+            oracle_remove(oracle, at);
+        }
+        break;
+    }
+}
+
+static void oracle_copy(const struct oracle *source, struct oracle *out_copy) {
+    struct oracle copy = {0};
+    copy.entries = check_allocate((source->count + 1) * sizeof(copy.entries[0]));
+    copy.capacity = source->count + 1;
+    for (size_t i = 0; i < source->count; i++) {
+        const struct oracle_entry *entry = &source->entries[i];
+        copy.entries[i] = *entry;
+        copy.entries[i].key = copy_bytes(entry_key(entry));
+        copy.entries[i].value = copy_bytes(tern_slice_of(entry->value, entry->value_size));
+    }
+    copy.count = source->count;
+    *out_copy = copy;
+}
+
+static void oracle_release(struct oracle *oracle) {
+    while (oracle->count > 0) {
+        oracle_remove(oracle, oracle->count - 1);
+    }
+    free(oracle->entries);
+    *oracle = (struct oracle){0};
+}
+
+/* ---- life ---- */
+
+static void fail(const struct engine_world *world, const char *what, tern_slice key) {
+    fprintf(stderr, "engine and oracle differ at seq %llu: %s, key of %zu bytes: ",
+            (unsigned long long)world->seq, what, key.size);
+    for (size_t i = 0; i < key.size && i < 24; i++) {
+        fprintf(stderr, "%02x", ((const uint8_t *)key.data)[i]);
+    }
+    fprintf(stderr, "\n");
+    for (size_t i = 0; i < world->log_count; i++) {
+        const struct world_commit *commit = &world->log[i];
+        for (size_t j = 0; j < commit->count; j++) {
+            const struct world_change *change = &commit->changes[j];
+            bool concerns = slice_equal(change->key, key);
+            if (change->kind == CHANGE_DELETE_RANGE) {
+                concerns = slice_compare(change->key, key) <= 0 &&
+                           (!change->range_has_end || slice_compare(key, change->value) < 0);
+            }
+            if (concerns) {
+                fprintf(stderr, "  seq %llu at %llu ms: kind %d, merge %u, %zu bytes, expires %llu\n",
+                        (unsigned long long)commit->seq, (unsigned long long)commit->time_ms,
+                        (int)change->kind, change->merge_kind, change->value.size,
+                        (unsigned long long)change->expires_ms);
+            }
+        }
+    }
+    CHECK(false);
+}
+
+static void must(tern_status status, const tern_error *error, const char *what) {
+    if (status != TERN_OK) {
+        fprintf(stderr, "%s: %s: %s (%s at %lld)\n", what, tern_status_name(status),
+                error->message, error->file, (long long)error->offset);
+        CHECK(false);
+    }
+}
+
+void world_create(struct engine_world *world, tern_engine_kind kind,
+                  const tern_keyspace_options *options, uint64_t cache_bytes, uint64_t seed,
+                  const tern_allocator *allocator) {
+    tern_error error = TERN_ERROR_INIT;
+    *world = (struct engine_world){0};
+    world->methods = engine_methods_of(kind);
+    CHECK(world->methods != NULL);
+    world->allocator = allocator;
+    world->disk = power_cut_create(seed);
+    const tern_file_system *system = power_cut_interface(world->disk);
+    must(system->make_directory(system->context, WORLD_DIRECTORY, &error), &error, "directory");
+    must(system->sync_directory(system->context, "/", &error), &error, "directory");
+    must(epoch_domain_create(tern_allocator_default(), &world->epoch, &error), &error, "epoch");
+    world->budget.limit_bytes = (uint64_t)256 << 20;
+    const struct cache_options cache_options = {
+        .allocator = tern_allocator_default(),
+        .epoch = world->epoch,
+        .budget = &world->budget,
+        .limit_bytes = cache_bytes < ((uint64_t)1 << 20) ? (uint64_t)1 << 20 : cache_bytes};
+    must(cache_create(&cache_options, &world->cache, &error), &error, "cache");
+    world->environment = (struct engine_environment){
+        .allocator = allocator,
+        .file_system = system,
+        .clock = tern_clock_default(),
+        .directory = WORLD_DIRECTORY,
+        .epoch = world->epoch,
+        .budget = &world->budget,
+        .cache = world->cache,
+        .incarnation = 1,
+    };
+    world->config.id = 7;
+    world->config.options = *options;
+    world->time_ms = 1000;
+    world->view_generation = 1;
+    engine_scratch_init(&world->scratch, tern_allocator_default());
+}
+
+void world_destroy(struct engine_world *world) {
+    if (world->engine != NULL) {
+        world_close(world);
+    }
+    engine_scratch_release(&world->scratch);
+    cache_destroy(world->cache);
+    epoch_domain_destroy(world->epoch);
+    power_cut_destroy(world->disk);
+    oracle_release(&world->now);
+    for (size_t i = 0; i < world->log_count; i++) {
+        for (size_t j = 0; j < world->log[i].count; j++) {
+            free((void *)(uintptr_t)world->log[i].changes[j].key.data);
+            free((void *)(uintptr_t)world->log[i].changes[j].value.data);
+        }
+        free(world->log[i].changes);
+    }
+    free(world->log);
+    for (size_t i = 0; i < WORLD_MANIFESTS; i++) {
+        free(world->manifests[i].state);
+    }
+}
+
+/* The database shows what the engine has now. */
+static void refresh_view(struct engine_world *world) {
+    struct engine_view *old = world->view;
+    world->view = world->methods->current_view(world->engine);
+    world->view_generation++;
+    engine_view_release(old, world->epoch);
+}
+
+static tern_status write_large(struct engine_world *world, tern_slice value, uint8_t *reference,
+                               size_t *out_size, tern_error *error) {
+    struct engine_large_writer *writer = NULL;
+    tern_status status = world->methods->large_begin(world->engine, &writer, error);
+    if (status != TERN_OK) {
+        return status;
+    }
+    for (size_t done = 0; done < value.size;) {
+        size_t part = value.size - done < 100000 ? value.size - done : 100000;
+        status =
+            world->methods->large_append(writer, (const uint8_t *)value.data + done, part, error);
+        if (status != TERN_OK) {
+            world->methods->large_abandon(writer);
+            return status;
+        }
+        done += part;
+    }
+    return world->methods->large_finish(writer, reference, out_size, error);
+}
+
+/* Engine changes of a commit; values stored apart are written. Free *out_changes and its values. */
+static tern_status make_changes(struct engine_world *world, const struct world_commit *commit,
+                                struct engine_change **out_changes, size_t *out_bytes,
+                                tern_error *error) {
+    struct engine_change *changes = check_allocate((commit->count + 1) * sizeof(changes[0]));
+    size_t bytes = 0;
+    tern_status status = TERN_OK;
+    size_t made = 0;
+    for (; made < commit->count && status == TERN_OK; made++) {
+        const struct world_change *change = &commit->changes[made];
+        struct engine_change *target = &changes[made];
+        target->key = change->key;
+        target->record = (struct record){.kind = change->kind,
+                                         .merge_kind = change->merge_kind,
+                                         .expires_ms = change->kind == RECORD_MERGE
+                                                           ? commit->time_ms
+                                                           : change->expires_ms,
+                                         .value = change->value};
+        target->range_has_end = change->range_has_end;
+        if (change->kind != CHANGE_DELETE_RANGE) {
+            target->key_hash = engine_key_hash(world->config.id, change->key);
+        }
+        if (change->kind == RECORD_LARGE) {
+            uint8_t *reference = check_allocate(ENGINE_LARGE_REFERENCE_BYTES_MAX);
+            size_t size = 0;
+            status = write_large(world, change->value, reference, &size, error);
+            target->record.value = tern_slice_of(reference, size);
+            target->record.value_size = change->value.size;
+        }
+        bytes += target->key.size + target->record.value.size;
+    }
+    *out_changes = changes;
+    *out_bytes = bytes;
+    if (status != TERN_OK) {
+        /* The last one made is the one that failed. */
+        for (size_t i = 0; i < made; i++) {
+            if (commit->changes[i].kind == RECORD_LARGE) {
+                if (i + 1 < made) {
+                    world->methods->large_discard(world->engine, changes[i].record.value);
+                }
+                free((void *)(uintptr_t)changes[i].record.value.data);
+            }
+        }
+        free(changes);
+    }
+    return status;
+}
+
+static void free_changes(const struct world_commit *commit, struct engine_change *changes) {
+    for (size_t i = 0; i < commit->count; i++) {
+        if (commit->changes[i].kind == RECORD_LARGE) {
+            free((void *)(uintptr_t)changes[i].record.value.data);
+        }
+    }
+    free(changes);
+}
+
+static tern_status replay_log(struct engine_world *world, tern_error *error) {
+    tern_status status = TERN_OK;
+    for (size_t i = 0; status == TERN_OK && i < world->log_count; i++) {
+        struct engine_change *changes = NULL;
+        size_t bytes = 0;
+        status = make_changes(world, &world->log[i], &changes, &bytes, error);
+        if (status == TERN_OK) {
+            status = world->methods->replay(world->engine, changes, world->log[i].count,
+                                            world->log[i].seq, error);
+            free_changes(&world->log[i], changes);
+        }
+    }
+    return status;
+}
+
+tern_status world_open(struct engine_world *world, size_t index, tern_error *error) {
+    const struct world_manifest *manifest = &world->manifests[index];
+    struct engine_drained drained;
+    world->environment.incarnation++;
+    tern_status status = world->methods->open(&world->environment, &world->config,
+                                              tern_slice_of(manifest->state, manifest->size),
+                                              &world->engine, &drained, error);
+    if (status != TERN_OK) {
+        return status;
+    }
+    world->has_sealed = false;
+    /* Only the chosen one counts from now on. */
+    for (size_t i = 0; i < WORLD_MANIFESTS; i++) {
+        if (i != index) {
+            struct world_manifest *other = &world->manifests[i];
+            free(other->state);
+            other->state = check_allocate(manifest->size + 1);
+            if (manifest->size > 0) {
+                memcpy(other->state, manifest->state, manifest->size);
+            }
+            other->size = manifest->size;
+        }
+    }
+    status = replay_log(world, error);
+    if (status != TERN_OK) {
+        world->methods->close(world->engine);
+        world->engine = NULL;
+        return status;
+    }
+    refresh_view(world);
+    for (size_t i = 0; i < WORLD_MANIFESTS; i++) {
+        world->manifests[i].generation = world->view_generation;
+    }
+    return TERN_OK;
+}
+
+void world_close(struct engine_world *world) {
+    while (world->snapshot_count > 0) {
+        world_snapshot_drop(world, world->snapshot_count - 1);
+    }
+    engine_view_release(world->view, world->epoch);
+    world->view = NULL;
+    world->methods->close(world->engine);
+    world->engine = NULL;
+}
+
+/* ---- commits ---- */
+
+static struct world_change copy_change(const struct world_change *change) {
+    struct world_change copy = *change;
+    copy.key = tern_slice_of(copy_bytes(change->key), change->key.size);
+    copy.value = tern_slice_of(copy_bytes(change->value), change->value.size);
+    return copy;
+}
+
+static int compare_seq(const void *left, const void *right) {
+    seq_no a = *(const seq_no *)left;
+    seq_no b = *(const seq_no *)right;
+    return (a > b) - (a < b);
+}
+
+tern_status world_commit(struct engine_world *world, const struct world_change *changes,
+                         size_t count, tern_error *error) {
+    world->time_ms += 3;
+    struct world_commit commit = {world->seq + 1, world->time_ms,
+                                  (struct world_change *)(uintptr_t)changes, count};
+    struct engine_change *engine_changes = NULL;
+    size_t bytes = 0;
+    tern_status status = make_changes(world, &commit, &engine_changes, &bytes, error);
+    if (status != TERN_OK) {
+        return status;
+    }
+    status = world->methods->reserve(world->engine, count, bytes, error);
+    if (status != TERN_OK) {
+        for (size_t i = 0; i < count; i++) {
+            if (changes[i].kind == RECORD_LARGE) {
+                world->methods->large_discard(world->engine, engine_changes[i].record.value);
+            }
+        }
+        free_changes(&commit, engine_changes);
+        return status;
+    }
+    seq_no live[WORLD_SNAPSHOTS];
+    for (size_t i = 0; i < world->snapshot_count; i++) {
+        live[i] = world->snapshots[i].moment.seq;
+    }
+    qsort(live, world->snapshot_count, sizeof(live[0]), compare_seq);
+    const struct engine_horizon horizon = {live, world->snapshot_count, world->seq};
+    world->methods->apply(world->engine, engine_changes, count, commit.seq, &horizon);
+    free_changes(&commit, engine_changes);
+    world->seq = commit.seq;
+    if (world->log_count == world->log_capacity) {
+        world->log_capacity = world->log_capacity * 2 + 64;
+        world->log = check_resize(world->log, world->log_capacity * sizeof(world->log[0]));
+    }
+    commit.changes = check_allocate((count + 1) * sizeof(commit.changes[0]));
+    for (size_t i = 0; i < count; i++) {
+        commit.changes[i] = copy_change(&changes[i]);
+        oracle_apply(&world->now, &changes[i], commit.time_ms);
+    }
+    world->log[world->log_count++] = commit;
+    return TERN_OK;
+}
+
+tern_status world_put(struct engine_world *world, const char *key, const char *value) {
+    const struct world_change change = {
+        .kind = RECORD_PUT, .key = tern_slice_str(key), .value = tern_slice_str(value)};
+    return world_commit(world, &change, 1, NULL);
+}
+
+tern_status world_delete(struct engine_world *world, const char *key) {
+    const struct world_change change = {.kind = RECORD_DELETE, .key = tern_slice_str(key)};
+    return world_commit(world, &change, 1, NULL);
+}
+
+/* ---- maintenance ---- */
+
+tern_status world_freeze(struct engine_world *world, tern_error *error) {
+    bool changed = false;
+    tern_status status =
+        world->methods->freeze(world->engine, world->seq, world->time_ms, &changed, error);
+    if (status == TERN_OK && changed) {
+        refresh_view(world);
+    }
+    return status;
+}
+
+void world_release(struct engine_world *world) {
+    uint64_t live[WORLD_SNAPSHOTS + WORLD_MANIFESTS + 1];
+    size_t count = 0;
+    for (size_t i = 0; i < world->snapshot_count; i++) {
+        live[count++] = world->snapshots[i].generation;
+    }
+    for (size_t i = 0; i < WORLD_MANIFESTS; i++) {
+        live[count++] = world->manifests[i].generation;
+    }
+    live[count++] = world->view_generation;
+    qsort(live, count, sizeof(live[0]), compare_seq);
+    (void)epoch_reclaim(world->epoch);
+    world->methods->release(world->engine, live, count);
+}
+
+tern_status world_publish(struct engine_world *world, tern_error *error) {
+    bool changed = false;
+    tern_status status = world->methods->seal(world->engine, &changed, error);
+    if (status != TERN_OK || (!changed && !world->has_sealed)) {
+        return status;
+    }
+    world->has_sealed = true;
+    status = world->methods->sync(world->engine, error);
+    if (status != TERN_OK) {
+        return status;
+    }
+    struct buffer state;
+    struct engine_drained drained;
+    buffer_init(&state, tern_allocator_default());
+    status = world->methods->state(world->engine, &state, &drained, error);
+    if (status != TERN_OK) {
+        buffer_release(&state);
+        return status;
+    }
+    /* The manifest is durable from here on. */
+    free(world->manifests[1].state);
+    world->manifests[1] = world->manifests[0];
+    world->manifests[0] =
+        (struct world_manifest){check_allocate(state.size + 1), state.size,
+                                world->view_generation + 1};
+    memcpy(world->manifests[0].state, state.data, state.size);
+    buffer_release(&state);
+    status = world->methods->publish(world->engine, world->view_generation + 1, error);
+    if (status != TERN_OK) {
+        return status;
+    }
+    world->has_sealed = false;
+    refresh_view(world);
+    world_release(world);
+    return TERN_OK;
+}
+
+tern_status world_drain_step(struct engine_world *world, size_t quantum, bool *out_idle,
+                             tern_error *error) {
+    enum engine_drain_state state = ENGINE_DRAIN_IDLE;
+    tern_status status = world->methods->drain_step(world->engine, quantum, &state, error);
+    if (status == TERN_OK && state == ENGINE_DRAIN_SLICE) {
+        status = world_publish(world, error);
+    }
+    if (status == TERN_OK) {
+        *out_idle = state == ENGINE_DRAIN_IDLE;
+    }
+    return status;
+}
+
+tern_status world_checkpoint(struct engine_world *world, tern_error *error) {
+    tern_status status = world_freeze(world, error);
+    bool idle = false;
+    while (status == TERN_OK && !idle) {
+        status = world_drain_step(world, 1 << 20, &idle, error);
+    }
+    return status;
+}
+
+tern_status world_compact(struct engine_world *world, tern_error *error) {
+    enum engine_drain_state state = ENGINE_DRAIN_MORE;
+    tern_status status = TERN_OK;
+    while (status == TERN_OK && state != ENGINE_DRAIN_IDLE) {
+        status = world->methods->compact_step(world->engine, 256 * 1024, &state, error);
+        if (status == TERN_OK && state == ENGINE_DRAIN_SLICE) {
+            status = world_publish(world, error);
+        }
+    }
+    return status;
+}
+
+/* ---- snapshots ---- */
+
+struct engine_moment world_moment(const struct engine_world *world) {
+    return (struct engine_moment){world->seq, world->time_ms};
+}
+
+void world_snapshot_take(struct engine_world *world) {
+    if (world->snapshot_count == WORLD_SNAPSHOTS) {
+        return;
+    }
+    struct world_snapshot *snapshot = &world->snapshots[world->snapshot_count++];
+    engine_view_retain(world->view);
+    snapshot->view = world->view;
+    snapshot->generation = world->view_generation;
+    snapshot->moment = world_moment(world);
+    oracle_copy(&world->now, &snapshot->oracle);
+}
+
+void world_snapshot_drop(struct engine_world *world, size_t index) {
+    struct world_snapshot *snapshot = &world->snapshots[index];
+    engine_view_release(snapshot->view, world->epoch);
+    oracle_release(&snapshot->oracle);
+    world->snapshots[index] = world->snapshots[--world->snapshot_count];
+}
+
+/* ---- comparing ---- */
+
+/* The bytes of what was found; large ones are read into world->scratch.spare. */
+static tern_slice value_bytes(struct engine_world *world, const struct record *record) {
+    if (record->kind != RECORD_LARGE) {
+        return record->value;
+    }
+    struct buffer *target = &world->scratch.spare;
+    tern_error error = TERN_ERROR_INIT;
+    target->size = 0;
+    CHECK(buffer_reserve(target, (size_t)record->value_size + 1) == TERN_OK);
+    while (target->size < record->value_size) {
+        size_t got = 0;
+        must(world->methods->large_read(world->engine, record->value, target->size,
+                                        target->data + target->size, 70000 < record->value_size - target->size ? 70000 : (size_t)record->value_size - target->size, &got, &error),
+             &error, "large_read");
+        CHECK(got > 0);
+        target->size += got;
+    }
+    return buffer_slice(target);
+}
+
+static void compare_record(struct engine_world *world, tern_slice key,
+                           const struct record *record, const struct oracle_entry *expected) {
+    if (expected == NULL) {
+        if (record->kind != RECORD_NONE) {
+            fail(world, "found what is not there", key);
+        }
+        return;
+    }
+    if (record->kind != RECORD_PUT && record->kind != RECORD_LARGE) {
+        fail(world, "did not find what is there", key);
+    }
+    if (!slice_equal(value_bytes(world, record),
+                     tern_slice_of(expected->value, expected->value_size))) {
+        fprintf(stderr, "found kind %d, %zu bytes, expires %llu; expected %zu bytes\n",
+                (int)record->kind, record->value.size, (unsigned long long)record->expires_ms,
+                expected->value_size);
+        fail(world, "found another value", key);
+    }
+    if (record->expires_ms != expected->expires_ms) {
+        fail(world, "found another expiry", key);
+    }
+}
+
+void world_check_key(struct engine_world *world, struct engine_view *view,
+                     const struct engine_moment *moment, const struct oracle *oracle,
+                     tern_slice key) {
+    struct engine_result result;
+    tern_error error = TERN_ERROR_INIT;
+    struct epoch_slot *slot = epoch_enter(world->epoch);
+    must(world->methods->get(view, key, engine_key_hash(world->config.id, key), moment,
+                             &world->scratch, &result, &error),
+         &error, "get");
+    compare_record(world, key, &result.record, oracle_find(oracle, key, moment->time_ms));
+    epoch_exit(slot);
+}
+
+struct many {
+    struct engine_world *world;
+    struct engine_get *gets;
+    const struct oracle *oracle;
+    uint64_t time_ms;
+    size_t seen;
+};
+
+static void check_one_of_many(void *context, size_t index) {
+    struct many *many = context;
+    struct engine_get *get = &many->gets[index];
+    CHECK(index == many->seen);
+    many->seen++;
+    CHECK(get->status == TERN_OK);
+    compare_record(many->world, get->key, &get->result.record,
+                   oracle_find(many->oracle, get->key, many->time_ms));
+}
+
+static void check_multi_get(struct engine_world *world, struct engine_view *view,
+                            const struct engine_moment *moment, const struct oracle *oracle) {
+    struct engine_get gets[100];
+    struct many many = {world, gets, oracle, moment->time_ms, 0};
+    tern_error error = TERN_ERROR_INIT;
+    size_t count = 0;
+    memset(gets, 0, sizeof(gets));
+    for (size_t i = 0; i < oracle->count && count < 100; i += 1 + oracle->count / 100) {
+        gets[count].key = entry_key(&oracle->entries[i]);
+        gets[count].key_hash = engine_key_hash(world->config.id, gets[count].key);
+        count++;
+    }
+    struct epoch_slot *slot = epoch_enter(world->epoch);
+    must(world->methods->multi_get(view, gets, count, moment, &world->scratch, check_one_of_many,
+                                   &many, &error),
+         &error, "multi_get");
+    epoch_exit(slot);
+    CHECK(many.seen == count);
+}
+
+static void check_cursor(struct engine_world *world, struct engine_view *view,
+                         const struct engine_moment *moment, const struct oracle *oracle,
+                         bool backward) {
+    struct engine_cursor *cursor = NULL;
+    tern_error error = TERN_ERROR_INIT;
+    const struct engine_cursor_bounds bounds = {0};
+    must(world->methods->cursor_open(view, moment, &bounds, false, &cursor, &error), &error,
+         "cursor_open");
+    tern_status status = world->methods->cursor_first(cursor, backward, &error);
+    for (size_t n = 0; n < oracle->count; n++) {
+        size_t i = backward ? oracle->count - 1 - n : n;
+        const struct oracle_entry *expected = &oracle->entries[i];
+        if (expected->expires_ms != 0 && expected->expires_ms <= moment->time_ms) {
+            continue;
+        }
+        if (status != TERN_OK) {
+            fprintf(stderr, "cursor: %s %s\n", tern_status_name(status), error.message);
+            fail(world, "the cursor ended early", entry_key(expected));
+        }
+        struct engine_entry entry;
+        world->methods->cursor_entry(cursor, &entry);
+        if (!slice_equal(entry.key, entry_key(expected))) {
+            fail(world, "the cursor stands on another key", entry_key(expected));
+        }
+        compare_record(world, entry.key, &entry.record, expected);
+        status = backward ? world->methods->cursor_previous(cursor, &error)
+                          : world->methods->cursor_next(cursor, &error);
+    }
+    if (status != TERN_NOT_FOUND) {
+        fail(world, "the cursor goes on behind the end", tern_slice_of(NULL, 0));
+    }
+    world->methods->cursor_close(cursor);
+}
+
+static void check_batches(struct engine_world *world, struct engine_view *view,
+                          const struct engine_moment *moment, const struct oracle *oracle) {
+    struct engine_cursor *cursor = NULL;
+    tern_error error = TERN_ERROR_INIT;
+    const struct engine_cursor_bounds bounds = {0};
+    struct engine_entry entries[37];
+    must(world->methods->cursor_open(view, moment, &bounds, false, &cursor, &error), &error,
+         "cursor_open");
+    size_t i = 0;
+    for (;;) {
+        size_t count = 0;
+        tern_status status =
+            world->methods->cursor_next_batch(cursor, entries, 37, &count, &error);
+        if (status == TERN_NOT_FOUND || (status == TERN_OK && count == 0)) {
+            break;
+        }
+        must(status, &error, "cursor_next_batch");
+        for (size_t j = 0; j < count; j++, i++) {
+            while (i < oracle->count && oracle->entries[i].expires_ms != 0 &&
+                   oracle->entries[i].expires_ms <= moment->time_ms) {
+                i++;
+            }
+            if (i >= oracle->count ||
+                !slice_equal(entries[j].key, entry_key(&oracle->entries[i]))) {
+                fail(world, "a batch has another key", entries[j].key);
+            }
+            compare_record(world, entries[j].key, &entries[j].record, &oracle->entries[i]);
+        }
+    }
+    while (i < oracle->count && oracle->entries[i].expires_ms != 0 &&
+           oracle->entries[i].expires_ms <= moment->time_ms) {
+        i++;
+    }
+    if (i != oracle->count) {
+        fail(world, "batches ended early", entry_key(&oracle->entries[i]));
+    }
+    world->methods->cursor_close(cursor);
+}
+
+void world_check_all(struct engine_world *world, struct engine_view *view,
+                     const struct engine_moment *moment, const struct oracle *oracle) {
+    for (size_t i = 0; i < oracle->count; i++) {
+        world_check_key(world, view, moment, oracle, entry_key(&oracle->entries[i]));
+    }
+    check_multi_get(world, view, moment, oracle);
+    if (world->methods->is_ordered) {
+        check_cursor(world, view, moment, oracle, false);
+        check_cursor(world, view, moment, oracle, true);
+        check_batches(world, view, moment, oracle);
+    }
+}
+
+void world_check_now(struct engine_world *world) {
+    const struct engine_moment moment = world_moment(world);
+    world_check_all(world, world->view, &moment, &world->now);
+}
+
+void world_check_snapshots(struct engine_world *world) {
+    for (size_t i = 0; i < world->snapshot_count; i++) {
+        struct world_snapshot *snapshot = &world->snapshots[i];
+        world_check_all(world, snapshot->view, &snapshot->moment, &snapshot->oracle);
+    }
+}
+
+static bool print_finding(void *context, const tern_finding *finding) {
+    (void)context;
+    fprintf(stderr, "verify: %s at %lld: %s: %s\n", finding->file, (long long)finding->offset,
+            finding->invariant, finding->message);
+    return true;
+}
+
+void world_verify(struct engine_world *world) {
+    tern_error error = TERN_ERROR_INIT;
+    tern_verify_report report = {0};
+    must(world->methods->verify(world->view, print_finding, NULL, NULL, NULL, &report, &error),
+         &error, "verify");
+    CHECK(report.findings == 0);
+}
