@@ -225,7 +225,8 @@ static tern_status write_manifest(struct tern_db *db, struct manifest_draft *dra
     tern_status status = manifest_write(db->manifest, &draft->manifest, &failure);
     if (status == TERN_OK) {
         maintenance->manifest_generation++;
-        maintenance->previous_log_start = maintenance->log_start;
+        maintenance->previous_log_start = maintenance->written_log_start;
+        maintenance->written_log_start = draft->manifest.log_start;
         maintenance->log_start = draft->manifest.log_start;
         atomic_fetch_add_explicit(&db->counters.manifests, 1, memory_order_relaxed);
         return TERN_OK;
@@ -296,7 +297,7 @@ static tern_status show_sealed(struct tern_db *db, tern_error *error) {
     return status;
 }
 
-static tern_status release_log(struct tern_db *db, tern_error *error) {
+tern_status checkpoint_release_log(struct tern_db *db, tern_error *error) {
     const struct maintenance *maintenance = &db->maintenance;
     log_position position = maintenance->log_start < maintenance->previous_log_start
                                 ? maintenance->log_start
@@ -343,7 +344,7 @@ tern_status checkpoint_publish(struct tern_db *db, bool is_last, tern_error *err
         if (is_last) {
             large_retention_settle(&db->manager.retention, maintenance->frozen_seq);
         }
-        status = release_log(db, error);
+        status = checkpoint_release_log(db, error);
         checkpoint_release_blocks(db);
         checkpoint_collect_dropped(db);
     }

@@ -9,7 +9,7 @@
 
 #define MEMORY_BYTES_DEFAULT ((uint64_t)256 << 20)
 #define MEMORY_BYTES_MIN ((uint64_t)8 << 20)
-#define SEGMENT_BYTES_DEFAULT ((uint64_t)64 << 20)
+#define SEGMENT_BYTES_DEFAULT ((uint64_t)32 << 20)
 #define LARGE_VALUE_BYTES_DEFAULT ((uint64_t)128 << 10)
 /* Overlays are frozen at this part of their budget; the rest takes writes while they drain. */
 #define FREEZE_PERCENT 55
@@ -319,6 +319,7 @@ static tern_status read_root(struct tern_db *db, struct arena *arena,
     atomic_store(&db->manager.has_expiring, out_manifest->has_expiring);
     db->maintenance.manifest_generation = out_manifest->generation;
     db->maintenance.log_start = out_manifest->log_start;
+    db->maintenance.written_log_start = out_manifest->log_start;
     db->maintenance.previous_log_start = out_manifest->log_start;
     return TERN_OK;
 }
@@ -375,6 +376,18 @@ static void remove_orphans(struct tern_db *db, const struct manifest *manifest) 
 
 /* ---- open ---- */
 
+/* A log that held nothing new may begin where it ends, so that its segments can go. */
+static void choose_log_start(struct tern_db *db) {
+    struct maintenance *maintenance = &db->maintenance;
+    if (maintenance->log_start == 0) {
+        maintenance->log_start = log_start_position(db->manager.log);
+    }
+    if (!db->options.read_only && atomic_load(&db->counters.recovered_records) == 0 &&
+        large_retention_is_empty(&db->manager.retention)) {
+        maintenance->log_start = log_end_position(db->manager.log);
+    }
+}
+
 static tern_status start(struct tern_db *db, tern_error *error) {
     struct arena arena;
     struct manifest manifest;
@@ -389,14 +402,14 @@ static tern_status start(struct tern_db *db, tern_error *error) {
     }
     if (status == TERN_OK) {
         views_refresh(db);
-        if (db->maintenance.log_start == 0) {
-            db->maintenance.log_start = log_start_position(db->manager.log);
-            db->maintenance.previous_log_start = db->maintenance.log_start;
-        }
+        choose_log_start(db);
         db->maintenance.durable_generations[0] = db->view_generation;
         db->maintenance.durable_generations[1] = db->view_generation;
         if (!db->options.read_only) {
             status = checkpoint_rewrite_manifest(db, error);
+        }
+        if (status == TERN_OK && !db->options.read_only) {
+            status = checkpoint_release_log(db, error);
         }
     }
     if (status == TERN_OK && !db->options.read_only) {

@@ -29,7 +29,8 @@ struct maintenance {
     log_position frozen_position; /* end of the log at the freeze */
     size_t keyspace_index;        /* which keyspace is being drained */
     seq_no drained_seq;           /* of the last whole checkpoint */
-    log_position log_start;       /* as the last manifest says */
+    log_position log_start;       /* where replay has to begin */
+    log_position written_log_start;  /* as the last manifest says */
     log_position previous_log_start; /* as the one before says */
     uint64_t durable_generations[MANIFEST_SLOTS]; /* view generations of the two manifests */
     uint64_t manifest_generation;
@@ -138,6 +139,8 @@ TERN_MUST_CHECK tern_status checkpoint_publish(struct tern_db *db, bool is_last,
                                                tern_error *error);
 /* Writes a manifest of what is published now: at open, so that both slots say the same. */
 TERN_MUST_CHECK tern_status checkpoint_rewrite_manifest(struct tern_db *db, tern_error *error);
+/* Releases the log below what both manifests need. */
+TERN_MUST_CHECK tern_status checkpoint_release_log(struct tern_db *db, tern_error *error);
 /* Closes engines of dropped keyspaces that nobody reads, removes files no manifest names. */
 void checkpoint_collect_dropped(struct tern_db *db);
 /* Lets engines reuse blocks that no live view needs. */

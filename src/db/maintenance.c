@@ -44,17 +44,13 @@ static bool wants_checkpoint(struct tern_db *db) {
                atomic_load_explicit(&db->checkpoint_done, memory_order_acquire);
 }
 
-/* A slice of preparing log segments; true when there is more of it. */
-static bool prepare_log(struct tern_db *db) {
-    struct log *log = db->manager.log;
-    /* What fails here, an append will try again and tell. */
-    return log_wants_prepare(log) && log_prepare(log, NULL) == TERN_OK && log_wants_prepare(log);
-}
-
 /* One step with the maintenance role held; *out_more: there is more to do at once. */
 static tern_status step(struct tern_db *db, bool *out_more, tern_error *error) {
-    bool prepares = prepare_log(db);
-    *out_more = prepares;
+    *out_more = false;
+    if (log_wants_prepare(db->manager.log)) {
+        tern_status prepared = log_prepare(db->manager.log, NULL);
+        (void)prepared; /* an append will try again and tell */
+    }
     if (db->maintenance.phase == CHECKPOINT_IDLE) {
         if (!wants_checkpoint(db)) {
             return TERN_OK;
@@ -64,9 +60,7 @@ static tern_status step(struct tern_db *db, bool *out_more, tern_error *error) {
             return status;
         }
     }
-    tern_status status = checkpoint_step(db, out_more, error);
-    *out_more = *out_more || prepares;
-    return status;
+    return checkpoint_step(db, out_more, error);
 }
 
 static tern_task_state maintenance_step(struct tern_task *task) {
