@@ -73,10 +73,6 @@ static bool pile_of(const struct overlay_version *version, tern_slice *out_value
     return version_older(version) == 0;
 }
 
-static bool is_pile_bottom(const struct overlay_version *version) {
-    return (version->block.flags & VERSION_HAS_PILE) != 0 && version_pile(version)->is_bottom != 0;
-}
-
 /* Works out the pile of an operand that comes to lie on `below`. Bytes live in overlay->fold. */
 static void build_pile(struct overlay *overlay, const struct overlay_version *below,
                        bool is_covered, struct version_parts *parts) {
@@ -89,7 +85,6 @@ static void build_pile(struct overlay *overlay, const struct overlay_version *be
         parts->pile = record->value;
         parts->pile_oldest_ms = record->expires_ms;
         parts->has_pile = true;
-        parts->is_pile_bottom = true;
         return;
     }
     tern_slice older;
@@ -234,7 +229,6 @@ static struct overlay_version *fold(struct pruning *pruning, struct overlay_vers
         parts.has_pile = true;
         parts.pile_oldest_ms = version_pile(upper)->oldest_ms;
         parts.pile = version_pile_value(upper);
-        parts.is_pile_bottom = is_pile_bottom(lower);
     }
     size_t size = version_size(&parts);
     uint32_t size_class;
@@ -327,8 +321,10 @@ void chain_delete_same_seq(struct overlay *overlay, struct overlay_entry *entry,
 /* ---- reading ---- */
 
 /*
- * Folds the operands of a pile that were committed at or after expires_ms. TERN_CANCELLED: the pile
- * was taken apart meanwhile, which happens only to readers without a registered snapshot.
+ * Asked only when the value below the overlay has expired, so no range delete lies between: the
+ * pile goes down to the end of the chain. Folds the operands of a pile that were committed at or
+ * after expires_ms. TERN_CANCELLED: the pile was taken apart meanwhile, which happens only to
+ * readers without a registered snapshot.
  */
 static tern_status pile_since(const void *chain, uint64_t expires_ms, struct buffer *out_operand) {
     const struct overlay_version *top = chain;
@@ -356,9 +352,6 @@ restart:
             *out_operand = swapped;
         }
         if (status != TERN_OK) {
-            break;
-        }
-        if (is_pile_bottom(version)) {
             break;
         }
         is_first = false;

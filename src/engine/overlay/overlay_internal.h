@@ -40,7 +40,7 @@ _Static_assert(sizeof(struct overlay_version) == 24, "the header is laid out as 
 struct version_pile {
     uint64_t oldest_ms; /* commit time of the oldest operand in it */
     uint32_t size;
-    uint32_t is_bottom; /* nothing below belongs to the pile */
+    uint32_t reserved;
 };
 
 /* A key. Never moves, never goes before the overlay does. */
@@ -204,7 +204,6 @@ struct version_parts {
     bool has_cut;
     seq_no cut;
     bool has_pile;
-    bool is_pile_bottom;
     uint64_t pile_oldest_ms;
     tern_slice pile;
 };

@@ -46,7 +46,7 @@ struct overlay_version *version_write(void *memory, uint32_t size_class,
         struct version_pile *pile = (struct version_pile *)version_word(version, VERSION_HAS_PILE);
         pile->oldest_ms = parts->pile_oldest_ms;
         pile->size = (uint32_t)parts->pile.size;
-        pile->is_bottom = parts->is_pile_bottom;
+        pile->reserved = 0;
         (void)copy_bytes(rest, parts->pile);
     }
     return version;

@@ -64,6 +64,7 @@ void model_init(struct model *model, size_t key_count, uint64_t seed) {
         }
     }
     model->key_count = kept;
+    model->range_odds = 20 + model_random(model, 60);
     model->capacity = 1024;
     model->times = calloc(model->capacity, sizeof(uint64_t));
     model->times[0] = 1000;
@@ -150,22 +151,17 @@ static void random_record(struct model *model, uint8_t *bytes, struct record *re
     }
 }
 
-static void random_range(struct model *model, struct engine_change *change) {
-    size_t begin = model_random(model, model->key_count);
-    size_t end = begin + model_random(model, model->key_count / 4 + 2);
+void model_delete_range(struct model *model, size_t begin, size_t end,
+                        struct engine_change *out_change) {
     struct record gone = {.kind = RECORD_DELETE};
-    memset(change, 0, sizeof(*change));
-    change->record.kind = CHANGE_DELETE_RANGE;
-    if (model_random(model, 12) == 0) {
-        begin = 0;
-    } else {
-        change->key = model_key_at(model, begin);
+    memset(out_change, 0, sizeof(*out_change));
+    out_change->record.kind = CHANGE_DELETE_RANGE;
+    if (begin > 0) {
+        out_change->key = model_key_at(model, begin);
     }
     if (end < model->key_count) {
-        change->range_has_end = true;
-        change->record.value = model_key_at(model, end);
-    } else {
-        end = model->key_count;
+        out_change->range_has_end = true;
+        out_change->record.value = model_key_at(model, end);
     }
     for (size_t i = begin; i < end; i++) {
         record_event(model, i, &gone);
@@ -174,21 +170,45 @@ static void random_range(struct model *model, struct engine_change *change) {
     model->ranges[model->range_count++] = (struct model_range){begin, end, model->last_seq};
 }
 
-size_t model_commit(struct model *model, struct engine_change *out_changes, size_t count_max,
-                    size_t *out_bytes) {
+void model_put(struct model *model, size_t key, struct engine_change *out_change) {
+    memset(out_change, 0, sizeof(*out_change));
+    out_change->key = model_key_at(model, key);
+    out_change->key_hash = engine_key_hash(MODEL_PARTITION, out_change->key);
+    out_change->record.kind = RECORD_PUT;
+    out_change->record.value = tern_slice_of("by hand", 7);
+    out_change->record.value_size = 7;
+    record_event(model, key, &out_change->record);
+}
+
+static void random_range(struct model *model, struct engine_change *change) {
+    size_t begin = model_random(model, model->key_count);
+    size_t end = begin + model_random(model, model->key_count / 4 + 2);
+    begin = model_random(model, 12) == 0 ? 0 : begin;
+    model_delete_range(model, begin, end < model->key_count ? end : model->key_count, change);
+}
+
+static void begin_commit(struct model *model, uint64_t step_ms) {
     if (model->last_seq + 2 >= model->capacity) {
         model->capacity *= 2;
         model->times = realloc(model->times, model->capacity * sizeof(uint64_t));
     }
     model->last_seq++;
-    uint64_t step = model_random(model, 3) == 0 ? model_random(model, 6) : 0;
-    model->times[model->last_seq] = model->times[model->last_seq - 1] + step;
+    model->times[model->last_seq] = model->times[model->last_seq - 1] + step_ms;
+}
+
+void model_begin_commit(struct model *model) {
+    begin_commit(model, 0);
+}
+
+size_t model_commit(struct model *model, struct engine_change *out_changes, size_t count_max,
+                    size_t *out_bytes) {
+    begin_commit(model, model_random(model, 3) == 0 ? model_random(model, 6) : 0);
     size_t count = 1 + model_random(model, count_max);
     size_t hot = model_random(model, model->key_count);
     *out_bytes = 0;
     for (size_t i = 0; i < count; i++) {
         struct engine_change *change = &out_changes[i];
-        if (model_random(model, 40) == 0) {
+        if (model_random(model, model->range_odds) == 0) {
             random_range(model, change);
         } else {
             size_t index =

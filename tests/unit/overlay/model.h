@@ -43,6 +43,7 @@ struct model {
     seq_no last_seq;
     seq_no capacity;
     uint64_t random;
+    uint64_t range_odds; /* one of so many changes is a range delete */
 };
 
 /* What a moment sees of a key. */
@@ -67,6 +68,12 @@ tern_slice model_key_at(const struct model *model, size_t index);
  */
 size_t model_commit(struct model *model, struct engine_change *out_changes, size_t count_max,
                     size_t *out_bytes);
+
+/* By hand: begins a commit at the same time as the last; puts a key; deletes keys [begin, end). */
+void model_begin_commit(struct model *model);
+void model_put(struct model *model, size_t key, struct engine_change *out_change);
+void model_delete_range(struct model *model, size_t begin, size_t end,
+                        struct engine_change *out_change);
 
 /* State of a key after `seq`; expired at `time_ms` counts as missing (0: expiry not judged). */
 void model_state(const struct model *model, size_t key, seq_no seq, uint64_t time_ms,

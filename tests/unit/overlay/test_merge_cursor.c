@@ -120,7 +120,7 @@ static void drain(struct fixture *fixture) {
         free((void *)(uintptr_t)stack->boundary.data);
         stack->has_boundary = false;
     }
-    content->boundary += 1 + model_random(model, model->key_count / 2 + 1);
+    content->boundary += 1 + model_random(model, model->key_count / 4 + 1);
     if (content->boundary < model->key_count) {
         tern_slice key = model_key_at(model, content->boundary);
         void *copy = malloc(key.size);
@@ -201,6 +201,7 @@ struct walk {
     size_t begin, end;
     size_t at; /* SIZE_MAX: nowhere */
     bool keys_only;
+    uint64_t backward_percent;
 };
 
 static void check_batch(struct fixture *fixture, struct walk *walk) {
@@ -229,7 +230,7 @@ static void check_step(struct fixture *fixture, struct walk *walk) {
     struct model *model = &fixture->model;
     tern_status status;
     uint64_t choice = model_random(model, 10);
-    bool backward = model_random(model, 3) == 0;
+    bool backward = model_random(model, 100) < walk->backward_percent;
     size_t from;
     if (choice == 0) {
         from = model_random(model, model->key_count);
@@ -266,6 +267,7 @@ static void check_cursor(struct fixture *fixture, const struct snapshot *snapsho
     if (walk.begin >= walk.end) {
         return;
     }
+    walk.backward_percent = model_random(model, 2) == 0 ? 20 : 80;
     walk.keys_only = model_random(model, 4) == 0;
     struct merge_cursor_options options = {
         .allocator = tern_allocator_default(),
@@ -330,6 +332,46 @@ static void run(size_t key_count, size_t steps, uint64_t seed) {
     tear_down(&fixture);
 }
 
+/*
+ * Keys 10 to 30 are in the base. The overlay deletes 12 to 28 and then puts 14 and 15 again; it has
+ * been drained up to key 20. Going down from 28, the range hides 20 to 27 of the old base; below
+ * the boundary the base is right as it is.
+ */
+static void range_delete_hides_the_base_from_the_boundary_on(void **state) {
+    (void)state;
+    static struct fixture fixture;
+    set_up(&fixture, 200, 42);
+    struct model *model = &fixture.model;
+    struct engine_change change;
+    model_begin_commit(model);
+    for (size_t i = 10; i <= 30; i++) {
+        model_put(model, i, &change);
+    }
+    fixture.now.content = (struct base_content){1, 1, 0};
+    struct overlay *active = fixture.now.stack.active->overlay;
+    assert_int_equal(overlay_reserve(active, 3, 300, NULL), TERN_OK);
+    model_begin_commit(model);
+    model_delete_range(model, 12, 28, &change);
+    overlay_apply(active, &change, 1, 2, NULL);
+    model_begin_commit(model);
+    for (size_t i = 14; i <= 15; i++) {
+        model_put(model, i, &change);
+        overlay_apply(active, &change, 1, 3, NULL);
+    }
+    freeze(&fixture);
+    tern_slice key = model_key_at(model, 20);
+    void *boundary = malloc(key.size);
+    memcpy(boundary, key.data, key.size);
+    fixture.now.stack.boundary = tern_slice_of(boundary, key.size);
+    fixture.now.stack.has_boundary = true;
+    fixture.now.content = (struct base_content){1, 3, 20};
+    begin_snapshot(&fixture);
+    for (uint64_t i = 0; i < 200; i++) {
+        check_cursor(&fixture, &fixture.snapshots[0]);
+    }
+    tear_down(&fixture);
+}
+
 static void agrees_with_model_on_few_keys(void **state) {
     (void)state;
     uint64_t seed = test_seed();
@@ -341,10 +383,12 @@ static void agrees_with_model_on_few_keys(void **state) {
 static void agrees_with_model_on_many_keys(void **state) {
     (void)state;
     run(700, 250, test_seed() + 100);
+    run(150, 600, test_seed() + 200);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(range_delete_hides_the_base_from_the_boundary_on),
         cmocka_unit_test(agrees_with_model_on_few_keys),
         cmocka_unit_test(agrees_with_model_on_many_keys),
     };

@@ -22,7 +22,7 @@ struct fixture {
     struct epoch_domain *epoch;
     struct overlay *overlay;
     seq_no visible_seq;
-    seq_no live[SNAPSHOTS_MAX + 1]; /* one more for a walk */
+    seq_no live[SNAPSHOTS_MAX + 2]; /* one more for a walk, one for a late snapshot */
     size_t live_count;
     uint64_t cancelled;
     uint64_t answered;
@@ -58,7 +58,13 @@ static void apply_some(struct fixture *fixture) {
     struct engine_change changes[CHANGES_MAX];
     size_t commits = 1 + model_random(model, 4);
     qsort(fixture->live, fixture->live_count, sizeof(seq_no), compare_seqs);
-    struct engine_horizon horizon = {fixture->live, fixture->live_count, fixture->visible_seq};
+    seq_no live[SNAPSHOTS_MAX + 2];
+    memcpy(live, fixture->live, sizeof(live));
+    struct engine_horizon horizon = {live, fixture->live_count, fixture->visible_seq};
+    /* One that the applier does not know of yet. */
+    if (fixture->live_count < SNAPSHOTS_MAX && model_random(model, 3) == 0) {
+        fixture->live[fixture->live_count++] = fixture->visible_seq;
+    }
     for (size_t i = 0; i < commits; i++) {
         size_t bytes;
         size_t count = model_commit(model, changes, CHANGES_MAX, &bytes);
