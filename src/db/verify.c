@@ -128,7 +128,6 @@ static bool check_keyspace(void *context, tern_keyspace *keyspace) {
     if (part == NULL) {
         return true;
     }
-    check->report->files++;
     tern_status status =
         keyspace->methods->verify(part, verify_sink_finding, check->sink, check->progress,
                                   check->progress_context, check->report, &error);
@@ -212,7 +211,6 @@ static tern_status verify_partition(struct directory_reader *reader,
     status = methods->open(&reader->environment, &config, entry->state, &engine, &drained, &found);
     if (status == TERN_OK) {
         struct engine_view *view = methods->current_view(engine);
-        report->files++;
         status = methods->verify(view, verify_sink_finding, sink, progress, progress_context,
                                  report, &found);
         engine_view_release(view, reader->environment.epoch);

@@ -216,6 +216,18 @@ static bool is_inside(tern_slice key, const struct engine_cursor_bounds *bounds)
     return !bounds->has_end || slice_compare(key, bounds->end) < 0;
 }
 
+/* About how large the value of a resolution is: a terminal that was not found holds nothing. */
+static uint64_t value_bytes(const struct resolution *resolution) {
+    switch (resolution->terminal.kind) {
+    case RECORD_PUT:
+        return resolution->terminal.value.size;
+    case RECORD_LARGE:
+        return resolution->terminal.value_size;
+    default:
+        return resolution->operand_count > 0 ? resolution->inline_operands[0].value.size : 0;
+    }
+}
+
 /* Looks at one key: is it new, or gone, compared to the base? */
 static tern_status sample_key(struct btree_view *view, const struct overlay_iterator *keys,
                               struct sample_totals *totals, tern_error *error) {
@@ -233,11 +245,11 @@ static tern_status sample_key(struct btree_view *view, const struct overlay_iter
         bool is_deleted = above.is_complete && above.terminal.kind == RECORD_DELETE &&
                           above.operand_count == 0;
         bool was_there = below.terminal.kind != RECORD_NONE;
-        int64_t bytes = (int64_t)(key.size + above.terminal.value.size);
+        int64_t bytes = (int64_t)(key.size + value_bytes(&above));
         totals->samples++;
         if (is_deleted && was_there) {
             totals->count--;
-            totals->bytes -= (int64_t)(key.size + below.terminal.value.size);
+            totals->bytes -= (int64_t)(key.size + value_bytes(&below));
         } else if (!is_deleted && !was_there) {
             totals->count++;
             totals->bytes += bytes;
