@@ -12,6 +12,7 @@
 
 #include "array_base.h"
 #include "base/compare.h"
+#include "support/fault_allocator.h"
 
 #define SNAPSHOTS_MAX 6
 #define CHANGES_MAX   9
@@ -372,6 +373,49 @@ static void range_delete_hides_the_base_from_the_boundary_on(void **state) {
     tear_down(&fixture);
 }
 
+/* Every call either works or says NO_MEMORY; nothing leaks, and the cursor can still be closed. */
+static void failing_allocations_leave_a_cursor_that_can_be_closed(void **state) {
+    (void)state;
+    static struct fixture fixture;
+    struct fault_allocator *faults = fault_allocator_create();
+    set_up(&fixture, 100, 7);
+    for (size_t i = 0; i < 200; i++) {
+        apply_some(&fixture);
+    }
+    begin_snapshot(&fixture);
+    struct engine_cursor_bounds bounds = {.has_begin = true, .has_end = true};
+    bounds.begin = model_key_at(&fixture.model, 3);
+    bounds.end = model_key_at(&fixture.model, 90);
+    for (uint64_t nth = 1; nth < 30; nth++) {
+        struct merge_cursor_options options = {
+            .allocator = fault_allocator_interface(faults),
+            .epoch = fixture.epoch,
+            .stack = &fixture.snapshots[0].view.stack,
+            .base = array_base_open(&fixture.model, (struct base_content){0, 0, 0}, 5),
+            .moment = {fixture.snapshots[0].seq, fixture.model.times[fixture.snapshots[0].seq]},
+            .bounds = bounds,
+            .read_large = model_read_large,
+        };
+        struct merge_cursor *cursor = NULL;
+        fault_allocator_fail(faults, nth, nth % 2 == 0);
+        tern_status status = merge_cursor_open(&options, &cursor, NULL);
+        struct engine_entry entries[BATCH_MAX];
+        size_t count = 0;
+        for (size_t i = 0; cursor != NULL && i < 20; i++) {
+            status = i % 3 == 0   ? merge_cursor_next_batch(cursor, entries, 7, &count, NULL)
+                     : i % 3 == 1 ? merge_cursor_next(cursor, NULL)
+                                  : merge_cursor_previous(cursor, NULL);
+            assert_true(status == TERN_OK || status == TERN_NOT_FOUND || status == TERN_NO_MEMORY);
+        }
+        assert_true(cursor != NULL || status == TERN_NO_MEMORY);
+        fault_allocator_fail(faults, 0, false);
+        merge_cursor_close(cursor);
+        assert_int_equal(fault_allocator_live_blocks(faults), 0);
+    }
+    tear_down(&fixture);
+    fault_allocator_destroy(faults);
+}
+
 static void agrees_with_model_on_few_keys(void **state) {
     (void)state;
     uint64_t seed = test_seed();
@@ -389,6 +433,7 @@ static void agrees_with_model_on_many_keys(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(range_delete_hides_the_base_from_the_boundary_on),
+        cmocka_unit_test(failing_allocations_leave_a_cursor_that_can_be_closed),
         cmocka_unit_test(agrees_with_model_on_few_keys),
         cmocka_unit_test(agrees_with_model_on_many_keys),
     };

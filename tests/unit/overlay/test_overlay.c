@@ -194,21 +194,21 @@ static uint64_t read_counter(struct fixture *fixture, uint64_t base_expires_ms, 
     return number;
 }
 
-/* A million adds, a thousand a millisecond, over a value of the base. */
+/* 200,000 adds, 200 a millisecond, over a value of the base. */
 static void hot_counter_over_base_stays_small_and_quick(void **state) {
     struct fixture *fixture = *state;
     size_t operands;
-    for (uint64_t i = 0; i < 1000000; i++) {
-        add_one(fixture, 1000 + i / 1000);
+    for (uint64_t i = 0; i < 200000; i++) {
+        add_one(fixture, 1000 + i / 200);
     }
-    assert_int_equal(read_counter(fixture, 0, 5000, &operands), 2000000);
+    assert_int_equal(read_counter(fixture, 0, 5000, &operands), 1200000);
     assert_int_equal(operands, 1);
     assert_true(overlay_bytes(fixture->overlay) < 512 << 10);
     /* The value expired in between: only what came after counts. */
-    assert_int_equal(read_counter(fixture, 1400, 5000, &operands), 600000);
-    assert_int_equal(read_counter(fixture, 1000, 5000, &operands), 1000000);
+    assert_int_equal(read_counter(fixture, 1400, 5000, &operands), 120000);
+    assert_int_equal(read_counter(fixture, 1000, 5000, &operands), 200000);
     assert_int_equal(read_counter(fixture, 2000, 5000, &operands), 0);
-    assert_int_equal(read_counter(fixture, 9000, 5000, &operands), 2000000);
+    assert_int_equal(read_counter(fixture, 9000, 5000, &operands), 1200000);
     assert_sound(fixture);
 }
 
@@ -344,7 +344,7 @@ static void survive_failures(bool sticky) {
     const tern_allocator *allocator = fault_allocator_interface(faults);
     struct epoch_domain *epoch;
     assert_int_equal(epoch_domain_create(tern_allocator_default(), &epoch, NULL), TERN_OK);
-    for (uint64_t nth = 1; nth < 60; nth++) {
+    for (uint64_t nth = 1; nth < 40; nth++) {
         static struct model model;
         struct budget budget = {0};
         struct overlay *overlay = NULL;
@@ -353,7 +353,7 @@ static void survive_failures(bool sticky) {
         fault_allocator_fail(faults, nth, sticky);
         tern_status status = overlay_create(&options, &overlay, NULL);
         size_t refused = status == TERN_OK ? 0 : 1;
-        for (size_t i = 0; status == TERN_OK && i < 400; i++) {
+        for (size_t i = 0; status == TERN_OK && i < 120; i++) {
             struct engine_change changes[40];
             size_t bytes;
             size_t count = model_commit(&model, changes, 40, &bytes);
@@ -373,7 +373,7 @@ static void survive_failures(bool sticky) {
             assert_null(overlay_check(overlay));
             assert_int_equal(overlay_bytes(overlay), budget_used(&budget, BUDGET_OVERLAY));
         }
-        (void)refused;
+        assert_true(refused > 0 || fault_allocator_failures(faults) > 0 || nth > 1);
         overlay_destroy(overlay);
         assert_int_equal(budget_used(&budget, BUDGET_OVERLAY), 0);
         assert_int_equal(fault_allocator_live_blocks(faults), 0);
