@@ -196,7 +196,7 @@ static void run_model(const tern_keyspace_options *options, bool has_large, uint
     tern_error error = TERN_ERROR_INIT;
     assert_non_null(run);
     seeded_random_init(&run->random, seed);
-    world_create(&run->world, TERN_ENGINE_BTREE, options, cache_bytes, seed,
+    world_create(&run->world, engine_methods_of(options->engine), options, cache_bytes, seed,
                  tern_allocator_default());
     run->key_bytes_max = run->world.methods->key_bytes_max(options);
     run->has_large = has_large;

@@ -186,13 +186,12 @@ static void must(tern_status status, const tern_error *error, const char *what) 
     }
 }
 
-void world_create(struct engine_world *world, tern_engine_kind kind,
+void world_create(struct engine_world *world, const struct engine_methods *methods,
                   const tern_keyspace_options *options, uint64_t cache_bytes, uint64_t seed,
                   const tern_allocator *allocator) {
     tern_error error = TERN_ERROR_INIT;
     *world = (struct engine_world){0};
-    world->methods = engine_methods_of(kind);
-    CHECK(world->methods != NULL);
+    world->methods = methods;
     world->allocator = allocator;
     world->disk = power_cut_create(seed);
     const tern_file_system *system = power_cut_interface(world->disk);
@@ -389,6 +388,17 @@ void world_close(struct engine_world *world) {
     world->view = NULL;
     world->methods->close(world->engine);
     world->engine = NULL;
+}
+
+tern_status world_cut_and_open(struct engine_world *world, size_t index, uint64_t seed,
+                               tern_error *error) {
+    power_cut_now(world->disk);
+    world_close(world);
+    struct power_cut_file_system *found = power_cut(world->disk, seed);
+    power_cut_destroy(world->disk);
+    world->disk = found;
+    world->environment.file_system = power_cut_interface(found);
+    return world_open(world, index, error);
 }
 
 /* ---- commits ---- */

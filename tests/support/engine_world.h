@@ -91,13 +91,16 @@ struct engine_world {
 };
 
 /* A new, empty partition; cache_bytes 0: no room for a page, almost. */
-void world_create(struct engine_world *world, tern_engine_kind kind,
+void world_create(struct engine_world *world, const struct engine_methods *methods,
                   const tern_keyspace_options *options, uint64_t cache_bytes, uint64_t seed,
                   const tern_allocator *allocator);
 void world_destroy(struct engine_world *world);
 
 /* Opens the engine from manifest `index` and replays the log. */
 tern_status world_open(struct engine_world *world, size_t index, tern_error *error);
+/* Cuts the power and opens what a machine would find then, as `seed` has it. */
+tern_status world_cut_and_open(struct engine_world *world, size_t index, uint64_t seed,
+                               tern_error *error);
 /* Lets go of all snapshots and closes the engine. */
 void world_close(struct engine_world *world);
 
