@@ -21,12 +21,12 @@
 #include "base/error.h"
 #include "cache/cache_internal.h"
 
-#define LIMIT_BYTES_MIN  ((uint64_t)1 << 20)
+#define LIMIT_BYTES_MIN   ((uint64_t)1 << 20)
 #define RANGE_BYTES_LEAST ((uint64_t)1 << 30)
-#define EVICT_BATCH      32u
-#define RESERVE_FRAMES   64u
-#define WINDOW_EVICTIONS 1024u
-#define SHRINK_TRIES     64u
+#define EVICT_BATCH       32u
+#define RESERVE_FRAMES    64u
+#define WINDOW_EVICTIONS  1024u
+#define SHRINK_TRIES      64u
 
 static size_t chunk_bytes_for(uint64_t limit_bytes) {
     size_t bytes = HUGE_PAGE_BYTES;
@@ -111,7 +111,8 @@ static void release_metadata(struct cache *cache) {
 
 tern_status cache_create(const struct cache_options *options, struct cache **out_cache,
                          tern_error *error) {
-    uint64_t limit = options->limit_bytes > LIMIT_BYTES_MIN ? options->limit_bytes : LIMIT_BYTES_MIN;
+    uint64_t limit =
+        options->limit_bytes > LIMIT_BYTES_MIN ? options->limit_bytes : LIMIT_BYTES_MIN;
     struct cache *cache = memory_allocate_zeroed(options->allocator, sizeof(*cache));
     if (cache == NULL) {
         return ERROR_NO_MEMORY(error, "the cache");
@@ -327,8 +328,8 @@ static struct cache_frame *acquire_locked(struct frame_pool *pool) {
     if (spare == 0 && frame_pool_grow(pool)) {
         spare = pool->frames_per_chunk;
     }
-    uint64_t reserve = pool->frame_count / 8 < RESERVE_FRAMES ? pool->frame_count / 8
-                                                              : RESERVE_FRAMES;
+    uint64_t reserve =
+        pool->frame_count / 8 < RESERVE_FRAMES ? pool->frame_count / 8 : RESERVE_FRAMES;
     if (spare <= reserve / 2 + 1) {
         /* Growing comes before evicting; but leave the untouched part of a chunk for its turn. */
         uint64_t cost = frame_pool_chunk_cost(cache);
@@ -360,7 +361,8 @@ static struct cache_frame *acquire_locked(struct frame_pool *pool) {
 struct cache_frame *cache_acquire(struct cache *cache, size_t size_bytes) {
     ASSERT(size_bytes >= CACHE_FRAME_BYTES_MIN && size_bytes <= CACHE_FRAME_BYTES_MAX &&
            (size_bytes & (size_bytes - 1)) == 0);
-    struct frame_pool *pool = &cache->pools[(unsigned)__builtin_ctzll(size_bytes) - FRAME_SHIFT_MIN];
+    struct frame_pool *pool =
+        &cache->pools[(unsigned)__builtin_ctzll(size_bytes) - FRAME_SHIFT_MIN];
     mutex_lock(&cache->lock);
     struct cache_frame *frame = acquire_locked(pool);
     mutex_unlock(&cache->lock);
@@ -459,8 +461,8 @@ void cache_space_close(struct cache *cache, uint32_t space) {
 
 bool cache_pin_reserve(struct cache *cache, size_t size_bytes) {
     uint64_t limit = atomic_load_explicit(&cache->limit_bytes, memory_order_relaxed);
-    uint64_t before = atomic_fetch_add_explicit(&cache->pin_reserved_bytes, size_bytes,
-                                                memory_order_relaxed);
+    uint64_t before =
+        atomic_fetch_add_explicit(&cache->pin_reserved_bytes, size_bytes, memory_order_relaxed);
     if (before + size_bytes > limit / 4) {
         cache_pin_unreserve(cache, size_bytes);
         return false;

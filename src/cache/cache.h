@@ -4,12 +4,13 @@
  *
  * Frames come from chunks (2 MiB; less in a cache under 32 MiB) of one reserved address range; a
  * chunk holds frames of one size class (4 KiB to 64 KiB, powers of two), and each class has
- * addresses of its own, so that a stale hint never points into the middle of a frame. A frame is found in two ways: by tag through a hash table,
- * or directly: a pointer to a page remembers the frame where it was last found (a hint), and the
- * frame says in its first 16 bytes which page it holds. A hint may be stale at any time; whoever
- * follows it checks the tag, inside an epoch. Evicting a frame clears the tag, and its memory is
- * reused only after an epoch, so what was found under the right tag stays readable until the reader
- * leaves its epoch. A hit writes at most one flag.
+ * addresses of its own, so that a stale hint never points into the middle of a frame. A frame is
+ * found in two ways: by tag through a hash table, or directly: a pointer to a page remembers the
+ * frame where it was last found (a hint), and the frame says in its first 16 bytes which page it
+ * holds. A hint may be stale at any time; whoever follows it checks the tag, inside an epoch.
+ * Evicting a frame clears the tag, and its memory is reused only after an epoch, so what was found
+ * under the right tag stays readable until the reader leaves its epoch. A hit writes at most one
+ * flag.
  *
  * Invariants: C1 a tag is in at most one published frame. C2 a published frame's bytes do not
  * change. C3 a frame's memory is reused only after tag cleared, pins zero, epoch past.
@@ -34,15 +35,15 @@ typedef uint64_t cache_tag;
 
 /* First bytes of every frame; the payload follows. */
 struct cache_frame {
-    _Atomic cache_tag tag;   /* 0: empty, being filled or evicted */
-    _Atomic uint32_t state;  /* low 24 bits: pins; CACHE_FRAME_REFERENCED; private flags */
-    uint32_t size_class;     /* log2 of the frame's size in bytes */
+    _Atomic cache_tag tag;  /* 0: empty, being filled or evicted */
+    _Atomic uint32_t state; /* low 24 bits: pins; CACHE_FRAME_REFERENCED; private flags */
+    uint32_t size_class;    /* log2 of the frame's size in bytes */
 };
 _Static_assert(sizeof(struct cache_frame) == 16, "takes the place of the block header");
 
 #define CACHE_FRAME_REFERENCED ((uint32_t)1 << 24)
-#define CACHE_FRAME_BYTES_MIN ((size_t)4 << 10)
-#define CACHE_FRAME_BYTES_MAX ((size_t)64 << 10)
+#define CACHE_FRAME_BYTES_MIN  ((size_t)4 << 10)
+#define CACHE_FRAME_BYTES_MAX  ((size_t)64 << 10)
 
 /* Frame address = base + hint * 4096; 0 is no frame. */
 typedef uint32_t cache_hint;
@@ -50,8 +51,8 @@ typedef uint32_t cache_hint;
 struct cache_options {
     const tern_allocator *allocator;
     struct epoch_domain *epoch;
-    struct budget *budget;   /* counts BUDGET_CACHE */
-    uint64_t limit_bytes;    /* for frames and tables, at least 1 MiB */
+    struct budget *budget; /* counts BUDGET_CACHE */
+    uint64_t limit_bytes;  /* for frames and tables, at least 1 MiB */
     bool huge_pages;
 };
 

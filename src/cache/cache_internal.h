@@ -67,9 +67,9 @@ cache_hint table_find(const struct cache_table *table, cache_tag tag);
 bool table_insert(struct cache_table *table, cache_tag tag, cache_hint hint);
 void table_remove(struct cache_table *table, cache_tag tag, cache_hint hint);
 /* Moves all entries to a table of another size; the old one goes through the epoch. */
-TERN_MUST_CHECK tern_status table_resize(struct cache_table *table,
-                                         const tern_allocator *allocator, struct epoch_domain *epoch,
-                                         uint64_t frame_count, tern_error *error);
+TERN_MUST_CHECK tern_status table_resize(struct cache_table *table, const tern_allocator *allocator,
+                                         struct epoch_domain *epoch, uint64_t frame_count,
+                                         tern_error *error);
 
 /* ---- pools of frames ---- */
 
@@ -98,17 +98,17 @@ struct frame_pool {
     uint32_t frames_per_chunk;
     struct frame_chunk *chunks; /* chunk_limit, zeroed pages */
     uint32_t chunk_limit;
-    uint32_t chunk_high;        /* chunks from here on are ABSENT */
+    uint32_t chunk_high; /* chunks from here on are ABSENT */
     uint32_t active_chunks;
     uint32_t draining_chunks;
-    uint32_t carve_chunk;       /* where to look for an uncarved frame */
+    uint32_t carve_chunk; /* where to look for an uncarved frame */
     cache_hint free_first;
     uint32_t free_count;
     struct limbo_batch limbo[LIMBO_BATCHES]; /* ring, oldest first */
     uint32_t limbo_begin, limbo_size;
-    uint32_t limbo_count;       /* frames in all batches */
-    uint64_t frame_count;       /* in active chunks */
-    uint32_t pressure;          /* evictions in the present window */
+    uint32_t limbo_count;            /* frames in all batches */
+    uint64_t frame_count;            /* in active chunks */
+    uint32_t pressure;               /* evictions in the present window */
     uint32_t scan_chunk, scan_frame; /* where frame_pool_next goes on */
     struct cache_policy *policy;
 };
@@ -125,10 +125,10 @@ struct cache {
     struct mutex lock;
     struct cache_table table;
     struct frame_pool pools[FRAME_CLASSES];
-    uint32_t *links;            /* by hint: next in a free list or limbo batch; zeroed pages */
+    uint32_t *links; /* by hint: next in a free list or limbo batch; zeroed pages */
     size_t links_bytes, chunks_bytes;
     uint64_t pool_range_bytes;
-    uint64_t fixed_bytes;       /* everything but chunks */
+    uint64_t fixed_bytes; /* everything but chunks */
     uint32_t window_evictions;
     uint32_t drain_tick;
     _Atomic uint64_t limit_bytes;

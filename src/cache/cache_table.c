@@ -5,8 +5,8 @@
  *   bucket  tags[5] | hints[5] | overflows
  *
  * A tag lies in the first bucket of its hash, or, when that is full, in one of the next
- * REACH_BUCKETS; `overflows` of the first bucket counts how many of its tags lie further on, so that
- * a miss normally costs one line. Entries never move. A reader that races with an insertion or
+ * REACH_BUCKETS; `overflows` of the first bucket counts how many of its tags lie further on, so
+ * that a miss normally costs one line. Entries never move. A reader that races with an insertion or
  * removal may miss the tag or be given a frame that no longer holds it; the frame's own tag tells.
  *
  * T1. An entry's tag becomes visible after its hint. T2. A tag is inserted and removed under the

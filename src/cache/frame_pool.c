@@ -10,8 +10,8 @@
  * when its batch comes up goes to the newest batch again.
  *
  * P1. busy(chunk) counts its frames that are not free. P2. Only ACTIVE chunks have frames in the
- * free list. P3. A DRAINING chunk whose busy is 0 is given back at once. P4. Memory given back stays
- * readable (as zeros), because stale hints point there.
+ * free list. P3. A DRAINING chunk whose busy is 0 is given back at once. P4. Memory given back
+ * stays readable (as zeros), because stale hints point there.
  *
  * Everything here holds the cache's lock.
  */

@@ -26,8 +26,7 @@ static size_t pick(struct cache_policy *policy, struct frame_pool *pool,
             continue;
         }
         if ((state & CACHE_FRAME_REFERENCED) != 0) {
-            atomic_fetch_and_explicit(&frame->state, ~CACHE_FRAME_REFERENCED,
-                                      memory_order_relaxed);
+            atomic_fetch_and_explicit(&frame->state, ~CACHE_FRAME_REFERENCED, memory_order_relaxed);
             if (looks < LOOKS_MAX) {
                 continue;
             }

@@ -76,8 +76,7 @@ static void find(struct check *check, uint64_t place, const char *invariant, con
         .invariant = invariant,
         .message = message,
     };
-    check->is_stopped =
-        check->on_finding != NULL && !check->on_finding(check->context, &finding);
+    check->is_stopped = check->on_finding != NULL && !check->on_finding(check->context, &finding);
 }
 
 static tern_status tell_progress(struct check *check, uint64_t records) {
@@ -189,8 +188,8 @@ static tern_status check_value(struct check *check, const struct leaf_cell *cell
     }
     for (uint64_t done = 0; done < cell->large_size;) {
         size_t size = 0;
-        status = btree_value_read(tree, reference, done, check->value, VALUE_READ_BYTES, &size,
-                                  &detail);
+        status =
+            btree_value_read(tree, reference, done, check->value, VALUE_READ_BYTES, &size, &detail);
         if (status != TERN_OK) {
             return damage(check, status, place, "value.pieces", &detail, error);
         }
@@ -316,8 +315,8 @@ static tern_status check_children(struct check *check, const struct inner_node *
     struct totals totals = {.is_known = true};
     tern_status status = TERN_OK;
     for (uint32_t i = 0; i < node->count && status == TERN_OK && !check->is_stopped; i++) {
-        const struct child_ref child = {node->children[i].ref, node->checksums[i],
-                                        node->records[i], node->bytes[i]};
+        const struct child_ref child = {node->children[i].ref, node->checksums[i], node->records[i],
+                                        node->bytes[i]};
         struct bounds inner = child_bounds(node, i, bounds, memory);
         struct totals below = {.is_known = false};
         status = check_child(check, &child, (uint16_t)(node->level - 1), &inner, &below, error);

@@ -35,7 +35,7 @@ struct btree_cursor {
     struct btree_root *root;
     struct path_step path[INNER_LEVELS_MAX];
     uint32_t depth;
-    bool pins;      /* has leave to pin */
+    bool pins; /* has leave to pin */
     bool is_placed;
     struct cache_frame *held;
     const uint8_t *payload;
@@ -101,8 +101,7 @@ static tern_status reserve_keys(struct btree_cursor *cursor, const uint8_t *payl
     size_t fence = step == cursor->depth
                        ? 0
                        : node_separator_size(cursor->path[step].node, cursor->path[step].index);
-    if ((keys > cursor->key_area.capacity &&
-         buffer_reserve(&cursor->key_area, keys) != TERN_OK) ||
+    if ((keys > cursor->key_area.capacity && buffer_reserve(&cursor->key_area, keys) != TERN_OK) ||
         (fence > cursor->fence.capacity && buffer_reserve(&cursor->fence, fence) != TERN_OK)) {
         return ERROR_NO_MEMORY(error, "the keys of a leaf");
     }
@@ -123,10 +122,8 @@ static tern_status fetch_here(struct btree_cursor *cursor, struct cache_frame **
                               tern_error *error) {
     struct btree *tree = cursor->tree;
     struct leaf_place place = place_here(cursor);
-    struct cache_frame *frame =
-        leaf_hinted(cache_base(tree->environment->cache), place.hint);
-    if (__builtin_expect(frame != NULL && cache_frame_holds(frame, leaf_tag(tree, place.ref)),
-                         1)) {
+    struct cache_frame *frame = leaf_hinted(cache_base(tree->environment->cache), place.hint);
+    if (__builtin_expect(frame != NULL && cache_frame_holds(frame, leaf_tag(tree, place.ref)), 1)) {
         *out_frame = frame;
         return TERN_OK;
     }
@@ -300,8 +297,8 @@ static tern_status previous(struct base_cursor *base, tern_error *error) {
 static inline tern_slice materialise(struct btree_cursor *cursor, const struct leaf_cell *cell,
                                      uint32_t index, size_t position) {
     size_t prefix_size = cursor->prefix_left_out;
-    uint8_t *target = cursor->key_area.data + (position - cursor->first_offset) +
-                      (size_t)index * prefix_size;
+    uint8_t *target =
+        cursor->key_area.data + (position - cursor->first_offset) + (size_t)index * prefix_size;
     const uint8_t *prefix = leaf_prefix_bytes(cursor->payload);
     /* A prefix is followed by records, and a key by the rest of the frame; whole pieces may be
      * copied while they end within it. What is written too much lies where later keys go, or in the
@@ -363,8 +360,8 @@ static size_t leaf_batch(struct base_cursor *base, const tern_slice *end,
         leaf_cell_record(&cell, &entry->record);
         entry->key = tern_slice_of(cell.key, cell.key_size);
         if (cursor->prefix_left_out > 0) {
-            entry->key = materialise(cursor, &cell, cursor->index + (uint32_t)i,
-                                     (size_t)(start - payload));
+            entry->key =
+                materialise(cursor, &cell, cursor->index + (uint32_t)i, (size_t)(start - payload));
         }
         if (ahead != NULL) {
             for (size_t to = done + stride; done < to && done < page_bytes;

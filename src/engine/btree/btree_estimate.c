@@ -44,9 +44,9 @@ static double fraction_between(const struct fences *fences, tern_slice key) {
     tern_slice high = buffer_slice(&fences->high);
     size_t shared = fences->has_low && fences->has_high ? slice_common_prefix(low, high) : 0;
     double from = (double)key_head_u64((const uint8_t *)low.data + shared, low.size - shared);
-    double to = fences->has_high ? (double)key_head_u64((const uint8_t *)high.data + shared,
-                                                        high.size - shared)
-                                 : 18446744073709551616.0;
+    double to = fences->has_high
+                    ? (double)key_head_u64((const uint8_t *)high.data + shared, high.size - shared)
+                    : 18446744073709551616.0;
     if (key.size <= shared || to <= from) {
         return key.size == 0 ? 0 : 0.5;
     }
@@ -144,8 +144,8 @@ static tern_status estimate(struct btree *tree, struct btree_root *root,
                             const struct engine_cursor_bounds *bounds, double *out_count,
                             double *out_bytes, tern_error *error) {
     struct rank begin = {.is_exact = true};
-    struct rank end = {.records = (double)root->records, .bytes = (double)root->child.bytes,
-                       .is_exact = true};
+    struct rank end = {
+        .records = (double)root->records, .bytes = (double)root->child.bytes, .is_exact = true};
     tern_status status = TERN_OK;
     if (bounds->has_begin) {
         status = find_rank(tree, root, bounds->begin, &begin, error);

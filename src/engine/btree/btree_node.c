@@ -26,7 +26,7 @@
 #include "base/varint.h"
 #include "engine/btree/node_access.h"
 
-#define LINE_BYTES 64u
+#define LINE_BYTES        64u
 #define CHILD_RECORDS_MAX ((uint64_t)1 << 48)
 #define CHILD_BYTES_MAX   ((uint64_t)1 << 52)
 
@@ -43,8 +43,7 @@ static size_t part(size_t *position, size_t bytes) {
     return start;
 }
 
-static struct layout lay_out(uint32_t count, bool has_nodes, size_t prefix_size,
-                             size_t keys_size) {
+static struct layout lay_out(uint32_t count, bool has_nodes, size_t prefix_size, size_t keys_size) {
     struct layout layout;
     uint32_t separators = count - 1;
     size_t position = sizeof(struct inner_node);

@@ -34,8 +34,7 @@ static uint32_t search_equal_heads(const uint8_t *payload, uint32_t first, uint3
     uint32_t low = first;
     uint32_t high = first + 1;
     if (high < count && leaf_head(payload, high) == head) {
-        high = head == UINT32_MAX ? count
-                                  : heads_lower_bound(leaf_heads(payload), count, head + 1);
+        high = head == UINT32_MAX ? count : heads_lower_bound(leaf_heads(payload), count, head + 1);
     }
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;

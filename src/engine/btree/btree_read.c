@@ -62,8 +62,7 @@ tern_status btree_child_node(struct btree *tree, struct inner_node *node, uint32
     const struct child_ref reference = {node->children[index].ref, node->checksums[index],
                                         node->records[index], node->bytes[index]};
     struct inner_node *loaded = NULL;
-    tern_status status =
-        read_node(tree, &reference, (uint16_t)(node->level - 1), &loaded, error);
+    tern_status status = read_node(tree, &reference, (uint16_t)(node->level - 1), &loaded, error);
     if (status != TERN_OK) {
         return status;
     }
@@ -140,7 +139,7 @@ static tern_status read_leaf(struct btree *tree, const struct leaf_place *place,
                              tern_error *error) {
     size_t size = 0;
     size_t capacity = tree->config.options.page_bytes - BLOCK_HEADER_BYTES;
-    tern_status status = btree_file_read_block(tree->file, place->ref, place->checksum, payload,
+    tern_status status = btree_file_read_block(tree->file, place->ref, *place->checksum, payload,
                                                capacity, &size, error);
     if (status != TERN_OK) {
         return status;
@@ -166,8 +165,7 @@ static tern_status find_or_read(struct btree *tree, const struct leaf_place *pla
             *out_frame = NULL;
             return TERN_OK;
         }
-        tern_status status =
-            read_leaf(tree, place, (uint8_t *)frame + BLOCK_HEADER_BYTES, error);
+        tern_status status = read_leaf(tree, place, (uint8_t *)frame + BLOCK_HEADER_BYTES, error);
         if (status != TERN_OK) {
             cache_discard(cache, frame);
             return status;
@@ -204,9 +202,8 @@ tern_status btree_leaf(struct btree *tree, packed_ref ref, uint64_t checksum,
                        _Atomic cache_hint *hint, const uint8_t **out_payload,
                        struct cache_frame **out_frame, void **out_owned, tern_error *error) {
     _Atomic cache_hint no_hint = 0;
-    const struct leaf_place place = {ref, checksum, hint != NULL ? hint : &no_hint};
-    struct cache_frame *frame =
-        leaf_hinted(cache_base(tree->environment->cache), place.hint);
+    const struct leaf_place place = {ref, &checksum, hint != NULL ? hint : &no_hint};
+    struct cache_frame *frame = leaf_hinted(cache_base(tree->environment->cache), place.hint);
     if (frame == NULL || !cache_frame_holds(frame, leaf_tag(tree, ref))) {
         tern_status status = find_or_read(tree, &place, &frame, error);
         if (status != TERN_OK) {
@@ -324,8 +321,7 @@ static size_t descend_group(struct btree *tree, struct search *searches, size_t 
                 kept++;
                 continue;
             }
-            tern_status status =
-                child_of(tree, search->node, search->index, &search->node, error);
+            tern_status status = child_of(tree, search->node, search->index, &search->node, error);
             if (status != TERN_OK) {
                 search->request->status = status;
                 continue;

@@ -6,15 +6,17 @@
 #include "engine/btree/btree.h"
 #include "engine/btree/node_access.h"
 
-/* Lines at the beginning of a frame that hold header, heads and slots of a leaf of usual records. */
+/* Lines at the beginning of a frame that hold header, heads and slots of a leaf of usual records.
+ */
 #define LEAF_LINES_FIRST 7u
 /* Lines asked for where a record begins. */
 #define LEAF_LINES_RECORD 3u
 
-/* Where a leaf is and where its frame was last seen. */
+/* Where a leaf is and where its frame was last seen. The checksum is not read unless it is needed:
+ * it lies on a line of its own. */
 struct leaf_place {
     packed_ref ref;
-    uint64_t checksum;
+    const uint64_t *checksum;
     _Atomic cache_hint *hint;
 };
 
@@ -27,12 +29,12 @@ static inline cache_tag leaf_tag(const struct btree *tree, packed_ref ref) {
 }
 
 static inline struct leaf_place leaf_place_of(const struct inner_node *node, uint32_t index) {
-    return (struct leaf_place){node->children[index].ref, node->checksums[index],
+    return (struct leaf_place){node->children[index].ref, &node->checksums[index],
                                &node->children[index].hint};
 }
 
 static inline struct leaf_place leaf_place_of_root(struct btree_root *root) {
-    return (struct leaf_place){root->child.ref, root->child.checksum, &root->leaf_hint};
+    return (struct leaf_place){root->child.ref, &root->child.checksum, &root->leaf_hint};
 }
 
 /* The frame that a hint names, not yet checked, its first lines asked for; NULL without a hint. */
@@ -105,10 +107,10 @@ static inline bool leaf_find_end(const uint8_t *payload, tern_slice key, uint32_
     struct leaf_cell cell;
     (void)leaf_cell_parse(leaf_record_start(payload, index), &cell);
     size_t left_out = leaf_prefix_size(payload) - leaf_prefix_in_records(payload);
-    if (__builtin_expect(cell.key_size + left_out == key.size &&
-                             memcmp(cell.key, (const uint8_t *)key.data + left_out,
-                                    cell.key_size) == 0,
-                         1)) {
+    if (__builtin_expect(
+            cell.key_size + left_out == key.size &&
+                memcmp(cell.key, (const uint8_t *)key.data + left_out, cell.key_size) == 0,
+            1)) {
         *out_cell = cell;
         return true;
     }

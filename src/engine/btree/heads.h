@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Counting heads below a head, without branches: sixteen bytes at a time in vectors that every
- * supported machine has, so that it can be inlined where a call through run-time dispatch would cost
- * as much as the search.
+ * supported machine has, so that it can be inlined where a call through run-time dispatch would
+ * cost as much as the search.
  */
 #ifndef TERN_ENGINE_BTREE_HEADS_H
 #define TERN_ENGINE_BTREE_HEADS_H

@@ -13,8 +13,7 @@
  * TERN_CORRUPTION. */
 TERN_MUST_CHECK tern_status node_decode_named(const tern_allocator *allocator,
                                               struct budget *budget, const uint8_t *payload,
-                                              size_t size, uint16_t level,
-                                              const char **out_broken,
+                                              size_t size, uint16_t level, const char **out_broken,
                                               struct inner_node **out_node, tern_error *error);
 
 /* Asks for the lines of a node that its search begins with: header, prefix, first samples. */

@@ -27,8 +27,8 @@ void read_ahead_release(struct read_ahead *read_ahead, const tern_allocator *all
 static bool is_cached(struct btree *tree, struct inner_node *node, uint32_t index) {
     const uint8_t *base = cache_base(tree->environment->cache);
     cache_hint hint = atomic_load_explicit(&node->children[index].hint, memory_order_relaxed);
-    return hint != 0 && cache_frame_holds(cache_frame_at(base, hint),
-                                          leaf_tag(tree, node->children[index].ref));
+    return hint != 0 &&
+           cache_frame_holds(cache_frame_at(base, hint), leaf_tag(tree, node->children[index].ref));
 }
 
 /* Lengthens the run by a neighbour when it follows on disk (a granule's slack is allowed). */
@@ -82,8 +82,7 @@ static bool take_leaf(struct btree *tree, struct inner_node *node, uint32_t inde
     uint8_t *payload = (uint8_t *)frame + BLOCK_HEADER_BYTES;
     size_t size = 0;
     if (btree_file_decode(tree->file, bytes, ref_place(ref), ref_units(ref), node->checksums[index],
-                          payload, page_bytes - BLOCK_HEADER_BYTES, NULL, &size,
-                          NULL) != TERN_OK ||
+                          payload, page_bytes - BLOCK_HEADER_BYTES, NULL, &size, NULL) != TERN_OK ||
         leaf_check(payload, size) != NULL) {
         cache_discard(cache, frame);
         return false;
@@ -107,9 +106,9 @@ void read_ahead_run(struct read_ahead *read_ahead, struct btree *tree, struct in
         return;
     }
     if (read_ahead->memory == NULL) {
-        read_ahead->memory = memory_allocate_aligned(
-            tree->environment->allocator, BTREE_FILE_MEMORY_ALIGNMENT,
-            RUN_BYTES_MAX + (size_t)FILE_HEADER_UNITS * UNIT_BYTES);
+        read_ahead->memory =
+            memory_allocate_aligned(tree->environment->allocator, BTREE_FILE_MEMORY_ALIGNMENT,
+                                    RUN_BYTES_MAX + (size_t)FILE_HEADER_UNITS * UNIT_BYTES);
         if (read_ahead->memory == NULL) {
             return;
         }
@@ -121,8 +120,8 @@ void read_ahead_run(struct read_ahead *read_ahead, struct btree *tree, struct in
     /* The leaf that is wanted now comes first, lest its frame be the one that is missing. */
     for (uint32_t i = 0; i <= run.last - run.first; i++) {
         uint32_t at = read_ahead->backward ? run.last - i : run.first + i;
-        const uint8_t *bytes = read_ahead->memory +
-                               (ref_place(node->children[at].ref) - run.place) * UNIT_BYTES;
+        const uint8_t *bytes =
+            read_ahead->memory + (ref_place(node->children[at].ref) - run.place) * UNIT_BYTES;
         if (!take_leaf(tree, node, at, bytes)) {
             return;
         }

@@ -10,9 +10,9 @@
 
 /* Owned by one cursor. */
 struct read_ahead {
-    uint8_t *memory;     /* aligned, allocated at the first use */
+    uint8_t *memory; /* aligned, allocated at the first use */
     size_t memory_bytes;
-    uint32_t steps;      /* leaves in a row in one direction */
+    uint32_t steps; /* leaves in a row in one direction */
     bool backward;
 };
 

@@ -12,9 +12,8 @@ struct record dataset_record(tern_slice key, uint8_t *memory) {
     for (size_t i = 0; i < size; i++) {
         memory[i] = (uint8_t)(hash >> (i % 8 * 8));
     }
-    return (struct record){.kind = RECORD_PUT,
-                           .expires_ms = hash % 11 == 0 ? hash | 1 : 0,
-                           .value = {memory, size}};
+    return (struct record){
+        .kind = RECORD_PUT, .expires_ms = hash % 11 == 0 ? hash | 1 : 0, .value = {memory, size}};
 }
 
 bool dataset_record_is_right(tern_slice key, const struct record *record) {

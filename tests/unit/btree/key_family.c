@@ -42,7 +42,8 @@ tern_slice key_make(enum key_family family, struct seeded_random *random, uint8_
         size = fill_choice(random, memory, 1 + seeded_random_below(random, 40), "\0\0\0\0\1", 5);
         break;
     case KEYS_EXTREME:
-        size = fill_choice(random, memory, 1 + seeded_random_below(random, 30), "\xff\xff\xff\0", 4);
+        size =
+            fill_choice(random, memory, 1 + seeded_random_below(random, 30), "\xff\xff\xff\0", 4);
         break;
     default:
         size = fill_choice(random, memory, 1 + seeded_random_below(random, 60), "abcd", 4);

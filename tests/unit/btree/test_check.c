@@ -108,7 +108,8 @@ static void every_damaged_block_is_found_where_it_lies(void **state) {
     struct tree_fixture *fixture = &dataset.fixture;
     struct base_cursor *cursor = NULL;
     assert_int_equal(btree_cursor_open(&fixture->tree, fixture->root, &cursor, NULL), TERN_OK);
-    for (tern_status status = cursor->methods->seek(cursor, NULL, false, NULL); status == TERN_OK;) {
+    for (tern_status status = cursor->methods->seek(cursor, NULL, false, NULL);
+         status == TERN_OK;) {
         status = cursor->methods->next(cursor, NULL);
     }
     cursor->methods->close(cursor);
@@ -173,8 +174,8 @@ static void crafted_check(struct crafted *crafted, struct findings *findings) {
     const struct node_source source = {
         .level = 1, .count = 3, .children = crafted->leaves, .separators = separators};
     struct inner_node *node = NULL;
-    assert_int_equal(
-        node_build(tern_allocator_default(), &fixture->budget, &source, &node, NULL), TERN_OK);
+    assert_int_equal(node_build(tern_allocator_default(), &fixture->budget, &source, &node, NULL),
+                     TERN_OK);
     struct buffer payload;
     buffer_init(&payload, tern_allocator_default());
     assert_int_equal(node_encode(node, &payload), TERN_OK);
@@ -258,16 +259,16 @@ static void checks_values_stored_apart_piece_by_piece(void **state) {
     struct seeded_random random;
     seeded_random_init(&random, 1);
     struct engine_large_writer *writer = NULL;
-    assert_int_equal(value_writer_create(&fixture.tree, 1, &writer, NULL), TERN_OK);
+    assert_int_equal(btree_value_writer_create(&fixture.tree, 1, &writer, NULL), TERN_OK);
     size_t size = 1500000;
     uint8_t *value = malloc(size);
     assert_non_null(value);
     seeded_random_fill(&random, value, size);
-    assert_int_equal(value_writer_append(writer, value, size, NULL), TERN_OK);
+    assert_int_equal(btree_value_writer_append(writer, value, size, NULL), TERN_OK);
     free(value);
     uint8_t reference[ENGINE_LARGE_REFERENCE_BYTES_MAX];
     size_t reference_size = 0;
-    assert_int_equal(value_writer_finish(writer, reference, &reference_size, NULL), TERN_OK);
+    assert_int_equal(btree_value_writer_finish(writer, reference, &reference_size, NULL), TERN_OK);
     const tern_slice key = {"large", 5};
     const struct record record = {
         .kind = RECORD_LARGE, .value_size = size, .value = {reference, reference_size}};

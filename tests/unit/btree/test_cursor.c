@@ -7,7 +7,7 @@
 #include "dataset.h"
 #include "support/fault_allocator.h"
 
-#define MIB ((uint64_t)1 << 20)
+#define MIB     ((uint64_t)1 << 20)
 #define NOWHERE UINT32_MAX
 
 static struct fixture_options small_pages(void) {
@@ -105,8 +105,8 @@ static void seeks_and_steps_as_a_model(void **state) {
                     key = dataset.set.keys[seeded_random_below(random, dataset.set.count)];
                 }
                 at = model_seek(&dataset, key, backward);
-                assert_moved(&dataset, cursor,
-                             cursor->methods->seek(cursor, &key, backward, NULL), at);
+                assert_moved(&dataset, cursor, cursor->methods->seek(cursor, &key, backward, NULL),
+                             at);
             } else if (what < 7) {
                 at = at + 1 < dataset.set.count ? at + 1 : NOWHERE;
                 assert_moved(&dataset, cursor, cursor->methods->next(cursor, NULL), at);
@@ -141,8 +141,8 @@ static void batches_hand_out_all_and_stay_until_the_leaf_is_left(void **state) {
                 size_t capacity = 1 + seeded_random_below(&dataset.random, 20);
                 size_t got = cursor->methods->leaf_batch(cursor, NULL, entries + in_leaf, capacity);
                 assert_true(got > 0 && got <= capacity);
-                assert_true(slice_equal(cursor->methods->key(cursor),
-                                        entries[in_leaf + got - 1].key));
+                assert_true(
+                    slice_equal(cursor->methods->key(cursor), entries[in_leaf + got - 1].key));
                 in_leaf += (uint32_t)got;
                 done += (uint32_t)got;
                 if (done == dataset.set.count) {
@@ -174,14 +174,14 @@ static void a_batch_ends_below_its_bound(void **state) {
     struct base_cursor *cursor = open_cursor(&dataset);
     for (uint32_t i = 0; i + 40 < dataset.set.count; i += 13) {
         for (uint32_t ahead = 0; ahead < 40; ahead += 3) {
-            assert_int_equal(
-                cursor->methods->seek(cursor, &dataset.set.keys[i], false, NULL), TERN_OK);
-            size_t got = cursor->methods->leaf_batch(cursor, &dataset.set.keys[i + ahead], entries,
-                                                     1000);
+            assert_int_equal(cursor->methods->seek(cursor, &dataset.set.keys[i], false, NULL),
+                             TERN_OK);
+            size_t got =
+                cursor->methods->leaf_batch(cursor, &dataset.set.keys[i + ahead], entries, 1000);
             assert_true(got <= ahead);
             assert_true(got > 0 || ahead == 0);
-            assert_true(got == 0 || slice_equal(entries[got - 1].key,
-                                                dataset.set.keys[i + got - 1]));
+            assert_true(got == 0 ||
+                        slice_equal(entries[got - 1].key, dataset.set.keys[i + got - 1]));
             tern_slice fence;
             if (got < ahead && cursor->methods->leaf_fence(cursor, &fence)) {
                 assert_true(slice_compare(dataset.set.keys[i + got], fence) >= 0);

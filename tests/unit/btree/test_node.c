@@ -214,8 +214,8 @@ static void failing_allocations_leave_nothing_behind(void **state) {
         const tern_allocator *interface = fault_allocator_interface(allocator);
         fault_allocator_fail(allocator, nth, false);
         struct inner_node *back = NULL;
-        tern_status status = node_decode(interface, &budget, payload.data, payload.size, 1, "file",
-                                         0, &back, NULL);
+        tern_status status =
+            node_decode(interface, &budget, payload.data, payload.size, 1, "file", 0, &back, NULL);
         bool failed = fault_allocator_failures(allocator) > 0;
         assert_int_equal(status, failed ? TERN_NO_MEMORY : TERN_OK);
         if (status == TERN_OK) {

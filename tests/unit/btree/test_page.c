@@ -85,8 +85,7 @@ static void assert_search_is_naive(const struct page *page, tern_slice key) {
     bool equal = false;
     uint32_t wanted = key_set_lower_bound(&page->set, key);
     assert_int_equal(leaf_lower_bound(page->payload, key, &equal), wanted);
-    assert_int_equal(equal,
-                     wanted < page->count && slice_equal(page->set.keys[wanted], key));
+    assert_int_equal(equal, wanted < page->count && slice_equal(page->set.keys[wanted], key));
 }
 
 static void searches_and_reads_what_was_written_for_every_family(void **state) {
@@ -115,8 +114,7 @@ static void searches_and_reads_what_was_written_for_every_family(void **state) {
                 unsigned other = seeded_random_chance(&random, 1, 4)
                                      ? (unsigned)seeded_random_below(&random, KEY_FAMILIES)
                                      : family;
-                assert_search_is_naive(page,
-                                       key_make((enum key_family)other, &random, memory));
+                assert_search_is_naive(page, key_make((enum key_family)other, &random, memory));
             }
             assert_search_is_naive(page, tern_slice_of(NULL, 0));
             key_set_release(&page->set);
@@ -216,10 +214,14 @@ static void names_the_invariant_that_is_broken(void **state) {
         uint8_t value;
         const char *name;
     } cases[] = {
-        {0, PAGE_INNER, "leaf.header"}, {1, 0x80, "leaf.header"},
-        {2, 0, "leaf.count"},           {3, 0x7f, "leaf.count"},
-        {6, 0, "leaf.data"},            {4, 0xff, "leaf.data"},
-        {slots, 0, "leaf.slots"},       {heads, 0x55, "leaf.heads"},
+        {0, PAGE_INNER, "leaf.header"},
+        {1, 0x80, "leaf.header"},
+        {2, 0, "leaf.count"},
+        {3, 0x7f, "leaf.count"},
+        {6, 0, "leaf.data"},
+        {4, 0xff, "leaf.data"},
+        {slots, 0, "leaf.slots"},
+        {heads, 0x55, "leaf.heads"},
         {data + 1, 0x80, "leaf.records"},   /* flags of the first record */
         {data + 2, 0x81, "leaf.records"},   /* its key size */
         {data, 'b', "leaf.prefix"},         /* prefix byte */

@@ -95,8 +95,7 @@ static void many_at_once_find_what_one_by_one_finds(void **state) {
                 tern_slice key =
                     seeded_random_chance(&dataset.random, 1, 3)
                         ? key_make((enum key_family)family, &dataset.random, memory[i])
-                        : dataset.set.keys[seeded_random_below(&dataset.random,
-                                                               dataset.set.count)];
+                        : dataset.set.keys[seeded_random_below(&dataset.random, dataset.set.count)];
                 requests[i] = (struct btree_lookup_request){
                     .key = key,
                     .resolution = &resolutions[i],
@@ -113,8 +112,7 @@ static void many_at_once_find_what_one_by_one_finds(void **state) {
                 assert_int_equal(resolutions[i].is_complete,
                                  !requests[i].skip && is_member(&dataset, requests[i].key));
                 if (resolutions[i].is_complete) {
-                    assert_true(
-                        dataset_record_is_right(requests[i].key, &resolutions[i].terminal));
+                    assert_true(dataset_record_is_right(requests[i].key, &resolutions[i].terminal));
                 }
             }
             epoch_exit(slot);
@@ -141,9 +139,9 @@ static void reads_go_on_when_no_frame_can_be_had(void **state) {
     resolution_init(&resolution, fixture->allocator);
     tern_error error = TERN_ERROR_INIT;
     struct epoch_slot *slot = epoch_enter(fixture->epoch);
-    assert_ok(btree_lookup(&fixture->tree, fixture->root, dataset.set.keys[77], &resolution,
-                           &error),
-              error);
+    assert_ok(
+        btree_lookup(&fixture->tree, fixture->root, dataset.set.keys[77], &resolution, &error),
+        error);
     assert_true(resolution.is_complete);
     cache_pin(resolution.frame);
     epoch_exit(slot);
@@ -194,7 +192,8 @@ static void flip_byte(struct tree_fixture *fixture, uint64_t offset) {
     char path[FILE_PATH_BYTES];
     const tern_file_system *system = tern_file_system_default();
     tern_file *file = NULL;
-    assert_int_equal(snprintf(path, sizeof(path), "%s", btree_file_path(fixture->tree.file)) > 0, 1);
+    assert_int_equal(snprintf(path, sizeof(path), "%s", btree_file_path(fixture->tree.file)) > 0,
+                     1);
     assert_int_equal(system->open(system->context, path, 0, &file, NULL), TERN_OK);
     uint8_t byte = 0;
     size_t got = 0;

@@ -78,8 +78,7 @@ struct child_ref fixture_write_block(struct tree_fixture *fixture, const uint8_t
     CHECK(btree_file_allocate(fixture->tree.file, units, &place, NULL) == TERN_OK);
     CHECK(btree_file_write(fixture->tree.file, place, block, units, NULL) == TERN_OK);
     memory_release_aligned(tern_allocator_default(), block);
-    return (struct child_ref){ref_pack(place, (uint32_t)units, 0), checksum, 0,
-                              units * UNIT_BYTES};
+    return (struct child_ref){ref_pack(place, (uint32_t)units, 0), checksum, 0, units * UNIT_BYTES};
 }
 
 void tree_fixture_open(struct tree_fixture *fixture, const struct fixture_options *options,
@@ -140,8 +139,7 @@ static void level_add(struct level *level, struct child_ref child, tern_slice fi
                       tern_slice last) {
     if (level->count == level->capacity) {
         level->capacity = level->capacity == 0 ? 64 : 2 * level->capacity;
-        level->children =
-            check_resize(level->children, level->capacity * sizeof(*level->children));
+        level->children = check_resize(level->children, level->capacity * sizeof(*level->children));
         level->first_keys =
             check_resize(level->first_keys, level->capacity * sizeof(*level->first_keys));
         level->last_keys =
@@ -196,8 +194,8 @@ static void emit_leaf(struct tree_fixture *fixture, struct pending *pending, str
     fixture->leaves++;
 }
 
-static void build_leaves(struct tree_fixture *fixture, uint64_t count,
-                         fixture_entry_function entry, void *context, struct level *leaves) {
+static void build_leaves(struct tree_fixture *fixture, uint64_t count, fixture_entry_function entry,
+                         void *context, struct level *leaves) {
     struct pending *pending = check_allocate(sizeof(*pending));
     size_t fill = (size_t)(fixture->options.page_bytes - BLOCK_HEADER_BYTES) *
                   fixture->options.fill_percent / 100;
@@ -260,8 +258,8 @@ static struct inner_node *emit_node(struct tree_fixture *fixture, const struct l
     return node;
 }
 
-void tree_fixture_build(struct tree_fixture *fixture, uint64_t count,
-                        fixture_entry_function entry, void *context) {
+void tree_fixture_build(struct tree_fixture *fixture, uint64_t count, fixture_entry_function entry,
+                        void *context) {
     struct level below = {0};
     uint32_t height = 0;
     if (count > 0) {

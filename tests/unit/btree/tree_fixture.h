@@ -39,8 +39,8 @@ typedef void (*fixture_entry_function)(void *context, uint64_t index, tern_slice
 /* Memory of everything but the building from `allocator` (NULL: the default). */
 void tree_fixture_open(struct tree_fixture *fixture, const struct fixture_options *options,
                        const tern_allocator *allocator);
-void tree_fixture_build(struct tree_fixture *fixture, uint64_t count,
-                        fixture_entry_function entry, void *context);
+void tree_fixture_build(struct tree_fixture *fixture, uint64_t count, fixture_entry_function entry,
+                        void *context);
 void tree_fixture_close(struct tree_fixture *fixture);
 
 /* The bytes of one leaf payload; `whole_keys` as the flag, prefix cut off otherwise. Returns its

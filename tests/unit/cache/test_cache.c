@@ -7,7 +7,7 @@
 #include "support/fault_allocator.h"
 #include "support/seeded_random.h"
 
-#define MIB ((uint64_t)1 << 20)
+#define MIB  ((uint64_t)1 << 20)
 #define PAGE ((size_t)8192)
 
 static cache_tag tag_at(const struct cache_fixture *fixture, uint64_t place) {
@@ -339,7 +339,7 @@ static void failing_allocations_leave_nothing_behind(void **state) {
 /* ---- against a model ---- */
 
 #define MODEL_PLACES 600u
-#define MODEL_PINS 12u
+#define MODEL_PINS   12u
 
 struct model {
     struct cache_fixture fixture;

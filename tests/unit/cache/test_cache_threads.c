@@ -10,10 +10,10 @@
 #include "cache_fixture.h"
 #include "support/seeded_random.h"
 
-#define THREADS 4u
-#define PLACES 1024u
+#define THREADS    4u
+#define PLACES     1024u
 #define OPERATIONS 30000u
-#define LIMIT ((uint64_t)2 << 20)
+#define LIMIT      ((uint64_t)2 << 20)
 
 struct shared {
     struct cache_fixture fixture;
