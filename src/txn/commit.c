@@ -40,7 +40,9 @@ tern_status commit_queue_create(struct txn_manager *manager, struct commit_queue
 }
 
 static void push(struct commit_queue *queue, struct commit_request *request) {
-    request->error = (tern_error)TERN_ERROR_INIT;
+    /* Its 600 bytes are filled in only when something fails. */
+    request->error.status = TERN_OK;
+    request->error.message[0] = '\0';
     atomic_store_explicit(&request->state, REQUEST_WAITING, memory_order_relaxed);
     struct commit_request *head = atomic_load_explicit(&queue->head, memory_order_relaxed);
     do {
