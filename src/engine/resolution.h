@@ -13,7 +13,7 @@
 #include "engine/engine.h"
 
 #define RESOLUTION_INLINE_OPERANDS 16
-#define RESOLUTION_PILES_MAX 8 /* one for each overlay of a stack and to spare */
+#define RESOLUTION_PILES_MAX       8 /* one for each overlay of a stack and to spare */
 
 /*
  * An operand that stands for many, newest first, committed between oldest_ms and its own
@@ -42,8 +42,7 @@ struct resolution {
     struct resolution_pile piles[RESOLUTION_PILES_MAX];
 };
 
-static inline void resolution_init(struct resolution *resolution,
-                                   const tern_allocator *allocator) {
+static inline void resolution_init(struct resolution *resolution, const tern_allocator *allocator) {
     resolution->terminal.kind = RECORD_NONE;
     resolution->source = ENGINE_SOURCE_SCRATCH;
     resolution->frame = NULL;
@@ -84,11 +83,11 @@ static inline void resolution_rewind(struct resolution *resolution, struct resol
  * `read_large` loads a LARGE terminal that has operands on it (may be NULL when there can be none).
  * Releases the operands. TERN_NO_MEMORY and what read_large gives.
  */
-TERN_MUST_CHECK tern_status resolution_finish(
-    struct resolution *resolution, uint64_t time_ms, struct engine_scratch *scratch,
-    tern_status (*read_large)(void *context, const struct record *large, struct buffer *out_value,
-                              tern_error *error),
-    void *large_context, struct engine_result *out_result, tern_error *error);
+TERN_MUST_CHECK tern_status
+resolution_finish(struct resolution *resolution, uint64_t time_ms, struct engine_scratch *scratch,
+                  tern_status (*read_large)(void *context, const struct record *large,
+                                            struct buffer *out_value, tern_error *error),
+                  void *large_context, struct engine_result *out_result, tern_error *error);
 
 /* Gives up. */
 void resolution_release(struct resolution *resolution);
