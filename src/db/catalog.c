@@ -229,6 +229,7 @@ static void take_slot(struct tern_db *db, tern_keyspace *keyspace, seq_no create
     db->slots[db->slot_count] = keyspace;
     atomic_store_explicit(&keyspace->slot, db->slot_count, memory_order_relaxed);
     db->slot_count++;
+    atomic_fetch_add_explicit(&db->live_keyspaces, 1, memory_order_relaxed);
     atomic_store_explicit(&keyspace->created_seq, created_seq, memory_order_relaxed);
     atomic_store_explicit(&keyspace->state, KEYSPACE_LIVE, memory_order_release);
 }
@@ -251,6 +252,7 @@ void catalog_mark_dropped(struct tern_db *db, tern_keyspace *keyspace, seq_no se
     uint32_t slot = atomic_load_explicit(&keyspace->slot, memory_order_relaxed);
     if (slot != KEYSPACE_NO_SLOT) {
         db->slots[slot] = NULL;
+        atomic_fetch_sub_explicit(&db->live_keyspaces, 1, memory_order_relaxed);
     }
     keyspace->gone_manifest_generation = db->maintenance.manifest_generation;
     mutex_unlock(&db->catalog_mutex);

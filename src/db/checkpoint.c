@@ -123,6 +123,7 @@ tern_status checkpoint_step(struct tern_db *db, bool *out_more, tern_error *erro
     }
     maintenance->phase = CHECKPOINT_IDLE;
     maintenance->drained_seq = maintenance->frozen_seq;
+    maintenance->used_after_checkpoint = budget_used(&db->budget, BUDGET_OVERLAY);
     atomic_store_explicit(&db->is_draining, false, memory_order_relaxed);
     atomic_store_explicit(&db->checkpoint_done, maintenance->frozen_seq, memory_order_release);
     atomic_fetch_add_explicit(&db->counters.checkpoints, 1, memory_order_relaxed);

@@ -11,8 +11,6 @@
 #define MEMORY_BYTES_MIN ((uint64_t)8 << 20)
 #define SEGMENT_BYTES_DEFAULT ((uint64_t)32 << 20)
 #define LARGE_VALUE_BYTES_DEFAULT ((uint64_t)128 << 10)
-/* Overlays are frozen at this part of their budget; the rest takes writes while they drain. */
-#define FREEZE_PERCENT 55
 /* Overlays larger than this are drained at close, so that the next open has little to replay. */
 #define CLOSE_DRAIN_BYTES ((uint64_t)1 << 20)
 #define LOCK_FILE_NAME "LOCK"
@@ -444,7 +442,6 @@ tern_status tern_open(const char *path, const tern_db_options *options, tern_db 
     db->options = resolved;
     db->allocator = resolved.allocator;
     db->budget.limit_bytes = resolved.memory_bytes;
-    db->freeze_bytes = resolved.overlay_bytes / 100 * FREEZE_PERCENT;
     mutex_init(&db->maintenance_mutex);
     catalog_init(db);
     init_manager(db);

@@ -29,6 +29,7 @@ struct maintenance {
     log_position frozen_position; /* end of the log at the freeze */
     size_t keyspace_index;        /* which keyspace is being drained */
     seq_no drained_seq;           /* of the last whole checkpoint */
+    uint64_t used_after_checkpoint; /* overlay bytes that the last one left, or less */
     log_position log_start;       /* where replay has to begin */
     log_position written_log_start;  /* as the last manifest says */
     log_position previous_log_start; /* as the one before says */
@@ -77,7 +78,8 @@ struct tern_db {
     _Atomic uint64_t drain_debt;       /* bytes of frozen overlays not merged yet */
     _Atomic bool is_closing;
     _Atomic bool is_draining;
-    uint64_t freeze_bytes;           /* active overlays are frozen when they reach this */
+    _Atomic uint64_t live_keyspaces;   /* each has overlays, however small */
+    _Atomic uint64_t overlay_excused;  /* overlay bytes that writers are not made to wait for */
     tern_task maintenance_task;
     tern_task sync_task;
     tern_task tick_task;

@@ -19,6 +19,12 @@
 #define TURN_NS (4 * NS_PER_MS)
 #define WAIT_NS (NS_PER_MS / 4)
 #define RETRY_NS (100 * NS_PER_MS)
+/* What overlays that are all but empty take; a keyspace is never given less than this. */
+#define KEYSPACE_OVERLAY_BYTES ((uint64_t)64 << 10)
+/* Overlays are frozen at this part of their budget; the rest takes writes while they drain. */
+#define FREEZE_PERCENT 55
+/* A checkpoint that could free less than this part of the budget is not worth its syncs. */
+#define WORTHWHILE_PART 8
 /* The log may hold this many times the overlay budget before a checkpoint trims it. */
 #define LOG_PER_OVERLAY 4
 #define LOG_SEGMENTS_MIN 4
@@ -38,8 +44,56 @@ static bool is_log_long(const struct tern_db *db) {
     return last - first > segments_max + LOG_SEGMENTS_MIN;
 }
 
+/*
+ * The share of overlays. It is overlay_bytes, but not so little that the keyspaces' empty overlays
+ * alone would fill it, and besides what ended snapshots and committing transactions still hold: that
+ * cannot be waited for (see overlay_excuse).
+ */
+static uint64_t base_limit(const struct tern_db *db) {
+    uint64_t least =
+        atomic_load_explicit(&db->live_keyspaces, memory_order_relaxed) * KEYSPACE_OVERLAY_BYTES;
+    return db->options.overlay_bytes > least ? db->options.overlay_bytes : least;
+}
+
+/* Bytes that are excused; fewer as they are given back. */
+static uint64_t overlay_excuse(struct tern_db *db, uint64_t used) {
+    uint64_t excused = atomic_load_explicit(&db->overlay_excused, memory_order_relaxed);
+    uint64_t quarter = base_limit(db) / 4;
+    uint64_t most = used > quarter ? used - quarter : 0;
+    if (excused > most) {
+        excused = most;
+        atomic_store_explicit(&db->overlay_excused, excused, memory_order_relaxed);
+    }
+    return excused;
+}
+
+static uint64_t overlay_limit(struct tern_db *db, uint64_t used) {
+    return base_limit(db) + overlay_excuse(db, used);
+}
+
+static uint64_t freeze_limit(struct tern_db *db, uint64_t used) {
+    return base_limit(db) / 100 * FREEZE_PERCENT + overlay_excuse(db, used);
+}
+
+/* Something was committed that no checkpoint has drained. */
+static bool has_undrained(const struct tern_db *db) {
+    return atomic_load_explicit(&db->manager.visible_seq, memory_order_acquire) >
+           atomic_load_explicit(&db->checkpoint_done, memory_order_acquire);
+}
+
+/* Snapshots may hold what a checkpoint has drained: another one then frees only what came since. */
+static bool is_overlay_full(struct tern_db *db) {
+    uint64_t used = overlay_used(db);
+    if (used < db->maintenance.used_after_checkpoint) {
+        db->maintenance.used_after_checkpoint = used;
+    }
+    uint64_t worthwhile =
+        db->maintenance.used_after_checkpoint + base_limit(db) / WORTHWHILE_PART;
+    return used >= freeze_limit(db, used) && used >= worthwhile;
+}
+
 static bool wants_checkpoint(struct tern_db *db) {
-    return overlay_used(db) >= db->freeze_bytes || is_log_long(db) ||
+    return (has_undrained(db) && is_overlay_full(db)) || is_log_long(db) ||
            atomic_load_explicit(&db->checkpoint_wanted, memory_order_acquire) >
                atomic_load_explicit(&db->checkpoint_done, memory_order_acquire);
 }
@@ -238,7 +292,24 @@ static tern_status pay(struct tern_db *db, bool *out_idle, tern_error *error) {
     return status;
 }
 
-/* Nothing is left to drain and there is still no room: old snapshots hold it. */
+/*
+ * Nothing is left to drain and there is still no room: snapshots hold it. Those of transactions that
+ * wait here for room themselves, and those that were ended, would hold it for ever if they were
+ * waited for; so what they hold is excused, and goes as soon as their owners go on.
+ */
+static bool excuse_payers(struct tern_db *db) {
+    size_t count = 0;
+    (void)snapshot_registry_oldest(db->manager.snapshots, &count);
+    if (count > atomic_load_explicit(&db->manager.paying_snapshots, memory_order_acquire)) {
+        return false;
+    }
+    uint64_t used = overlay_used(db);
+    atomic_store_explicit(&db->overlay_excused, used, memory_order_relaxed);
+    (void)overlay_excuse(db, used);
+    return true;
+}
+
+/* It is old snapshots that hold it. */
 static tern_status apply_space_policy(struct tern_db *db, tern_error *error) {
     size_t count = 0;
     seq_no oldest = snapshot_registry_oldest(db->manager.snapshots, &count);
@@ -258,39 +329,59 @@ static tern_status apply_space_policy(struct tern_db *db, tern_error *error) {
                      (unsigned long long)oldest);
 }
 
-/* How often a writer looks again for room that others' epochs are about to give back. */
+/* How often a writer looks again for room that others' epochs are about to give back, and that
+ * short transactions of others hold. */
+#define EPOCH_ROUNDS    4
 #define IDLE_ROUNDS_MAX 400
 
+/* Drains what is active too, though it alone would not be worth a checkpoint. */
+static void want_everything_drained(struct tern_db *db) {
+    seq_no visible = atomic_load_explicit(&db->manager.visible_seq, memory_order_acquire);
+    seq_no wanted = atomic_load_explicit(&db->checkpoint_wanted, memory_order_relaxed);
+    while (wanted < visible &&
+           !atomic_compare_exchange_weak_explicit(&db->checkpoint_wanted, &wanted, visible,
+                                                  memory_order_release, memory_order_relaxed)) {
+    }
+}
+
+/* `bytes` 0: the caller pays, but brings nothing into overlays and needs no room. */
 static tern_status throttle_slowly(struct tern_db *db, uint64_t bytes, tern_error *error) {
-    uint64_t limit = db->options.overlay_bytes;
     uint64_t begin = now_ns(db);
     tern_status status = TERN_OK;
     unsigned idle_rounds = 0;
-    bool is_first = true;
-    for (;;) {
+    bool is_excused = false;
+    for (bool is_first = true;; is_first = false) {
         uint64_t used = overlay_used(db);
+        uint64_t limit = overlay_limit(db, used);
         uint64_t debt = atomic_load_explicit(&db->drain_debt, memory_order_relaxed);
         uint64_t room = used + bytes < limit ? limit - used - bytes : 0;
-        bool has_room = room > 0 && debt <= room;
-        if (has_room || (room > 0 && !is_first)) {
+        bool has_room = (room > 0 && debt <= room) || is_excused;
+        if (has_room || ((room > 0 || bytes == 0) && !is_first)) {
             break; /* on time, or one quantum paid */
         }
         bool is_idle;
         status = pay(db, &is_idle, error);
-        is_first = false;
         if (status != TERN_OK) {
             /* Room is left: the failure is not this writer's yet. */
-            status = room > 0 ? TERN_OK : status;
+            status = room > 0 || bytes == 0 ? TERN_OK : status;
             break;
         }
-        if (room == 0 && is_idle && debt == 0 && ++idle_rounds > IDLE_ROUNDS_MAX) {
+        if (room > 0 || !is_idle) {
+            continue;
+        }
+        if (has_undrained(db)) {
+            want_everything_drained(db);
+            continue;
+        }
+        wait_a_moment(db);
+        idle_rounds += debt == 0 ? 1 : 0;
+        is_excused = idle_rounds > EPOCH_ROUNDS && excuse_payers(db);
+        if (!is_excused && idle_rounds > IDLE_ROUNDS_MAX) {
+            idle_rounds = 0;
             status = apply_space_policy(db, error);
             if (status != TERN_OK) {
                 break;
             }
-            idle_rounds = 0;
-        } else if (room == 0 && is_idle) {
-            wait_a_moment(db);
         }
     }
     count_wait(db, begin);
@@ -300,14 +391,15 @@ static tern_status throttle_slowly(struct tern_db *db, uint64_t bytes, tern_erro
 tern_status maintenance_throttle(void *context, uint64_t bytes, tern_error *error) {
     struct tern_db *db = context;
     uint64_t used = overlay_used(db) + bytes;
-    if (used < db->freeze_bytes) {
+    if (used < freeze_limit(db, used)) {
         return TERN_OK;
     }
     if (!atomic_load_explicit(&db->is_draining, memory_order_relaxed)) {
         maintenance_wake(db);
     }
     uint64_t debt = atomic_load_explicit(&db->drain_debt, memory_order_relaxed);
-    if (used < db->options.overlay_bytes && debt <= db->options.overlay_bytes - used) {
+    uint64_t limit = overlay_limit(db, used);
+    if (used < limit && debt <= limit - used) {
         return TERN_OK;
     }
     return throttle_slowly(db, bytes, error);

@@ -45,6 +45,16 @@ static uint32_t flags_of(const tern_txn *txn) {
     }
 }
 
+/* Its own snapshot holds overlays too; it must not be waited for. */
+static tern_status pay(tern_txn *txn, uint64_t bytes) {
+    struct txn_manager *manager = txn->manager;
+    uint64_t snapshots = txn_snapshot(txn) != NULL ? 1 : 0;
+    atomic_fetch_add_explicit(&manager->paying_snapshots, snapshots, memory_order_acq_rel);
+    tern_status status = write_throttle(manager, bytes, &txn->error);
+    atomic_fetch_sub_explicit(&manager->paying_snapshots, snapshots, memory_order_acq_rel);
+    return status;
+}
+
 /* Everything that can fail before the queue. */
 static tern_status make_request(tern_txn *txn) {
     struct commit_request *request = &txn->request;
@@ -76,7 +86,7 @@ static tern_status make_request(tern_txn *txn) {
     request->status = TERN_OK;
     request->seq = SEQ_NONE;
     request->next = NULL;
-    return write_throttle(txn->manager, summary.bytes, &txn->error);
+    return pay(txn, summary.bytes);
 }
 
 static bool has_something_to_commit(const tern_txn *txn) {

@@ -41,6 +41,7 @@ struct txn_callbacks {
     /*
      * Before a commit of `bytes` joins the queue, holding nothing: pays for background work; may
      * run slices of it or wait shortly. TERN_NO_MEMORY, TERN_DISK_FULL when the policy says so.
+     * `bytes` 0 pays, but needs no room in overlays and is never refused for want of it.
      */
     tern_status (*throttle)(void *context, uint64_t bytes, tern_error *error);
 };
@@ -78,6 +79,7 @@ struct txn_manager {
     struct snapshot_registry *snapshots;
     struct conflict_table *conflicts;
     struct lock_manager *locks;
+    _Atomic uint64_t paying_snapshots; /* of transactions that are inside `throttle` */
     struct large_retention retention; /* chunks of large values that the log must keep */
     _Atomic uint64_t next_txn_id;   /* age: smaller is older */
     _Atomic uint64_t live_writers;  /* read-write transactions that validate at commit */
