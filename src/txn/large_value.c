@@ -2,6 +2,8 @@
 #include "txn/large_value.h"
 
 #include "base/error.h"
+#include "log/log.h"
+#include "txn/commit_codec.h"
 #include "txn/point_read.h"
 
 /* Bytes of one chunk record. */
@@ -54,12 +56,19 @@ tern_status large_value_begin(struct txn_manager *manager, const tern_keyspace *
     return TERN_OK;
 }
 
+/* A chunk is one record; small segments take small records. */
+static size_t chunk_bytes(const struct large_value *large) {
+    size_t limit = log_payload_bytes_max(large->manager->log) - COMMIT_CHUNK_HEADER_BYTES;
+    return limit < CHUNK_BYTES_MAX ? limit : CHUNK_BYTES_MAX;
+}
+
 tern_status large_value_append(struct large_value *large, tern_slice bytes, tern_error *error) {
     const struct engine_methods *methods = large->engine->methods;
+    size_t size_max = chunk_bytes(large);
     while (bytes.size > 0) {
-        size_t size = bytes.size < CHUNK_BYTES_MAX ? bytes.size : CHUNK_BYTES_MAX;
+        size_t size = bytes.size < size_max ? bytes.size : size_max;
         tern_slice chunk = tern_slice_of(bytes.data, size);
-        tern_status status = write_throttle(large->manager, size, error);
+        tern_status status = write_throttle(large->manager, 0, error); /* overlays hold none of it */
         if (status == TERN_OK) {
             status = commit_large_chunk(large->manager, large->keyspace, large->token,
                                         large->size_bytes, chunk, error);
