@@ -13,7 +13,8 @@
  *     names the root is written.
  *  K2 (promise 4) log segments and superseded blocks are released only when both manifests are past
  *     them: the lower log_start of the two, and the view generations of both count as live.
- *  K3 a manifest whose sync failed may or may not be on disk: no other is written after it.
+ *  K3 (promise 7) a manifest whose sync failed may or may not be on disk, and of a base whose sync
+ *     failed nobody knows what is: no manifest is written after either.
  *  K4 chunks of large values stay until the commit that names them has been drained.
  */
 #include <stdlib.h>
@@ -217,6 +218,16 @@ static tern_status refuse_after_failure(struct tern_db *db, tern_error *error) {
     return TERN_POISONED;
 }
 
+/* What failed before anything was synced may be tried again; else K3. */
+static void note_failure(struct maintenance *maintenance, tern_status status,
+                         const tern_error *failure) {
+    if (status != TERN_DISK_FULL && status != TERN_NO_MEMORY) {
+        maintenance->has_failed = true;
+        maintenance->failure = *failure;
+        maintenance->failure.status = TERN_POISONED;
+    }
+}
+
 /* Switches the root; K3 on failure. */
 static tern_status write_manifest(struct tern_db *db, struct manifest_draft *draft,
                                   tern_error *error) {
@@ -233,11 +244,7 @@ static tern_status write_manifest(struct tern_db *db, struct manifest_draft *dra
         return TERN_OK;
     }
     error_copy(error, &failure);
-    if (status != TERN_DISK_FULL && status != TERN_NO_MEMORY) {
-        maintenance->has_failed = true;
-        maintenance->failure = failure;
-        maintenance->failure.status = TERN_POISONED;
-    }
+    note_failure(maintenance, status, &failure);
     return status;
 }
 
@@ -259,17 +266,21 @@ static tern_status seal_all(struct tern_db *db, bool *out_changed, tern_error *e
     return TERN_OK;
 }
 
-static tern_status sync_sealed(struct manifest_draft *draft, tern_error *error) {
-    for (size_t i = 0; i < draft->manifest.keyspace_count; i++) {
+static tern_status sync_sealed(struct tern_db *db, struct manifest_draft *draft,
+                               tern_error *error) {
+    tern_error failure = TERN_ERROR_INIT;
+    tern_status status = TERN_OK;
+    for (size_t i = 0; status == TERN_OK && i < draft->manifest.keyspace_count; i++) {
         const tern_keyspace *keyspace = draft->keyspaces[i];
         if (keyspace->is_sealed) {
-            tern_status status = keyspace->methods->sync(keyspace->engine, error);
-            if (status != TERN_OK) {
-                return status;
-            }
+            status = keyspace->methods->sync(keyspace->engine, &failure);
         }
     }
-    return TERN_OK;
+    if (status != TERN_OK) {
+        error_copy(error, &failure);
+        note_failure(&db->maintenance, status == TERN_DISK_FULL ? TERN_IO : status, &failure);
+    }
+    return status;
 }
 
 /* The manifest is durable: readers get the new roots. */
@@ -322,7 +333,7 @@ tern_status checkpoint_publish(struct tern_db *db, bool is_last, tern_error *err
         status = log_sync(db->manager.log, draft.log_end, error); /* K1 */
     }
     if (status == TERN_OK) {
-        status = sync_sealed(&draft, error);
+        status = sync_sealed(db, &draft, error);
     }
     if (status == TERN_OK) {
         status = draft_states(&draft, error);

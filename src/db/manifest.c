@@ -185,6 +185,11 @@ static tern_status write_slot(struct manifest_file *file, unsigned index,
     }
     if (status == TERN_OK) {
         status = file_sync(file->file, error);
+        if (status == TERN_DISK_FULL) {
+            /* A failed sync is never tried again, whatever its reason. */
+            status = ERROR_AT(error, TERN_IO, file->path, -1, 0,
+                              "the disk was found full by a sync of the manifest");
+        }
     }
     if (status == TERN_OK) {
         file->current = index;

@@ -237,6 +237,9 @@ static tern_status btree_open(const struct engine_environment *environment,
     }
     if (status == TERN_OK) {
         engine->tree.space = btree_file_space(engine->tree.file);
+        if (state.height == 0) {
+            btree_file_distrust_header(engine->tree.file);
+        }
         status = btree_root_load(&engine->tree, state.height, &state.child, state.records,
                                  state.generation, &root, error);
     }

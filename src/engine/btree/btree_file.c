@@ -438,6 +438,12 @@ tern_status btree_file_mark_used(struct btree_file *file, uint64_t place, uint64
     return status;
 }
 
+void btree_file_distrust_header(struct btree_file *file) {
+    mutex_lock(&file->lock);
+    file->header_is_valid = false;
+    mutex_unlock(&file->lock);
+}
+
 uint64_t btree_file_known_granule(const struct btree_file *file) {
     return granule_of(file);
 }

@@ -51,6 +51,12 @@ TERN_MUST_CHECK tern_status btree_file_decode(const struct btree_file *file, con
 /* End of the file in units; what lies beyond was never handed out. */
 uint64_t btree_file_end(struct btree_file *file);
 
+/*
+ * No durable root names a block of this file: its header may have been left in the page cache alone
+ * by a sync that failed. It is written again before the first block.
+ */
+void btree_file_distrust_header(struct btree_file *file);
+
 /* The granule without creating anything. */
 uint64_t btree_file_known_granule(const struct btree_file *file);
 
