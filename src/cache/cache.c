@@ -225,6 +225,7 @@ static void retire(struct cache *cache, struct cache_frame *frame, cache_tag tag
     if (cache->policy_methods->on_remove != NULL) {
         cache->policy_methods->on_remove(pool->policy, frame, tag);
     }
+    atomic_fetch_sub_explicit(&cache->published, 1, memory_order_relaxed);
     frame_pool_retire(pool, frame);
 }
 
@@ -389,8 +390,11 @@ struct cache_frame *cache_publish(struct cache *cache, struct cache_frame *frame
         inserted = table_insert(&cache->table, tag, cache_hint_of(cache, frame));
         if (!inserted) {
             atomic_store_explicit(&frame->tag, 0, memory_order_release);
-        } else if (cache->policy_methods->on_insert != NULL) {
-            cache->policy_methods->on_insert(cache_pool_of(cache, frame)->policy, frame, tag);
+        } else {
+            atomic_fetch_add_explicit(&cache->published, 1, memory_order_relaxed);
+            if (cache->policy_methods->on_insert != NULL) {
+                cache->policy_methods->on_insert(cache_pool_of(cache, frame)->policy, frame, tag);
+            }
         }
     }
     mutex_unlock(stripe);
@@ -542,30 +546,43 @@ uint64_t cache_limit(const struct cache *cache) {
     return atomic_load_explicit(&cache->limit_bytes, memory_order_relaxed);
 }
 
+/* Pinned frames of a chunk, if it is in use. */
+static uint64_t count_pinned(const struct cache *cache, const struct frame_pool *pool,
+                             uint32_t chunk) {
+    const uint8_t *start = pool->base + (size_t)chunk * cache->chunk_bytes;
+    uint32_t carved = pool->chunks[chunk].state == CHUNK_ABSENT ? 0 : pool->chunks[chunk].carved;
+    uint64_t pinned = 0;
+    for (uint32_t i = 0; i < carved; i++) {
+        const void *frame = start + ((size_t)i << pool->frame_shift);
+        if (i + 8 < carved) {
+            __builtin_prefetch(start + ((size_t)(i + 8) << pool->frame_shift));
+        }
+        pinned += frame_pins(frame) > 0;
+    }
+    return pinned;
+}
+
 void cache_get_stats(const struct cache *cache, struct cache_stats *out_stats) {
-    struct cache *mutable_cache = (struct cache *)(uintptr_t)cache;
+    struct mutex *lock = (struct mutex *)(uintptr_t)&cache->lock;
     struct cache_stats stats = {
         .limit_bytes = atomic_load(&cache->limit_bytes),
         .used_bytes = atomic_load(&cache->used_bytes),
+        .frames = atomic_load(&cache->published),
         .misses = atomic_load(&cache->misses),
         .evictions = atomic_load(&cache->evictions),
         .acquire_failures = atomic_load(&cache->acquire_failures),
     };
-    mutex_lock(&mutable_cache->lock);
+    /* The lock is let go between chunks, so that nobody waits for the whole of a large cache. */
     for (unsigned p = 0; p < FRAME_CLASSES; p++) {
-        const struct frame_pool *pool = &cache->pools[p];
-        for (uint32_t c = 0; c < pool->chunk_high; c++) {
-            const uint8_t *start = pool->base + (size_t)c * cache->chunk_bytes;
-            uint32_t carved = pool->chunks[c].state == CHUNK_ABSENT ? 0 : pool->chunks[c].carved;
-            for (uint32_t i = 0; i < carved; i++) {
-                const struct cache_frame *frame =
-                    (const struct cache_frame *)(const void *)(start +
-                                                               ((size_t)i << pool->frame_shift));
-                stats.frames += frame_phase(frame) == FRAME_PHASE_PUBLISHED;
-                stats.pinned_frames += frame_pins(frame) > 0;
+        for (uint32_t c = 0; c < cache->pools[p].chunk_limit; c++) {
+            mutex_lock(lock);
+            bool is_last = c >= cache->pools[p].chunk_high;
+            stats.pinned_frames += is_last ? 0 : count_pinned(cache, &cache->pools[p], c);
+            mutex_unlock(lock);
+            if (is_last) {
+                break;
             }
         }
     }
-    mutex_unlock(&mutable_cache->lock);
     *out_stats = stats;
 }

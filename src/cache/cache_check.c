@@ -78,7 +78,7 @@ const char *cache_check(struct cache *cache) {
             entries += atomic_load(&array->buckets[b].tags[i]) != 0;
         }
     }
-    if (broken == NULL && entries != published) {
+    if (broken == NULL && (entries != published || published != atomic_load(&cache->published))) {
         broken = "T0: the table holds the published frames and nothing else";
     }
     if (broken == NULL && atomic_load(&cache->used_bytes) !=

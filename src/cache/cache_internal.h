@@ -135,6 +135,7 @@ struct cache {
     _Atomic uint64_t used_bytes;
     _Atomic uint64_t pin_reserved_bytes;
     _Atomic uint32_t next_space;
+    _Atomic uint64_t published; /* frames that can be found */
     _Atomic uint64_t misses, evictions, acquire_failures;
 };
 

@@ -21,8 +21,6 @@
 #include "engine/btree/read_ahead.h"
 
 #define LINE_BYTES 64u
-/* Keys are copied in pieces of so many bytes where there is room to read and write beyond. */
-#define PIECE_BYTES 16u
 
 struct path_step {
     struct inner_node *node;
@@ -95,7 +93,7 @@ static tern_status reserve_keys(struct btree_cursor *cursor, const uint8_t *payl
     uint32_t left_out = leaf_prefix_size(payload) - leaf_prefix_in_records(payload);
     size_t keys = 0;
     if (left_out > 0) {
-        keys = (size_t)left_out * leaf_count(payload) + get_u16(payload + 6) + 2 * PIECE_BYTES;
+        keys = (size_t)left_out * leaf_count(payload) + get_u16(payload + 6);
     }
     uint32_t step = step_with_right_sibling(cursor);
     size_t fence = step == cursor->depth
@@ -300,9 +298,6 @@ static inline tern_slice materialise(struct btree_cursor *cursor, const struct l
     uint8_t *target =
         cursor->key_area.data + (position - cursor->first_offset) + (size_t)index * prefix_size;
     const uint8_t *prefix = leaf_prefix_bytes(cursor->payload);
-    /* A prefix is followed by records, and a key by the rest of the frame; whole pieces may be
-     * copied while they end within it. What is written too much lies where later keys go, or in the
-     * slack: keys already handed out lie before, if they are put together in order. */
     memcpy(target, prefix, prefix_size);
     memcpy(target + prefix_size, cell->key, cell->key_size);
     return tern_slice_of(target, prefix_size + cell->key_size);

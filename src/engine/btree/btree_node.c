@@ -307,8 +307,9 @@ static const char *parse_page(const uint8_t *payload, size_t size, uint32_t coun
 }
 
 static const char *check_page_header(const uint8_t *payload, size_t size, uint16_t level) {
-    if (size < INNER_HEADER_BYTES || size > INNER_PAYLOAD_BYTES_MAX || payload[0] != PAGE_INNER ||
-        payload[1] != level || get_u16(payload + 2) != 0) {
+    if (level == 0 || level > INNER_LEVELS_MAX || size < INNER_HEADER_BYTES ||
+        size > INNER_PAYLOAD_BYTES_MAX || payload[0] != PAGE_INNER || payload[1] != level ||
+        get_u16(payload + 2) != 0) {
         return "inner.header";
     }
     uint32_t count = get_u32(payload + 4);
