@@ -191,7 +191,11 @@ static bool transaction(struct random_workload *workload, tern_db *db) {
     workload->error = *tern_txn_error(txn);
     tern_txn_free(txn);
     model_history_commit(&workload->history);
-    if (status == TERN_OK && options.durability == TERN_DURABILITY_FULL) {
+    /* A transaction that changed nothing has nothing to make durable. */
+    const struct model_state *states = workload->history.states;
+    size_t last = workload->history.count - 1;
+    bool has_changed = memcmp(&states[last], &states[last - 1], sizeof(states[0])) != 0;
+    if (status == TERN_OK && has_changed && options.durability == TERN_DURABILITY_FULL) {
         workload->durable = workload->history.count - 1;
     }
     workload->is_uncertain = status != TERN_OK;
