@@ -424,6 +424,22 @@ static tern_status start(struct tern_db *db, tern_error *error) {
     return status;
 }
 
+/* What expired while nobody had the database open is gone from the first read on. */
+static void catch_up_time(struct tern_db *db) {
+    if (!atomic_load(&db->manager.has_expiring)) {
+        return;
+    }
+    if (!db->options.read_only) {
+        tern_status status = commit_tick(&db->manager, NULL);
+        (void)status; /* the next tick or commit will do it */
+        return;
+    }
+    uint64_t now_ms = db->options.clock->wall_ms(db->options.clock->context);
+    if (now_ms > atomic_load(&db->manager.visible_time_ms)) {
+        atomic_store(&db->manager.visible_time_ms, now_ms);
+    }
+}
+
 tern_status tern_open(const char *path, const tern_db_options *options, tern_db **out_db,
                       tern_error *error) {
     tern_db_options resolved;
@@ -461,6 +477,7 @@ tern_status tern_open(const char *path, const tern_db_options *options, tern_db 
         destroy(db);
         return status;
     }
+    catch_up_time(db);
     maintenance_start(db);
     *out_db = db;
     return TERN_OK;
