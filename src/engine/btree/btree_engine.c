@@ -57,10 +57,14 @@ static tern_status mark_ref(struct space_walk *walk, packed_ref ref) {
 }
 
 /* Notes damage as such; other failures end the walk. */
-static tern_status tolerate(struct space_walk *walk, tern_status status) {
+static tern_status tolerate(struct space_walk *walk, tern_status status,
+                            const tern_error *failure) {
     if (status == TERN_CORRUPTION) {
         walk->is_incomplete = true;
         return TERN_OK;
+    }
+    if (status != TERN_OK) {
+        error_copy(walk->error, failure);
     }
     return status;
 }
@@ -80,27 +84,29 @@ static tern_status mark_value_extent(void *context, uint64_t place, uint64_t uni
 static tern_status mark_values(struct space_walk *walk, packed_ref ref, uint64_t checksum) {
     struct btree *tree = walk->tree;
     const tern_allocator *allocator = tree->environment->allocator;
+    tern_error failure = TERN_ERROR_INIT;
     size_t size = 0;
     uint8_t *page = memory_allocate(allocator, tree->config.options.page_bytes);
     if (page == NULL) {
         return ERROR_NO_MEMORY(walk->error, "opening a tree");
     }
     tern_status status = btree_file_read_block(tree->file, ref, checksum, page,
-                                               tree->config.options.page_bytes, &size, NULL);
+                                               tree->config.options.page_bytes, &size, &failure);
     if (status == TERN_OK && leaf_check(page, size) != NULL) {
         status = TERN_CORRUPTION;
     }
     if (status != TERN_OK) {
         memory_release(allocator, page);
-        return tolerate(walk, status);
+        return tolerate(walk, status, &failure);
     }
     for (uint32_t i = 0; status == TERN_OK && i < leaf_count(page); i++) {
         struct record record;
         leaf_record(page, i, &record);
         if (record.kind == RECORD_LARGE) {
             struct value_walk value = {walk, TERN_OK};
-            status = btree_value_extents(tree, record.value, mark_value_extent, &value, NULL);
-            status = value.mark_status != TERN_OK ? status : tolerate(walk, status);
+            status = btree_value_extents(tree, record.value, mark_value_extent, &value,
+                                         &failure);
+            status = value.mark_status != TERN_OK ? status : tolerate(walk, status, &failure);
         }
     }
     memory_release(allocator, page);
@@ -122,12 +128,13 @@ static tern_status mark_node(struct space_walk *walk, struct inner_node *node) {
             continue;
         }
         struct inner_node *child = NULL;
-        status = btree_child_node(walk->tree, node, i, &child, walk->error);
+        tern_error failure = TERN_ERROR_INIT;
+        status = btree_child_node(walk->tree, node, i, &child, &failure);
         if (status == TERN_OK) {
             /* As deep as the tree has levels, at most INNER_LEVELS_MAX. */
             status = mark_node(walk, child);
         } else {
-            status = tolerate(walk, status);
+            status = tolerate(walk, status, &failure);
         }
     }
     return status;

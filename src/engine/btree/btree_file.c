@@ -188,9 +188,13 @@ static tern_status open_existing(struct btree_file *file, tern_error *error) {
     uint8_t *header = NULL;
     uint64_t size_bytes = 0;
     const tern_file_system *system = environment->file_system;
-    tern_status status = system->exists(system->context, file->path, NULL);
-    if (status == TERN_NOT_FOUND) {
-        return TERN_OK;
+    tern_error failure = TERN_ERROR_INIT;
+    tern_status status = system->exists(system->context, file->path, &failure);
+    if (status != TERN_OK) {
+        if (status != TERN_NOT_FOUND) {
+            error_copy(error, &failure);
+        }
+        return status == TERN_NOT_FOUND ? TERN_OK : status;
     }
     header = memory_allocate_aligned(allocator, BTREE_FILE_MEMORY_ALIGNMENT, FILE_HEADER_BYTES);
     if (header == NULL) {
