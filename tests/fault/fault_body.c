@@ -327,6 +327,11 @@ void fault_sample_begin(struct fault_sample *sample, uint64_t seed, uint64_t tot
     const char *wanted = getenv("TERN_FAULTS");
     bool is_all = wanted != NULL && strcmp(wanted, "all") == 0;
     *sample = (struct fault_sample){.total = total};
+    uint64_t only = wanted != NULL ? strtoull(wanted, NULL, 10) : 0;
+    if (only != 0) {
+        *sample = (struct fault_sample){.total = 1, .next = only - 1, .deadline_ns = UINT64_MAX};
+        return;
+    }
     seeded_random_init(&sample->random, seed);
     sample->deadline_ns = is_all ? UINT64_MAX : now_ns() + (uint64_t)(seconds * 1e9);
     /* A step that shares no factor with the total visits all calls, and soon every region. */

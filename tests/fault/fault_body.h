@@ -40,7 +40,8 @@ bool fault_body_step(struct fault_body *body, tern_db *db, bool must_succeed);
 /* Reads everything: a read may fail as expected, but what it gives is what was committed. */
 void fault_body_scan(struct fault_body *body, tern_db *db);
 
-/* Which of `total` calls to let fail: all of them with TERN_FAULTS=all, else a sample that visits
+/* Which of `total` calls to let fail: all of them with TERN_FAULTS=all, one with its
+ * number there, else a sample that visits
  * every part of the run, as many as `seconds` allow. */
 struct fault_sample {
     struct seeded_random random;

@@ -11,7 +11,7 @@
 #include "support/cmocka_test.h"
 #include "support/fault_allocator.h"
 
-#define SECONDS_PER_MODE 9.0
+#define SECONDS_PER_MODE 7.0
 
 static bool is_expected(tern_status status) {
     return status == TERN_NO_MEMORY;

@@ -11,7 +11,7 @@
 #include "fault_body.h"
 #include "support/cmocka_test.h"
 
-#define SECONDS_PER_MODE 6.0
+#define SECONDS_PER_MODE 5.0
 
 struct mode {
     const char *name;
@@ -23,8 +23,9 @@ static bool is_io(tern_status status) {
     return status == TERN_IO || status == TERN_UNKNOWN || status == TERN_POISONED;
 }
 
+/* A sync that finds the disk full is a failed sync: TERN_IO, and poison. */
 static bool is_disk_full(tern_status status) {
-    return status == TERN_DISK_FULL || status == TERN_UNKNOWN || status == TERN_POISONED;
+    return status == TERN_DISK_FULL || is_io(status);
 }
 
 static void heal(void *context) {
