@@ -248,6 +248,7 @@ tern_status drain_start(struct drain *drain, struct btree_root *base,
     drain->window_units = 0;
     drain->next_place = 0;
     drain->merged_keys = 0;
+    drain->has_merged = false;
     drain->ranges = NULL;
     drain->range_count = drain->range_at = 0;
     uint32_t fill = drain->tree->config.options.fill_percent;
@@ -424,6 +425,7 @@ static tern_status open_child(struct drain *drain, tern_error *error) {
         /* Not read, so its birth is not known: taken for as old as can be. */
         packed_ref ref = node->children[index].ref;
         frame->next++;
+        drain->has_merged = true;
         return btree_file_release_later(drain->tree->file, ref_place(ref), ref_units(ref), 0,
                                         error);
     }

@@ -77,6 +77,7 @@ struct drain {
     bool cache_has_room;
     uint64_t work_bytes;  /* done in this step */
     uint64_t merged_keys; /* of the source since drain_start */
+    bool has_merged;      /* a key or range delete of the source has been merged */
 };
 
 TERN_MUST_CHECK tern_status drain_create(struct btree *tree,

@@ -241,6 +241,7 @@ static tern_status take_records(struct drain *drain, uint32_t end, tern_error *e
             }
             begin_index = leaf_lower_bound(leaf->payload, range->begin, &equal);
             if (begin_index <= leaf->index) {
+                drain->has_merged = true;
                 status = drop_records(drain, end_index < end ? end_index : end, error);
                 continue;
             }
@@ -410,6 +411,7 @@ tern_status drain_merge_leaf(struct drain *drain, uint64_t work_max, tern_error 
         if (status == TERN_OK) {
             leaf->index = position + (equal ? 1 : 0);
             drain->merged_keys++;
+            drain->has_merged = true;
             (void)overlay_iterator_next(&drain->keys);
         }
     }

@@ -16,6 +16,7 @@
 
 /* A seal has to end what it began; it works in these portions. */
 #define SEAL_QUANTUM_BYTES ((size_t)64 << 20)
+#define PROGRESS_QUANTUM_BYTES ((size_t)64 << 10)
 
 tern_status btree_need_drain(struct btree_engine *engine, tern_error *error) {
     if (engine->drain != NULL) {
@@ -122,7 +123,11 @@ static tern_status end_drain(struct btree_engine *engine, const struct drained_m
         drained->count == 0 ||
         drained_map_key_bytes(drained) + key_bytes_max + 32 <= DRAINED_KEY_BYTES_MAX;
     tern_status status = TERN_OK;
-    if (!drain->is_done && can_stop) {
+    /* However small the steps were: a sealed drain has moved on, or it would never end. */
+    while (status == TERN_OK && drain->source != NULL && !drain->is_done && !drain->has_merged) {
+        status = drain_run(drain, PROGRESS_QUANTUM_BYTES, error);
+    }
+    if (status == TERN_OK && !drain->is_done && can_stop) {
         status = drain_stop(drain, error);
     }
     while (status == TERN_OK && !drain->is_done) {
