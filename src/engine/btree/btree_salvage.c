@@ -6,7 +6,8 @@
  * fences count as lost. Then, or when there is no usable root, the file is scanned for leaf pages:
  * no parent vouches for them, so a leaf is believed when its block and all its invariants are in
  * order. After a walk only keys in lost ranges are taken from the scan; they may be from an older
- * version of the page, which its generation tells.
+ * version of the page, which its generation tells. A page that the walk found damaged is never one
+ * of them, however whole it looks: damage in a value breaks no invariant of a page.
  */
 #include <stdio.h>
 
@@ -25,6 +26,7 @@ struct lost_range {
     tern_slice begin; /* behind this struct */
     tern_slice end;
     bool has_end;
+    uint64_t place; /* of the page that its parent's checksum disowns */
 };
 
 struct salvage {
@@ -53,8 +55,8 @@ static void report(struct salvage *salvage, uint64_t place, const char *invarian
     salvage->has_stopped = !salvage->on_finding(salvage->finding_context, &finding);
 }
 
-static tern_status note_lost(struct salvage *salvage, tern_slice begin, tern_slice end,
-                             bool has_end) {
+static tern_status note_lost(struct salvage *salvage, uint64_t place, tern_slice begin,
+                             tern_slice end, bool has_end) {
     struct lost_range *range = memory_allocate(salvage->tree->environment->allocator,
                                                sizeof(*range) + begin.size + end.size);
     if (range == NULL) {
@@ -70,6 +72,7 @@ static tern_status note_lost(struct salvage *salvage, tern_slice begin, tern_sli
     range->begin = tern_slice_of(bytes, begin.size);
     range->end = tern_slice_of(bytes + begin.size, end.size);
     range->has_end = has_end;
+    range->place = place;
     range->next = salvage->lost;
     salvage->lost = range;
     salvage->lost_pages++;
@@ -119,7 +122,7 @@ static bool is_damage(tern_status status) {
 static tern_status lose(struct salvage *salvage, packed_ref ref, const struct key_bounds *bounds,
                         const char *invariant, const tern_error *detail) {
     report(salvage, ref_place(ref), invariant, detail->message);
-    return note_lost(salvage, bounds->begin, bounds->end, bounds->has_end);
+    return note_lost(salvage, ref_place(ref), bounds->begin, bounds->end, bounds->has_end);
 }
 
 static tern_status walk_leaf(struct salvage *salvage, packed_ref ref, uint64_t checksum,
@@ -220,6 +223,14 @@ static uint64_t recognise_leaf(struct salvage *salvage, const uint8_t *bytes, ui
     return units;
 }
 
+static bool is_disowned(const struct salvage *salvage, uint64_t place) {
+    const struct lost_range *range = salvage->lost;
+    while (range != NULL && range->place != place) {
+        range = range->next;
+    }
+    return range != NULL;
+}
+
 static tern_status scan_file(struct salvage *salvage, bool only_lost) {
     struct btree *tree = salvage->tree;
     const tern_allocator *allocator = tree->environment->allocator;
@@ -237,7 +248,8 @@ static tern_status scan_file(struct salvage *salvage, bool only_lost) {
     for (uint64_t place = FILE_HEADER_UNITS; status == TERN_OK && place < end;) {
         uint64_t units = end - place < page_units ? end - place : page_units;
         uint64_t skipped = granule;
-        if (btree_file_read_units(tree->file, place, units, bytes, NULL) == TERN_OK) {
+        if (!is_disowned(salvage, place) &&
+            btree_file_read_units(tree->file, place, units, bytes, NULL) == TERN_OK) {
             uint64_t leaf =
                 recognise_leaf(salvage, bytes, place, (size_t)units * UNIT_BYTES);
             if (leaf > 0) {
