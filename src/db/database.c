@@ -185,6 +185,7 @@ static tern_status create_parts(struct tern_db *db, tern_error *error) {
                                                   .epoch = manager->epoch,
                                                   .budget = &db->budget,
                                                   .cache = db->cache,
+                                                  .overlay_pool = &db->overlay_pool,
                                                   .read_only = db->options.read_only,
                                                   .buffered_io = db->options.buffered_io};
     return status;
@@ -213,6 +214,7 @@ static void destroy(struct tern_db *db) {
     mutex_destroy(&manager->views_mutex);
     mutex_destroy(&manager->applier_mutex);
     mutex_destroy(&db->maintenance_mutex);
+    page_pool_release(&db->overlay_pool);
     tern_thread_executor_stop(db->own_executor);
     (void)file_close(db->lock, NULL);
     memory_release(db->allocator, db->path);
@@ -459,6 +461,7 @@ tern_status tern_open(const char *path, const tern_db_options *options, tern_db 
     db->allocator = resolved.allocator;
     db->budget.limit_bytes = resolved.memory_bytes;
     mutex_init(&db->maintenance_mutex);
+    page_pool_init(&db->overlay_pool, resolved.overlay_bytes);
     catalog_init(db);
     init_manager(db);
     db->path = memory_copy_string(db->allocator, path, strlen(path));

@@ -17,6 +17,7 @@
 #include "db/database.h"
 #include "db/manifest.h"
 #include "os/file.h"
+#include "os/page_pool.h"
 #include "txn/commit.h"
 
 /* Where a checkpoint stands. */
@@ -54,6 +55,7 @@ struct tern_db {
     tern_file *lock;
     struct budget budget;
     struct cache *cache;
+    struct page_pool overlay_pool;
     struct engine_environment environment;
     tern_thread_executor *own_executor;
 

@@ -42,6 +42,7 @@
 #include "os/epoch.h"
 
 struct cache;
+struct page_pool;
 struct engine;
 struct engine_view;
 struct engine_cursor;
@@ -55,6 +56,7 @@ struct engine_environment {
     struct epoch_domain *epoch;
     struct budget *budget;
     struct cache *cache;
+    struct page_pool *overlay_pool; /* may be NULL */
     uint32_t incarnation;
     bool read_only;
     bool buffered_io;

@@ -170,6 +170,7 @@ static tern_status create_active(const struct btree_engine *engine, uint64_t exp
         .allocator = btree_allocator(engine),
         .budget = engine->tree.environment->budget,
         .epoch = engine->tree.environment->epoch,
+        .pool = engine->tree.environment->overlay_pool,
         .expected_bytes = expected_bytes,
     };
     return shared_overlay_create(&options, out_overlay, error);

@@ -58,7 +58,8 @@ tern_status overlay_create(const struct overlay_options *options, struct overlay
     overlay->allocator = options->allocator;
     overlay->epoch = options->epoch;
     overlay->expected_bytes = options->expected_bytes;
-    overlay_memory_init(&overlay->memory, options->allocator, options->budget, options->epoch);
+    overlay_memory_init(&overlay->memory, options->allocator, options->budget, options->epoch,
+                        options->pool);
     overlay_memory_count(&overlay->memory, sizeof(*overlay));
     buffer_init(&overlay->fold, options->allocator);
     if (!create_parts(overlay)) {

@@ -21,11 +21,13 @@
 #include "engine/resolution.h"
 
 struct overlay;
+struct page_pool;
 
 struct overlay_options {
     const tern_allocator *allocator;
     struct budget *budget;
     struct epoch_domain *epoch;
+    struct page_pool *pool;  /* of huge pages to use again; may be NULL */
     uint64_t expected_bytes; /* sizes the filter; grows with the overlay from 64 KiB on */
 };
 

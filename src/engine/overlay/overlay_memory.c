@@ -50,11 +50,13 @@ size_t overlay_memory_class_bytes(uint32_t size_class) {
 }
 
 void overlay_memory_init(struct overlay_memory *memory, const tern_allocator *allocator,
-                         struct budget *budget, struct epoch_domain *epoch) {
+                         struct budget *budget, struct epoch_domain *epoch,
+                         struct page_pool *pool) {
     memset(memory, 0, sizeof(*memory));
     memory->allocator = allocator;
     memory->budget = budget;
     memory->epoch = epoch;
+    memory->pool = pool;
     memory->next_chunk_bytes = MEMORY_CHUNK_BYTES_MIN;
 }
 
@@ -66,21 +68,30 @@ void overlay_memory_count(struct overlay_memory *memory, size_t bytes) {
     }
 }
 
-void overlay_memory_release(struct overlay_memory *memory) {
-    while (memory->chunks != NULL) {
-        struct memory_chunk *chunk = memory->chunks;
-        memory->chunks = chunk->next;
-        if (chunk->size_bytes >= HUGE_PAGE_BYTES) {
-            pages_release(chunk, chunk->size_bytes);
-        } else {
-            memory_release_aligned(memory->allocator, chunk);
-        }
+static void release_chunk(struct overlay_memory *memory, struct memory_chunk *chunk) {
+    if (chunk->size_bytes < HUGE_PAGE_BYTES) {
+        memory_release_aligned(memory->allocator, chunk);
+        return;
     }
+    size_t size_bytes = chunk->size_bytes;
+    uint64_t used =
+        memory->budget != NULL ? budget_used(memory->budget, BUDGET_OVERLAY) : 0;
+    if (size_bytes != HUGE_PAGE_BYTES || !page_pool_put(memory->pool, chunk, used)) {
+        pages_release(chunk, size_bytes);
+    }
+}
+
+void overlay_memory_release(struct overlay_memory *memory) {
     if (memory->budget != NULL) {
         budget_subtract(memory->budget, BUDGET_OVERLAY,
                         atomic_load_explicit(&memory->used_bytes, memory_order_relaxed));
     }
     atomic_store_explicit(&memory->used_bytes, 0, memory_order_relaxed);
+    while (memory->chunks != NULL) {
+        struct memory_chunk *chunk = memory->chunks;
+        memory->chunks = chunk->next;
+        release_chunk(memory, chunk);
+    }
 }
 
 static size_t region_bytes(const struct memory_region *region) {
@@ -109,7 +120,11 @@ static bool add_chunk(struct overlay_memory *memory, size_t bytes) {
     void *place = NULL;
     if (size >= HUGE_PAGE_BYTES) {
         size = round_up_u64(size, HUGE_PAGE_BYTES);
-        if (size < wanted || pages_allocate(size, true, &place, NULL) != TERN_OK) {
+        if (size == HUGE_PAGE_BYTES) {
+            place = page_pool_take(memory->pool);
+        }
+        if (size < wanted ||
+            (place == NULL && pages_allocate(size, true, &place, NULL) != TERN_OK)) {
             return false;
         }
     } else {

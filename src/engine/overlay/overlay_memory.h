@@ -14,6 +14,7 @@
 #include "base/budget.h"
 #include "base/memory.h"
 #include "os/epoch.h"
+#include "os/page_pool.h"
 
 /* What can be given back begins with this. Readers may follow the link until the epoch has passed;
  * size, kinds and flags are the owner's. */
@@ -61,6 +62,7 @@ struct overlay_memory {
     const tern_allocator *allocator;
     struct budget *budget;
     struct epoch_domain *epoch;
+    struct page_pool *pool; /* where huge chunks come from and go to; may be NULL */
     struct memory_chunk *chunks;
     struct memory_region current;
     struct memory_region spare;
@@ -75,7 +77,8 @@ struct overlay_memory {
 };
 
 void overlay_memory_init(struct overlay_memory *memory, const tern_allocator *allocator,
-                         struct budget *budget, struct epoch_domain *epoch);
+                         struct budget *budget, struct epoch_domain *epoch,
+                         struct page_pool *pool);
 void overlay_memory_release(struct overlay_memory *memory);
 
 /* Counts memory that somebody else allocated for the overlay. */
