@@ -205,9 +205,9 @@ tern_status single_delete_range(tern_keyspace *keyspace, const tern_slice *begin
     if (status != TERN_OK) {
         return status;
     }
-    struct engine_change change = {.key = begin != NULL ? *begin : tern_slice_of(NULL, 0),
+    struct engine_change change = {.key = begin != NULL ? *begin : tern_slice_of("", 0),
                                    .record = {.kind = CHANGE_DELETE_RANGE,
-                                              .value = end != NULL ? *end : tern_slice_of(NULL, 0)},
+                                              .value = end != NULL ? *end : tern_slice_of("", 0)},
                                    .range_has_end = end != NULL};
     return commit_change(keyspace, &change, durability, error);
 }

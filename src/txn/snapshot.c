@@ -255,7 +255,8 @@ void snapshot_registry_horizon(struct snapshot_registry *registry, seq_no visibl
         }
     }
     if (keeps_all) {
-        *out_horizon = (struct engine_horizon){&registry->pending_mark, 1, visible_seq};
+        /* Whoever is pending may have read any visible_seq since it began: nothing is let go. */
+        *out_horizon = (struct engine_horizon){&registry->pending_mark, 1, 0};
         return;
     }
     sort_ascending(registry->live, count);

@@ -38,7 +38,8 @@ bool snapshot_is_ended(const struct snapshot *snapshot);
 
 /*
  * The live snapshots, ascending, into an array owned by the registry that stays valid until the next
- * call (one caller at a time: the applier). While one is pending, the list begins with 0.
+ * call (one caller at a time: the applier). While one is pending, the list is 0 alone and
+ * out_horizon->visible_seq is 0: nothing may be pruned.
  */
 void snapshot_registry_horizon(struct snapshot_registry *registry, seq_no visible_seq,
                                struct engine_horizon *out_horizon);

@@ -6,7 +6,6 @@
 #include "support/cmocka_test.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <tern/txn.h>
 
@@ -38,6 +37,15 @@ static tern_keyspace keyspace = {.id = 7};
 static tern_slice key_of(int number, char buffer[8]) {
     (void)snprintf(buffer, 8, "k%03d", number);
     return tern_slice_str(buffer);
+}
+
+/* The number in a key. */
+static int number_of(tern_slice key) {
+    int number = 0;
+    for (size_t i = 1; i < key.size; i++) {
+        number = number * 10 + ((const char *)key.data)[i] - '0';
+    }
+    return number;
 }
 
 /* What the list comes to for a key over `base` (NULL: missing): the value, or NULL. */
@@ -160,10 +168,10 @@ static void compare_commit(struct write_set *set, const struct model *model) {
         struct operation *operation = &carried.operations[carried.count++];
         operation->kind = change->record.kind;
         operation->merge_kind = (tern_merge_kind)change->record.merge_kind;
-        operation->key = change->key.size > 0 ? atoi((const char *)change->key.data + 1) : 0;
+        operation->key = change->key.size > 0 ? number_of(change->key) : 0;
         if ((int)operation->kind == (int)CHANGE_DELETE_RANGE) {
             operation->end =
-                change->range_has_end ? atoi((const char *)change->record.value.data + 1) : -1;
+                change->range_has_end ? number_of(change->record.value) : -1;
         } else {
             assert_true(change->record.value.size < VALUE_BYTES);
             if (change->record.value.size > 0) {
