@@ -420,8 +420,7 @@ static void sorted_records_can_be_loaded_at_once(void **state) {
     const struct engine_moment moment = world_moment(&world);
     world_check_all(&loaded, loaded.view, &moment, &world.now);
     feed.next = 0;
-    assert_int_equal(loaded.methods->ingest(loaded.engine, feed_next, &feed, &error),
-                     TERN_INVALID);
+    assert_int_equal(loaded.methods->ingest(loaded.engine, feed_next, &feed, &error), TERN_INVALID);
     world_destroy(&loaded);
     world_destroy(&world);
 }
@@ -539,8 +538,7 @@ int main(void) {
             cmocka_unit_test_prestate(estimates_are_near, methods),
             cmocka_unit_test_prestate(sorted_records_can_be_loaded_at_once, methods),
             cmocka_unit_test_prestate(an_exported_base_opens_elsewhere, methods),
-            cmocka_unit_test_prestate(salvage_finds_every_record_with_and_without_a_state,
-                                      methods),
+            cmocka_unit_test_prestate(salvage_finds_every_record_with_and_without_a_state, methods),
             cmocka_unit_test_prestate(a_destroyed_partition_leaves_no_file, methods),
         };
         failed += cmocka_run_group_tests(tests, NULL, NULL);

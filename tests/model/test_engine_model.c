@@ -80,10 +80,10 @@ static struct world_change random_change(struct run *run, uint8_t *key, uint8_t 
         size = 0;
     } else if (what < 97) {
         change.kind = RECORD_MERGE;
-        change.merge_kind = seeded_random_chance(random, 1, 2)
-                                ? TERN_MERGE_ADD
-                                : (seeded_random_chance(random, 1, 2) ? TERN_MERGE_APPEND
-                                                                      : TERN_MERGE_MAX);
+        change.merge_kind =
+            seeded_random_chance(random, 1, 2)
+                ? TERN_MERGE_ADD
+                : (seeded_random_chance(random, 1, 2) ? TERN_MERGE_APPEND : TERN_MERGE_MAX);
         size = change.merge_kind == TERN_MERGE_ADD ? 8 : size % 20;
     } else if (what < 99) {
         change.kind = CHANGE_DELETE_RANGE;
@@ -159,8 +159,7 @@ static void step(struct run *run) {
         world_snapshot_take(world);
     } else if (what < 780) {
         if (world->snapshot_count > 0) {
-            world_snapshot_drop(world,
-                                (size_t)seeded_random_below(random, world->snapshot_count));
+            world_snapshot_drop(world, (size_t)seeded_random_below(random, world->snapshot_count));
         }
     } else if (what < 810) {
         tern_status status = world_freeze(world, &error);
@@ -223,8 +222,7 @@ static void agrees_with_the_oracle_on_small_pages(void **state) {
     tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
     options.page_bytes = 4096;
     options.fan_out = 16;
-    run_model(&options, false, 0, seeded_random_seed("engine model, small pages"),
-              steps_wanted());
+    run_model(&options, false, 0, seeded_random_seed("engine model, small pages"), steps_wanted());
 }
 
 static void agrees_with_the_oracle_with_large_values(void **state) {
@@ -232,8 +230,8 @@ static void agrees_with_the_oracle_with_large_values(void **state) {
     tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
     options.page_bytes = 8192;
     options.fan_out = 16;
-    run_model(&options, true, (uint64_t)8 << 20,
-              seeded_random_seed("engine model, large values"), steps_wanted() / 2);
+    run_model(&options, true, (uint64_t)8 << 20, seeded_random_seed("engine model, large values"),
+              steps_wanted() / 2);
 }
 
 static void agrees_with_the_oracle_when_compressed(void **state) {
@@ -243,8 +241,8 @@ static void agrees_with_the_oracle_when_compressed(void **state) {
     options.fan_out = 16;
     options.compression = TERN_COMPRESSION_LZ4;
     options.fill_percent = 60;
-    run_model(&options, true, (uint64_t)4 << 20,
-              seeded_random_seed("engine model, compressed"), steps_wanted() / 2);
+    run_model(&options, true, (uint64_t)4 << 20, seeded_random_seed("engine model, compressed"),
+              steps_wanted() / 2);
 }
 
 int main(void) {

@@ -67,13 +67,12 @@ static void oracle_put(struct oracle *oracle, tern_slice key, tern_slice value,
     if (!equal) {
         if (oracle->count == oracle->capacity) {
             oracle->capacity = oracle->capacity * 2 + 16;
-            oracle->entries = check_resize(oracle->entries,
-                                           oracle->capacity * sizeof(oracle->entries[0]));
+            oracle->entries =
+                check_resize(oracle->entries, oracle->capacity * sizeof(oracle->entries[0]));
         }
         memmove(&oracle->entries[at + 1], &oracle->entries[at],
                 (oracle->count - at) * sizeof(oracle->entries[0]));
-        oracle->entries[at] =
-            (struct oracle_entry){.key = copy_bytes(key), .key_size = key.size};
+        oracle->entries[at] = (struct oracle_entry){.key = copy_bytes(key), .key_size = key.size};
         oracle->count++;
     } else {
         free(oracle->entries[at].value);
@@ -168,7 +167,8 @@ static void fail(const struct engine_world *world, const char *what, tern_slice 
                            (!change->range_has_end || slice_compare(key, change->value) < 0);
             }
             if (concerns) {
-                fprintf(stderr, "  seq %llu at %llu ms: kind %d, merge %u, %zu bytes, expires %llu\n",
+                fprintf(stderr,
+                        "  seq %llu at %llu ms: kind %d, merge %u, %zu bytes, expires %llu\n",
                         (unsigned long long)commit->seq, (unsigned long long)commit->time_ms,
                         (int)change->kind, change->merge_kind, change->value.size,
                         (unsigned long long)change->expires_ms);
@@ -180,8 +180,8 @@ static void fail(const struct engine_world *world, const char *what, tern_slice 
 
 static void must(tern_status status, const tern_error *error, const char *what) {
     if (status != TERN_OK) {
-        fprintf(stderr, "%s: %s: %s (%s at %lld)\n", what, tern_status_name(status),
-                error->message, error->file, (long long)error->offset);
+        fprintf(stderr, "%s: %s: %s (%s at %lld)\n", what, tern_status_name(status), error->message,
+                error->file, (long long)error->offset);
         CHECK(false);
     }
 }
@@ -284,12 +284,11 @@ static tern_status make_changes(struct engine_world *world, const struct world_c
         const struct world_change *change = &commit->changes[made];
         struct engine_change *target = &changes[made];
         target->key = change->key;
-        target->record = (struct record){.kind = change->kind,
-                                         .merge_kind = change->merge_kind,
-                                         .expires_ms = change->kind == RECORD_MERGE
-                                                           ? commit->time_ms
-                                                           : change->expires_ms,
-                                         .value = change->value};
+        target->record = (struct record){
+            .kind = change->kind,
+            .merge_kind = change->merge_kind,
+            .expires_ms = change->kind == RECORD_MERGE ? commit->time_ms : change->expires_ms,
+            .value = change->value};
         target->range_has_end = change->range_has_end;
         if (change->kind != CHANGE_DELETE_RANGE) {
             target->key_hash = engine_key_hash(world->config.id, change->key);
@@ -519,9 +518,8 @@ tern_status world_publish(struct engine_world *world, tern_error *error) {
     /* The manifest is durable from here on. */
     free(world->manifests[1].state);
     world->manifests[1] = world->manifests[0];
-    world->manifests[0] =
-        (struct world_manifest){check_allocate(state.size + 1), state.size,
-                                world->view_generation + 1};
+    world->manifests[0] = (struct world_manifest){check_allocate(state.size + 1), state.size,
+                                                  world->view_generation + 1};
     memcpy(world->manifests[0].state, state.data, state.size);
     buffer_release(&state);
     status = world->methods->publish(world->engine, world->view_generation + 1, error);
@@ -607,7 +605,11 @@ static tern_slice value_bytes(struct engine_world *world, const struct record *r
     while (target->size < record->value_size) {
         size_t got = 0;
         must(world->methods->large_read(world->engine, record->value, target->size,
-                                        target->data + target->size, 70000 < record->value_size - target->size ? 70000 : (size_t)record->value_size - target->size, &got, &error),
+                                        target->data + target->size,
+                                        70000 < record->value_size - target->size
+                                            ? 70000
+                                            : (size_t)record->value_size - target->size,
+                                        &got, &error),
              &error, "large_read");
         CHECK(got > 0);
         target->size += got;
@@ -615,8 +617,8 @@ static tern_slice value_bytes(struct engine_world *world, const struct record *r
     return buffer_slice(target);
 }
 
-static void compare_record(struct engine_world *world, tern_slice key,
-                           const struct record *record, const struct oracle_entry *expected) {
+static void compare_record(struct engine_world *world, tern_slice key, const struct record *record,
+                           const struct oracle_entry *expected) {
     if (expected == NULL) {
         if (record->kind != RECORD_NONE) {
             fail(world, "found what is not there", key);
@@ -734,8 +736,7 @@ static void check_batches(struct engine_world *world, struct engine_view *view,
     size_t i = 0;
     for (;;) {
         size_t count = 0;
-        tern_status status =
-            world->methods->cursor_next_batch(cursor, entries, 37, &count, &error);
+        tern_status status = world->methods->cursor_next_batch(cursor, entries, 37, &count, &error);
         if (status == TERN_NOT_FOUND || (status == TERN_OK && count == 0)) {
             break;
         }

@@ -87,7 +87,7 @@ struct engine_world {
     struct world_snapshot snapshots[WORLD_SNAPSHOTS];
     size_t snapshot_count;
     struct world_manifest manifests[WORLD_MANIFESTS]; /* [0] is the newest */
-    bool has_sealed; /* sealed, and not published yet */
+    bool has_sealed;                                  /* sealed, and not published yet */
 };
 
 /* A new, empty partition; cache_bytes 0: no room for a page, almost. */

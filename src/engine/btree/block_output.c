@@ -3,9 +3,9 @@
  *   last run:  | written | buffer (filled) | free ...... |
  *              ^place               ^place + run_used    ^place + units
  *
- * The payload of the next block is built at the end of the buffer, behind room for its header. If it
- * turns out not to fit the run, the buffer is written and the block moves to its beginning, for the
- * next run.
+ * The payload of the next block is built at the end of the buffer, behind room for its header. If
+ * it turns out not to fit the run, the buffer is written and the block moves to its beginning, for
+ * the next run.
  */
 #include "engine/btree/block_output.h"
 
@@ -14,7 +14,7 @@
 #include "base/error.h"
 
 #define WRITE_BYTES ((size_t)256 * 1024)
-#define RUN_UNITS ((uint64_t)1024 * 1024 / UNIT_BYTES)
+#define RUN_UNITS   ((uint64_t)1024 * 1024 / UNIT_BYTES)
 
 tern_status block_output_init(struct block_output *output,
                               const struct engine_environment *environment,
@@ -64,8 +64,8 @@ static tern_status write_buffer(struct block_output *output, tern_error *error) 
     }
     uint64_t units = output->filled / UNIT_BYTES;
     const struct extent *run = &output->runs[output->run_count - 1];
-    tern_status status = btree_file_write(
-        output->file, run->place + output->run_used - units, output->buffer, units, error);
+    tern_status status = btree_file_write(output->file, run->place + output->run_used - units,
+                                          output->buffer, units, error);
     if (status == TERN_OK) {
         output->filled = 0;
     }
@@ -101,8 +101,8 @@ static tern_status next_run(struct block_output *output, uint64_t units, tern_er
     }
     uint64_t most = units > RUN_UNITS ? units : RUN_UNITS;
     struct extent run;
-    tern_status status = btree_file_allocate_run(output->file, units, most, output->takes_scraps,
-                                                 &run, error);
+    tern_status status =
+        btree_file_allocate_run(output->file, units, most, output->takes_scraps, &run, error);
     if (status == TERN_OK) {
         output->runs[output->run_count++] = run;
         output->run_used = 0;
@@ -119,9 +119,8 @@ tern_status block_output_reserve(struct block_output *output, size_t size_max,
             return status;
         }
     }
-    *out_payload = output->staging != NULL
-                       ? output->staging
-                       : output->buffer + output->filled + BLOCK_HEADER_BYTES;
+    *out_payload = output->staging != NULL ? output->staging
+                                           : output->buffer + output->filled + BLOCK_HEADER_BYTES;
     return TERN_OK;
 }
 
@@ -132,8 +131,8 @@ tern_status block_output_commit(struct block_output *output, size_t size, packed
     uint64_t checksum = 0;
     tern_status status = TERN_OK;
     if (output->staging != NULL) {
-        status = block_encode(&output->context, output->staging, size, block, &stored, &checksum,
-                              error);
+        status =
+            block_encode(&output->context, output->staging, size, block, &stored, &checksum, error);
         if (status != TERN_OK) {
             return status;
         }

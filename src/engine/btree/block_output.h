@@ -13,12 +13,12 @@ struct block_output {
     const tern_allocator *allocator;
     struct btree_file *file;
     struct block_context context;
-    uint64_t granule;       /* units */
-    uint8_t *buffer;        /* aligned; blocks that are not written yet */
+    uint64_t granule; /* units */
+    uint8_t *buffer;  /* aligned; blocks that are not written yet */
     size_t buffer_bytes;
-    size_t filled;          /* bytes in the buffer */
-    uint8_t *staging;       /* payload of a block to be compressed; NULL without compression */
-    struct extent *runs;    /* the last one is being filled */
+    size_t filled;       /* bytes in the buffer */
+    uint8_t *staging;    /* payload of a block to be compressed; NULL without compression */
+    struct extent *runs; /* the last one is being filled */
     size_t run_count;
     size_t run_capacity;
     uint64_t run_used;      /* units of the last run that hold blocks (written or in the buffer) */
@@ -31,8 +31,8 @@ struct block_output {
 
 TERN_MUST_CHECK tern_status block_output_init(struct block_output *output,
                                               const struct engine_environment *environment,
-                                              tern_compression compression,
-                                              struct btree_file *file, tern_error *error);
+                                              tern_compression compression, struct btree_file *file,
+                                              tern_error *error);
 void block_output_release(struct block_output *output);
 
 /* Starts anew; creates the file when it is missing. */

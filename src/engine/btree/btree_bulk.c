@@ -17,8 +17,7 @@ static tern_status add_record(struct tree_builder *builder, tern_slice key,
     struct record stored = *record;
     if (record->kind == RECORD_PUT &&
         record->value.size > leaf_inline_value_max(builder->leaves.page_bytes)) {
-        tern_status status =
-            tree_builder_put_value(builder, record, reference, &stored, error);
+        tern_status status = tree_builder_put_value(builder, record, reference, &stored, error);
         if (status != TERN_OK) {
             return status;
         }
@@ -119,16 +118,14 @@ static tern_status export_record(struct export *export, const struct base_cursor
     cursor->methods->record(cursor, &record);
     if (record.kind == RECORD_LARGE) {
         size_t size = 0;
-        tern_status status =
-            btree_value_copy(export->source, record.value, &export->target,
-                       export->builder->generation, reference, &size, error);
+        tern_status status = btree_value_copy(export->source, record.value, &export->target,
+                                              export->builder->generation, reference, &size, error);
         if (status != TERN_OK) {
             return status;
         }
         record.value = tern_slice_of(reference, size);
     }
-    return leaf_builder_add(&export->builder->leaves, cursor->methods->key(cursor), &record,
-                            error);
+    return leaf_builder_add(&export->builder->leaves, cursor->methods->key(cursor), &record, error);
 }
 
 static tern_status export_records(struct export *export, struct base_cursor *cursor,
@@ -183,8 +180,8 @@ tern_status btree_export_base(struct engine_view *engine_view, const char *targe
     export.environment.read_only = false;
     export.target.environment = &export.environment;
     export.target.config = engine->tree.config;
-    tern_status status = btree_file_open(&export.environment, &engine->tree.config,
-                                         &export.target.file, error);
+    tern_status status =
+        btree_file_open(&export.environment, &engine->tree.config, &export.target.file, error);
     if (status != TERN_OK) {
         return status;
     }

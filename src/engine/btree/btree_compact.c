@@ -24,7 +24,8 @@ struct tail_search {
     uint64_t end_units;  /* of the last block in use */
     uint64_t total_free; /* below end_units */
     uint64_t free_below;
-    uint64_t place;      /* 0: not found */
+    uint64_t place; /* 0: not found */
+    uint64_t gain;  /* by how much the file becomes shorter */
 };
 
 static bool add_free(void *context, uint64_t place, uint64_t units) {
@@ -47,7 +48,10 @@ static bool find_tail(void *context, uint64_t place, uint64_t units) {
     uint64_t free_above = search->total_free - search->free_below;
     uint64_t used_above = search->end_units - end - free_above;
     if (used_above <= search->free_below / 10 * 9) {
+        /* Besides the tail goes what stays empty of the interval before it. */
+        uint64_t left = search->free_below - used_above;
         search->place = end;
+        search->gain = search->end_units - end + (left < units ? left : units);
         return false;
     }
     return true;
@@ -63,7 +67,7 @@ static uint64_t choose_tail(struct btree_file *file) {
     btree_file_visit_free(file, find_tail, &search);
     uint64_t least = search.end_units / 16;
     least = least < GAIN_UNITS_MIN ? GAIN_UNITS_MIN : least;
-    if (search.place == 0 || search.end_units - search.place < least) {
+    if (search.place == 0 || search.gain < least) {
         return UINT64_MAX;
     }
     return search.place;
@@ -101,8 +105,7 @@ static bool leaf_has_tail_value(struct btree_engine *engine, packed_ref ref, uin
     void *owned = NULL;
     bool found = false;
     struct epoch_slot *slot = epoch_enter(engine->tree.environment->epoch);
-    if (btree_leaf(&engine->tree, ref, checksum, hint, &payload, NULL, &owned, NULL) ==
-        TERN_OK) {
+    if (btree_leaf(&engine->tree, ref, checksum, hint, &payload, NULL, &owned, NULL) == TERN_OK) {
         for (uint32_t i = 0; !found && i < leaf_count(payload); i++) {
             struct record record;
             leaf_record(payload, i, &record);
@@ -169,8 +172,7 @@ static bool wants_anything(struct btree_engine *engine, struct btree_root *root)
     if (root->height == 1) {
         return (ref_flags(root->child.ref) & REF_HAS_LARGE) != 0 &&
                engine->compaction.tail_place != UINT64_MAX &&
-               leaf_has_tail_value(engine, root->child.ref, root->child.checksum,
-                                   &root->leaf_hint);
+               leaf_has_tail_value(engine, root->child.ref, root->child.checksum, &root->leaf_hint);
     }
     for (uint32_t i = 0; i < root->top->count; i++) {
         if (wants_child(engine, root->top, i)) {
@@ -238,8 +240,7 @@ tern_status btree_compact_step(struct engine *base, size_t quantum_bytes,
     uint64_t written = drain->builder->output.written_bytes - before + UNIT_BYTES;
     uint64_t *budget = &engine->compaction.budget_bytes;
     *budget = *budget > written ? *budget - written : 0;
-    bool is_slice =
-        drain->is_done || drain->builder->output.written_bytes >= engine->slice_bytes;
+    bool is_slice = drain->is_done || drain->builder->output.written_bytes >= engine->slice_bytes;
     *out_state = is_slice ? ENGINE_DRAIN_SLICE : ENGINE_DRAIN_MORE;
     return TERN_OK;
 }

@@ -117,8 +117,7 @@ static tern_status lower_fence(const struct walk_frame *frame, uint32_t index,
 }
 
 static tern_status upper_fence(const struct walk_frame *frame, uint32_t index,
-                               struct buffer *out_fence, bool *out_has_upper,
-                               tern_error *error) {
+                               struct buffer *out_fence, bool *out_has_upper, tern_error *error) {
     *out_has_upper = true;
     if (index + 1 < frame->node->count) {
         return set_separator(out_fence, frame->node, index, error);
@@ -144,8 +143,8 @@ static tern_status prepare_ranges(struct drain *drain, tern_error *error) {
     if (count == 0) {
         return TERN_OK;
     }
-    drain->ranges = memory_allocate(drain->tree->environment->allocator,
-                                    count * sizeof(drain->ranges[0]));
+    drain->ranges =
+        memory_allocate(drain->tree->environment->allocator, count * sizeof(drain->ranges[0]));
     if (drain->ranges == NULL) {
         return ERROR_NO_MEMORY(error, "range deletes");
     }
@@ -171,8 +170,7 @@ static tern_status prepare_ranges(struct drain *drain, tern_error *error) {
         struct drain_range *last =
             drain->range_count > 0 ? &drain->ranges[drain->range_count - 1] : NULL;
         const struct drain_range *range = &drain->ranges[i];
-        if (last != NULL &&
-            (!last->has_end || slice_compare(range->begin, last->end) <= 0)) {
+        if (last != NULL && (!last->has_end || slice_compare(range->begin, last->end) <= 0)) {
             if (last->has_end && (!range->has_end || slice_compare(range->end, last->end) > 0)) {
                 last->end = range->end;
                 last->has_end = range->has_end;
@@ -194,9 +192,9 @@ static tern_status push_frame(struct drain *drain, struct inner_node *node, bool
     frame->node = node;
     frame->next = 0;
     frame->has_upper = has_upper;
-    tern_status status = btree_file_release_later(
-        drain->tree->file, ref_place(node->self), ref_units(node->self),
-        generation_born(drain->generations, node->generation), error);
+    tern_status status =
+        btree_file_release_later(drain->tree->file, ref_place(node->self), ref_units(node->self),
+                                 generation_born(drain->generations, node->generation), error);
     if (status == TERN_OK) {
         drain->frame_count++;
     }
@@ -228,9 +226,9 @@ static tern_status enter_base(struct drain *drain, tern_error *error) {
     return drain_open_leaf(drain, &source, error);
 }
 
-tern_status drain_start(struct drain *drain, struct btree_root *base,
-                        struct shared_overlay *source, const tern_slice *boundary,
-                        const struct drain_plan *plan, tern_error *error) {
+tern_status drain_start(struct drain *drain, struct btree_root *base, struct shared_overlay *source,
+                        const tern_slice *boundary, const struct drain_plan *plan,
+                        tern_error *error) {
     ASSERT(!drain->is_active);
     btree_root_retain(base);
     drain->base = base;
@@ -308,8 +306,7 @@ void drain_abandon(struct drain *drain) {
 /* ---- the walk ---- */
 
 bool drain_has_key(const struct drain *drain) {
-    return drain->source != NULL && !drain->is_stopped &&
-           overlay_iterator_is_valid(&drain->keys);
+    return drain->source != NULL && !drain->is_stopped && overlay_iterator_is_valid(&drain->keys);
 }
 
 bool drain_has_range(const struct drain *drain) {
@@ -464,9 +461,7 @@ static tern_status append_children(struct drain *drain, uint32_t end, uint64_t w
             struct inner_node *below =
                 level > 0 ? atomic_load_explicit(&node->nodes[i], memory_order_acquire) : NULL;
             cache_hint hint =
-                level > 0
-                    ? 0
-                    : atomic_load_explicit(&node->children[i].hint, memory_order_relaxed);
+                level > 0 ? 0 : atomic_load_explicit(&node->children[i].hint, memory_order_relaxed);
             status = tree_builder_append(drain->builder, level, &child, below, hint,
                                          buffer_slice(&drain->key), error);
         }
@@ -497,21 +492,17 @@ static tern_status walk(struct drain *drain, uint64_t work_max, tern_error *erro
 }
 
 static bool cache_has_room(const struct drain *drain, size_t wanted_bytes) {
-    struct cache *cache = drain->tree->environment->cache;
-    if (cache == NULL) {
-        return false;
-    }
-    struct cache_stats stats;
-    cache_get_stats(cache, &stats);
-    return stats.used_bytes + wanted_bytes <= stats.limit_bytes;
+    const struct engine_environment *environment = drain->tree->environment;
+    return environment->cache != NULL && environment->budget != NULL &&
+           budget_used(environment->budget, BUDGET_CACHE) + wanted_bytes <=
+               cache_limit(environment->cache);
 }
 
 tern_status drain_run(struct drain *drain, size_t quantum_bytes, tern_error *error) {
     ASSERT(drain->is_active);
     tern_status status = TERN_OK;
     drain->work_bytes = 0;
-    drain->cache_has_room =
-        cache_has_room(drain, 2 * quantum_bytes + DRAIN_CACHE_SLACK_BYTES);
+    drain->cache_has_room = cache_has_room(drain, 2 * quantum_bytes + DRAIN_CACHE_SLACK_BYTES);
     while (status == TERN_OK && !drain->is_done && drain->work_bytes < quantum_bytes) {
         if (drain->leaf.is_open) {
             status = drain_merge_leaf(drain, quantum_bytes, error);

@@ -68,9 +68,9 @@ struct drain {
     uint32_t frame_count;
     struct leaf_merge leaf;
     struct engine_scratch scratch;
-    struct buffer key;   /* scratch for fences and keys */
-    uint8_t *page;       /* aligned: a leaf that is not in the cache */
-    uint8_t *window;     /* aligned: raw blocks read ahead */
+    struct buffer key; /* scratch for fences and keys */
+    uint8_t *page;     /* aligned: a leaf that is not in the cache */
+    uint8_t *window;   /* aligned: raw blocks read ahead */
     uint64_t window_place;
     uint64_t window_units;
     uint64_t next_place; /* behind the last leaf read: sequential reads go on there */
@@ -88,12 +88,10 @@ void drain_destroy(struct drain *drain);
 
 /* Begins to merge `source` (from `boundary` on, when not NULL) into `base`; retains both. */
 TERN_MUST_CHECK tern_status drain_start(struct drain *drain, struct btree_root *base,
-                                        struct shared_overlay *source,
-                                        const tern_slice *boundary, const struct drain_plan *plan,
-                                        tern_error *error);
+                                        struct shared_overlay *source, const tern_slice *boundary,
+                                        const struct drain_plan *plan, tern_error *error);
 /* Works for about `quantum_bytes`; is_done tells whether all has been dealt with. */
-TERN_MUST_CHECK tern_status drain_run(struct drain *drain, size_t quantum_bytes,
-                                      tern_error *error);
+TERN_MUST_CHECK tern_status drain_run(struct drain *drain, size_t quantum_bytes, tern_error *error);
 /* Sets the boundary here: the rest is taken over as it is. */
 TERN_MUST_CHECK tern_status drain_stop(struct drain *drain, tern_error *error);
 /* When done: the new root. The drain stays active until drain_keep or drain_abandon. */

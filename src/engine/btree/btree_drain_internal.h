@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the two halves of a drain share: the walk (btree_drain.c) and leaves (btree_drain_leaf.c). */
+/* What the two halves of a drain share: the walk (btree_drain.c) and leaves (btree_drain_leaf.c).
+ */
 #ifndef TERN_ENGINE_BTREE_DRAIN_INTERNAL_H
 #define TERN_ENGINE_BTREE_DRAIN_INTERNAL_H
 

@@ -45,8 +45,8 @@ static struct cache_frame *pin_cached(struct drain *drain, const struct leaf_sou
 
 void drain_read_ahead(struct drain *drain, const struct inner_node *node, uint32_t index) {
     uint64_t place = ref_place(node->children[index].ref);
-    bool in_window = place >= drain->window_place &&
-                     place < drain->window_place + drain->window_units;
+    bool in_window =
+        place >= drain->window_place && place < drain->window_place + drain->window_units;
     if (place != drain->next_place || in_window) {
         return;
     }
@@ -82,10 +82,9 @@ static tern_status read_beside(struct drain *drain, const struct leaf_source *so
     tern_status status;
     if (place >= drain->window_place &&
         place + units <= drain->window_place + drain->window_units) {
-        const uint8_t *stored =
-            drain->window + (size_t)(place - drain->window_place) * UNIT_BYTES;
-        status = btree_file_decode(tree->file, stored, place, units, source->checksum,
-                                   drain->page, capacity, NULL, &size, error);
+        const uint8_t *stored = drain->window + (size_t)(place - drain->window_place) * UNIT_BYTES;
+        status = btree_file_decode(tree->file, stored, place, units, source->checksum, drain->page,
+                                   capacity, NULL, &size, error);
     } else {
         status = btree_file_read_block(tree->file, source->ref, source->checksum, drain->page,
                                        capacity, &size, error);
@@ -96,8 +95,8 @@ static tern_status read_beside(struct drain *drain, const struct leaf_source *so
     drain->next_place = place + round_up_u64(units, drain->builder->output.granule);
     const char *broken = leaf_check(drain->page, size);
     if (broken != NULL) {
-        return ERROR_AT(error, TERN_CORRUPTION, btree_file_path(tree->file), place * UNIT_BYTES,
-                        0, "leaf page breaks invariant %s; run verify and repair", broken);
+        return ERROR_AT(error, TERN_CORRUPTION, btree_file_path(tree->file), place * UNIT_BYTES, 0,
+                        "leaf page breaks invariant %s; run verify and repair", broken);
     }
     return TERN_OK;
 }
@@ -187,8 +186,8 @@ static tern_status move_record(struct drain *drain, tern_error *error) {
     record.value = tern_slice_of(reference, size);
     drain->work_bytes += record.value_size;
     drain->key.size = 0;
-    size_t key_size = leaf_prefix_size(leaf->payload) +
-                      leaf_key_suffix(leaf->payload, leaf->index).size;
+    size_t key_size =
+        leaf_prefix_size(leaf->payload) + leaf_key_suffix(leaf->payload, leaf->index).size;
     if (buffer_reserve(&drain->key, key_size) != TERN_OK) {
         return ERROR_NO_MEMORY(error, "a drain");
     }
@@ -232,9 +231,8 @@ static tern_status take_records(struct drain *drain, uint32_t end, tern_error *e
         if (drain_has_range(drain)) {
             const struct drain_range *range = &drain->ranges[drain->range_at];
             bool equal = false;
-            uint32_t end_index = range->has_end
-                                     ? leaf_lower_bound(leaf->payload, range->end, &equal)
-                                     : leaf->count;
+            uint32_t end_index =
+                range->has_end ? leaf_lower_bound(leaf->payload, range->end, &equal) : leaf->count;
             if (end_index <= leaf->index) {
                 drain->range_at++;
                 continue;
@@ -272,8 +270,7 @@ static void visit_garbage(void *context, tern_slice reference) {
 }
 
 /* The newest value stored apart that lies below the range deletes over the current key. */
-static tern_status find_covered(struct drain *drain, struct record *out_record,
-                                tern_error *error) {
+static tern_status find_covered(struct drain *drain, struct record *out_record, tern_error *error) {
     const struct overlay *overlay = drain->source->overlay;
     tern_slice key = overlay_iterator_key(&drain->keys);
     out_record->kind = RECORD_NONE;
@@ -353,8 +350,8 @@ static tern_status merge_key(struct drain *drain, const struct record *base, ter
     }
     const struct record terminal = resolution.terminal;
     struct engine_result result;
-    status = resolution_finish(&resolution, source->frozen_time_ms, &drain->scratch, btree_value_load,
-                               drain->tree, &result, error);
+    status = resolution_finish(&resolution, source->frozen_time_ms, &drain->scratch,
+                               btree_value_load, drain->tree, &result, error);
     if (status != TERN_OK) {
         return status;
     }
@@ -381,8 +378,7 @@ static bool key_in_leaf(const struct drain *drain, tern_slice *out_key) {
         return false;
     }
     *out_key = overlay_iterator_key(&drain->keys);
-    return !drain->leaf.has_upper ||
-           slice_compare(*out_key, buffer_slice(&drain->leaf.upper)) < 0;
+    return !drain->leaf.has_upper || slice_compare(*out_key, buffer_slice(&drain->leaf.upper)) < 0;
 }
 
 tern_status drain_merge_leaf(struct drain *drain, uint64_t work_max, tern_error *error) {
@@ -432,8 +428,8 @@ tern_status drain_leaf_position(struct drain *drain, struct buffer *out_key, boo
     out_key->size = 0;
     *out_has = true;
     if (leaf->index < leaf->count) {
-        size_t size = leaf_prefix_size(leaf->payload) +
-                      leaf_key_suffix(leaf->payload, leaf->index).size;
+        size_t size =
+            leaf_prefix_size(leaf->payload) + leaf_key_suffix(leaf->payload, leaf->index).size;
         if (buffer_reserve(out_key, size) != TERN_OK) {
             return ERROR_NO_MEMORY(error, "a drain");
         }

@@ -17,11 +17,11 @@
 #include "engine/btree/leaf_access.h"
 #include "os/file.h"
 
-#define PAGE_BYTES_DEFAULT 8192u
-#define FAN_OUT_DEFAULT 256u
+#define PAGE_BYTES_DEFAULT   8192u
+#define FAN_OUT_DEFAULT      256u
 #define FILL_PERCENT_DEFAULT 95u
-#define SLICE_BYTES_MAX ((uint64_t)64 << 20)
-#define SLICE_BYTES_MIN ((uint64_t)1 << 20)
+#define SLICE_BYTES_MAX      ((uint64_t)64 << 20)
+#define SLICE_BYTES_MIN      ((uint64_t)1 << 20)
 
 struct engine_config btree_config_of(const struct engine_config *config) {
     struct engine_config filled = *config;
@@ -104,8 +104,7 @@ static tern_status mark_values(struct space_walk *walk, packed_ref ref, uint64_t
         leaf_record(page, i, &record);
         if (record.kind == RECORD_LARGE) {
             struct value_walk value = {walk, TERN_OK};
-            status = btree_value_extents(tree, record.value, mark_value_extent, &value,
-                                         &failure);
+            status = btree_value_extents(tree, record.value, mark_value_extent, &value, &failure);
             status = value.mark_status != TERN_OK ? status : tolerate(walk, status, &failure);
         }
     }
@@ -227,8 +226,7 @@ static tern_status btree_open(const struct engine_environment *environment,
                               tern_error *error) {
     struct btree_state state = {0};
     struct btree_root *root = NULL;
-    struct btree_engine *engine =
-        memory_allocate_zeroed(environment->allocator, sizeof(*engine));
+    struct btree_engine *engine = memory_allocate_zeroed(environment->allocator, sizeof(*engine));
     if (engine == NULL) {
         return ERROR_NO_MEMORY(error, "a partition");
     }
@@ -238,8 +236,7 @@ static tern_status btree_open(const struct engine_environment *environment,
     engine->tree.config = btree_config_of(config);
     engine->slice_bytes = slice_bytes_for(environment->budget);
     mutex_init(&engine->lock);
-    tern_status status =
-        btree_state_decode(environment->allocator, state_bytes, &state, error);
+    tern_status status = btree_state_decode(environment->allocator, state_bytes, &state, error);
     if (status == TERN_OK) {
         status = btree_file_open(environment, &engine->tree.config, &engine->tree.file, error);
     }
@@ -305,8 +302,7 @@ static void btree_apply(struct engine *base, const struct engine_change *changes
 }
 
 /* The part of a range delete that the base does not hold; false: it holds all of it. */
-static bool clip_range(const struct drained_map *drained, struct engine_change *range,
-                       seq_no seq) {
+static bool clip_range(const struct drained_map *drained, struct engine_change *range, seq_no seq) {
     for (uint32_t i = 0; i < drained->count; i++) {
         const struct drained_mark *mark = &drained->marks[i];
         if (seq <= mark->seq && slice_compare(range->key, mark->below) < 0) {
@@ -389,8 +385,8 @@ static tern_status btree_freeze(struct engine *base, seq_no seq, uint64_t time_m
     stack.frozen[0] = stack.active;
     stack.frozen_count++;
     stack.active = active;
-    status = btree_view_create(engine, &stack, engine->current->root, engine->current->drained,
-                               seq, &view, error);
+    status = btree_view_create(engine, &stack, engine->current->root, engine->current->drained, seq,
+                               &view, error);
     if (status != TERN_OK) {
         overlay_stack_release(&stack);
         return status;
@@ -431,8 +427,8 @@ static tern_status btree_large_begin(struct engine *base, struct engine_large_wr
                                      tern_error *error) {
     struct btree_engine *engine = btree_of(base);
     return btree_value_writer_create(
-        &engine->tree, atomic_load_explicit(&engine->value_born, memory_order_relaxed),
-        out_writer, error);
+        &engine->tree, atomic_load_explicit(&engine->value_born, memory_order_relaxed), out_writer,
+        error);
 }
 
 static void btree_large_discard(struct engine *engine, tern_slice reference) {

@@ -18,7 +18,7 @@ struct btree_view {
 
 /* A root whose blocks are written and that waits to be published. */
 struct sealed_root {
-    struct btree_root *root;       /* NULL: none */
+    struct btree_root *root; /* NULL: none */
     struct drained_map *drained;
     struct shared_overlay *source; /* the overlay it drains; NULL: none */
     bool is_finished;              /* all of the source is in the root */
@@ -39,8 +39,8 @@ struct btree_engine {
     struct generation_map generations; /* applier and maintenance role both held to change it */
     _Atomic uint64_t value_born;       /* page generation for values written now */
 
-    struct mutex lock;                 /* guards `current` against the other role's change */
-    struct btree_view *current;        /* with a reference */
+    struct mutex lock;          /* guards `current` against the other role's change */
+    struct btree_view *current; /* with a reference */
 
     /* maintenance role */
     struct drain *drain; /* made for a drain, given up when there is nothing left to do */
@@ -72,8 +72,7 @@ static inline const tern_allocator *btree_allocator(const struct btree_engine *e
 
 /* Takes over the stack; retains root and map. One reference. */
 TERN_MUST_CHECK tern_status btree_view_create(struct btree_engine *engine,
-                                              struct overlay_stack *stack,
-                                              struct btree_root *root,
+                                              struct overlay_stack *stack, struct btree_root *root,
                                               struct drained_map *drained, seq_no floor_seq,
                                               struct btree_view **out_view, tern_error *error);
 /* Makes it the current one; takes over the reference. */
@@ -104,8 +103,7 @@ tern_status btree_engine_cursor_first(struct engine_cursor *cursor, bool backwar
                                       tern_error *error);
 tern_status btree_engine_cursor_next(struct engine_cursor *cursor, tern_error *error);
 tern_status btree_engine_cursor_previous(struct engine_cursor *cursor, tern_error *error);
-void btree_engine_cursor_entry(const struct engine_cursor *cursor,
-                               struct engine_entry *out_entry);
+void btree_engine_cursor_entry(const struct engine_cursor *cursor, struct engine_entry *out_entry);
 tern_status btree_engine_cursor_next_batch(struct engine_cursor *cursor,
                                            struct engine_entry *out_entries, size_t capacity,
                                            size_t *out_count, tern_error *error);

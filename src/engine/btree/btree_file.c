@@ -42,13 +42,13 @@
 #include "os/mutex.h"
 #include "simd/hash.h"
 
-#define FILE_MAGIC "TERNBTRE"
-#define FILE_FORMAT_VERSION 1u
-#define FILE_HEADER_BYTES ((size_t)FILE_HEADER_UNITS * UNIT_BYTES)
+#define FILE_MAGIC             "TERNBTRE"
+#define FILE_FORMAT_VERSION    1u
+#define FILE_HEADER_BYTES      ((size_t)FILE_HEADER_UNITS * UNIT_BYTES)
 #define HEADER_CHECKSUM_OFFSET 32u
 
-#define GROWTH_UNITS_MIN ((uint64_t)64 * 1024 / UNIT_BYTES)
-#define GROWTH_UNITS_MAX ((uint64_t)64 * 1024 * 1024 / UNIT_BYTES)
+#define GROWTH_UNITS_MIN    ((uint64_t)64 * 1024 / UNIT_BYTES)
+#define GROWTH_UNITS_MAX    ((uint64_t)64 * 1024 * 1024 / UNIT_BYTES)
 #define RUN_UNITS_PREFERRED ((uint64_t)64 * 1024 / UNIT_BYTES)
 /* Blocks up to this size may have frames in the cache. */
 #define CACHED_UNITS_MAX ((uint64_t)64 * 1024 / UNIT_BYTES)
@@ -140,9 +140,9 @@ static bool header_is_ours(const struct btree_file *file, const uint8_t *header)
     return memcmp(header, FILE_MAGIC, 8) == 0 &&
            get_u64(header + HEADER_CHECKSUM_OFFSET) ==
                hash_u64(header, HEADER_CHECKSUM_OFFSET, 0) &&
-           get_u32(header + 8) == FILE_FORMAT_VERSION &&
-           get_u32(header + 12) == file->page_bytes && get_u64(header + 16) == file->id &&
-           granule > 0 && granule <= FILE_HEADER_UNITS && FILE_HEADER_UNITS % granule == 0;
+           get_u32(header + 8) == FILE_FORMAT_VERSION && get_u32(header + 12) == file->page_bytes &&
+           get_u64(header + 16) == file->id && granule > 0 && granule <= FILE_HEADER_UNITS &&
+           FILE_HEADER_UNITS % granule == 0;
 }
 
 static uint32_t open_flags(const struct btree_file *file, bool buffered) {
@@ -399,9 +399,8 @@ tern_status btree_file_read_block(struct btree_file *file, packed_ref ref, uint6
     }
     /* Not into the target: in a frame the block header would overwrite the frame's tag, which
      * others look at. */
-    uint8_t *stored =
-        memory_allocate_aligned(allocator, BTREE_FILE_MEMORY_ALIGNMENT,
-                                (size_t)whole_granules(file, units) * UNIT_BYTES);
+    uint8_t *stored = memory_allocate_aligned(allocator, BTREE_FILE_MEMORY_ALIGNMENT,
+                                              (size_t)whole_granules(file, units) * UNIT_BYTES);
     if (stored == NULL) {
         return ERROR_NO_MEMORY(error, "reading a block");
     }
@@ -481,8 +480,7 @@ static tern_status grow(struct btree_file *file, uint64_t units, tern_error *err
     uint64_t wanted = round_up_u64(needed > step ? needed : step, FILE_HEADER_UNITS);
     for (;;) {
         uint64_t offset = file->end_units * UNIT_BYTES;
-        tern_status status =
-            handle->methods->allocate(handle, offset, wanted * UNIT_BYTES, error);
+        tern_status status = handle->methods->allocate(handle, offset, wanted * UNIT_BYTES, error);
         if (status == TERN_UNSUPPORTED) {
             status = handle->methods->truncate(handle, offset + wanted * UNIT_BYTES, error);
         }
@@ -501,9 +499,8 @@ static tern_status grow(struct btree_file *file, uint64_t units, tern_error *err
     return TERN_OK;
 }
 
-tern_status btree_file_allocate_run(struct btree_file *file, uint64_t units_min,
-                                    uint64_t units_max, bool takes_scraps,
-                                    struct extent *out_run, tern_error *error) {
+tern_status btree_file_allocate_run(struct btree_file *file, uint64_t units_min, uint64_t units_max,
+                                    bool takes_scraps, struct extent *out_run, tern_error *error) {
     mutex_lock(&file->lock);
     tern_status status = ensure_created(file, error);
     if (status == TERN_OK) {
@@ -568,7 +565,8 @@ tern_status btree_file_release_later(struct btree_file *file, uint64_t place, ui
     mutex_lock(&file->lock);
     if (file->batch_count == file->batch_capacity) {
         size_t capacity = file->batch_capacity == 0 ? 8 : file->batch_capacity * 2;
-        void *batches = memory_resize(allocator, file->batches, capacity * sizeof(file->batches[0]));
+        void *batches =
+            memory_resize(allocator, file->batches, capacity * sizeof(file->batches[0]));
         if (batches == NULL) {
             status = ERROR_NO_MEMORY(error, "superseded blocks");
             goto done;

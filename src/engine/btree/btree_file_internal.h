@@ -27,16 +27,14 @@ TERN_MUST_CHECK tern_status btree_file_granule(struct btree_file *file, uint64_t
  */
 TERN_MUST_CHECK tern_status btree_file_allocate_run(struct btree_file *file, uint64_t units_min,
                                                     uint64_t units_max, bool takes_scraps,
-                                                    struct extent *out_run,
-                                                    tern_error *error);
+                                                    struct extent *out_run, tern_error *error);
 
 /*
  * Reads raw bytes of whole blocks from `place` on into aligned memory; a file that ends early is
  * TERN_CORRUPTION. The place must be one that the file handed out.
  */
 TERN_MUST_CHECK tern_status btree_file_read_units(struct btree_file *file, uint64_t place,
-                                                  uint64_t units, void *aligned,
-                                                  tern_error *error);
+                                                  uint64_t units, void *aligned, tern_error *error);
 
 /*
  * Checks and decodes the block of `units` units that lies at `bytes` and was read from `place`; as
@@ -44,9 +42,8 @@ TERN_MUST_CHECK tern_status btree_file_read_units(struct btree_file *file, uint6
  */
 TERN_MUST_CHECK tern_status btree_file_decode(const struct btree_file *file, const uint8_t *bytes,
                                               uint64_t place, uint64_t units, uint64_t checksum,
-                                              void *target, size_t capacity,
-                                              const void **in_place, size_t *out_payload_size,
-                                              tern_error *error);
+                                              void *target, size_t capacity, const void **in_place,
+                                              size_t *out_payload_size, tern_error *error);
 
 /* End of the file in units; what lies beyond was never handed out. */
 uint64_t btree_file_end(struct btree_file *file);

@@ -15,7 +15,7 @@
 #include "engine/btree/btree_engine_internal.h"
 
 /* A seal has to end what it began; it works in these portions. */
-#define SEAL_QUANTUM_BYTES ((size_t)64 << 20)
+#define SEAL_QUANTUM_BYTES     ((size_t)64 << 20)
 #define PROGRESS_QUANTUM_BYTES ((size_t)64 << 10)
 
 tern_status btree_need_drain(struct btree_engine *engine, tern_error *error) {
@@ -106,8 +106,7 @@ tern_status btree_drain_step(struct engine *base, size_t quantum_bytes,
         return status;
     }
     btree_update_debt(engine);
-    bool is_slice =
-        drain->is_done || drain->builder->output.written_bytes >= engine->slice_bytes;
+    bool is_slice = drain->is_done || drain->builder->output.written_bytes >= engine->slice_bytes;
     *out_state = is_slice ? ENGINE_DRAIN_SLICE : ENGINE_DRAIN_MORE;
     return TERN_OK;
 }
@@ -119,9 +118,8 @@ static tern_status end_drain(struct btree_engine *engine, const struct drained_m
                              tern_error *error) {
     struct drain *drain = engine->drain;
     size_t key_bytes_max = (size_t)engine->tree.config.options.page_bytes * 5 / 8;
-    bool can_stop =
-        drained->count == 0 ||
-        drained_map_key_bytes(drained) + key_bytes_max + 32 <= DRAINED_KEY_BYTES_MAX;
+    bool can_stop = drained->count == 0 ||
+                    drained_map_key_bytes(drained) + key_bytes_max + 32 <= DRAINED_KEY_BYTES_MAX;
     tern_status status = TERN_OK;
     /* However small the steps were: a sealed drain has moved on, or it would never end. */
     while (status == TERN_OK && drain->source != NULL && !drain->is_done && !drain->has_merged) {
@@ -144,9 +142,9 @@ static bool has_progress(const struct drain *drain) {
     if (!drain->has_boundary) {
         return true;
     }
-    return drain->has_start ? !slice_equal(buffer_slice(&drain->boundary),
-                                           buffer_slice(&drain->start))
-                            : drain->boundary.size > 0;
+    return drain->has_start
+               ? !slice_equal(buffer_slice(&drain->boundary), buffer_slice(&drain->start))
+               : drain->boundary.size > 0;
 }
 
 static tern_status make_sealed(struct btree_engine *engine, const struct btree_view *view,
@@ -265,8 +263,7 @@ static tern_status next_stack(const struct btree_engine *engine, struct overlay_
         return status;
     }
     if (sealed->source != NULL) {
-        ASSERT(stack.frozen_count > 0 &&
-               stack.frozen[stack.frozen_count - 1] == sealed->source);
+        ASSERT(stack.frozen_count > 0 && stack.frozen[stack.frozen_count - 1] == sealed->source);
         memory_release(allocator, (void *)(uintptr_t)stack.boundary.data);
         stack.has_boundary = false;
         stack.boundary = tern_slice_of(NULL, 0);

@@ -11,7 +11,7 @@
 /* Keys of a batch that are searched together. */
 #define BATCH 32u
 /* Keys of an overlay that an estimate looks at. */
-#define ESTIMATE_SAMPLES 256u
+#define ESTIMATE_SAMPLES  256u
 #define ESTIMATE_WALK_MAX 200000u
 
 static tern_status no_memory(tern_status status, tern_error *error) {
@@ -30,9 +30,8 @@ tern_status btree_get(struct engine_view *engine_view, tern_slice key, uint64_t 
     resolution_init(&resolution, tree->environment->allocator);
     tern_status status = TERN_OK;
     if (!overlay_stack_misses(&view->stack, key, key_hash)) {
-        status = no_memory(overlay_stack_lookup(&view->stack, key, key_hash, moment->seq,
-                                                &resolution),
-                           error);
+        status = no_memory(
+            overlay_stack_lookup(&view->stack, key, key_hash, moment->seq, &resolution), error);
     }
     if (status == TERN_OK && !resolution.is_complete) {
         status = btree_lookup(tree, view->root, key, &resolution, error);
@@ -41,8 +40,8 @@ tern_status btree_get(struct engine_view *engine_view, tern_slice key, uint64_t 
         resolution_release(&resolution);
         return status;
     }
-    return resolution_finish(&resolution, moment->time_ms, scratch, btree_value_load, tree, out_result,
-                             error);
+    return resolution_finish(&resolution, moment->time_ms, scratch, btree_value_load, tree,
+                             out_result, error);
 }
 
 /* One group of a batch, at most BATCH keys. */
@@ -63,10 +62,10 @@ static tern_status get_group(struct btree_view *view, struct engine_get *gets, s
                                                          moment->seq, &resolutions[i]),
                                     error);
         }
-        requests[i] = (struct btree_lookup_request){
-            .key = get->key,
-            .resolution = &resolutions[i],
-            .skip = resolutions[i].is_complete || get->status != TERN_OK};
+        requests[i] = (struct btree_lookup_request){.key = get->key,
+                                                    .resolution = &resolutions[i],
+                                                    .skip = resolutions[i].is_complete ||
+                                                            get->status != TERN_OK};
     }
     tern_status status = btree_lookup_many(tree, view->root, requests, count, error);
     for (size_t i = 0; i < count; i++) {
@@ -75,8 +74,8 @@ static tern_status get_group(struct btree_view *view, struct engine_get *gets, s
             get->status = requests[i].status;
         }
         if (status == TERN_OK && get->status == TERN_OK) {
-            get->status = resolution_finish(&resolutions[i], moment->time_ms, scratch, btree_value_load,
-                                            tree, &get->result, error);
+            get->status = resolution_finish(&resolutions[i], moment->time_ms, scratch,
+                                            btree_value_load, tree, &get->result, error);
         } else {
             resolution_release(&resolutions[i]);
         }
@@ -134,8 +133,7 @@ tern_status btree_engine_cursor_open(struct engine_view *engine_view,
     struct btree_view *view = btree_view_of(engine_view);
     struct btree *tree = &btree_of(engine_view->engine)->tree;
     struct base_cursor *base = NULL;
-    struct engine_cursor *cursor =
-        memory_allocate(tree->environment->allocator, sizeof(*cursor));
+    struct engine_cursor *cursor = memory_allocate(tree->environment->allocator, sizeof(*cursor));
     if (cursor == NULL) {
         return ERROR_NO_MEMORY(error, "a cursor");
     }
@@ -191,8 +189,7 @@ tern_status btree_engine_cursor_previous(struct engine_cursor *cursor, tern_erro
     return merge_cursor_previous(cursor->merge, error);
 }
 
-void btree_engine_cursor_entry(const struct engine_cursor *cursor,
-                               struct engine_entry *out_entry) {
+void btree_engine_cursor_entry(const struct engine_cursor *cursor, struct engine_entry *out_entry) {
     merge_cursor_entry(cursor->merge, out_entry);
 }
 
@@ -208,7 +205,7 @@ tern_status btree_engine_cursor_next_batch(struct engine_cursor *cursor,
 struct sample_totals {
     uint64_t keys;
     uint64_t samples;
-    int64_t count;  /* of the samples: new keys less deleted ones */
+    int64_t count; /* of the samples: new keys less deleted ones */
     int64_t bytes;
 };
 
@@ -242,8 +239,8 @@ static tern_status sample_key(struct btree_view *view, const struct overlay_iter
         status = btree_lookup(tree, view->root, key, &below, error);
     }
     if (status == TERN_OK) {
-        bool is_deleted = above.is_complete && above.terminal.kind == RECORD_DELETE &&
-                          above.operand_count == 0;
+        bool is_deleted =
+            above.is_complete && above.terminal.kind == RECORD_DELETE && above.operand_count == 0;
         bool was_there = below.terminal.kind != RECORD_NONE;
         int64_t bytes = (int64_t)(key.size + value_bytes(&above));
         totals->samples++;
@@ -322,8 +319,8 @@ tern_status btree_engine_estimate(struct engine_view *engine_view,
     return status;
 }
 
-bool btree_changed_since(struct engine_view *engine_view,
-                         const struct engine_cursor_bounds *bounds, seq_no since) {
+bool btree_changed_since(struct engine_view *engine_view, const struct engine_cursor_bounds *bounds,
+                         seq_no since) {
     const struct btree_view *view = btree_view_of(engine_view);
     const struct overlay_stack *stack = &view->stack;
     if (since < view->drained->complete_seq) {

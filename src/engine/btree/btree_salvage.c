@@ -172,8 +172,8 @@ static tern_status walk_children(struct salvage *salvage, const struct inner_nod
             inner.end = tern_slice_of(fences.data + low, high);
             inner.has_end = true;
         }
-        const struct child_ref child = {node->children[i].ref, node->checksums[i],
-                                        node->records[i], node->bytes[i]};
+        const struct child_ref child = {node->children[i].ref, node->checksums[i], node->records[i],
+                                        node->bytes[i]};
         status = walk_subtree(salvage, &child, node->level - 1u, &inner);
     }
     buffer_release(&fences);
@@ -238,8 +238,7 @@ static tern_status scan_file(struct salvage *salvage, bool only_lost) {
     uint64_t end = btree_file_end(tree->file);
     uint64_t found = 0;
     uint8_t *bytes = memory_allocate_aligned(allocator, BTREE_FILE_MEMORY_ALIGNMENT,
-                                             (size_t)(page_units + FILE_HEADER_UNITS) *
-                                                 UNIT_BYTES);
+                                             (size_t)(page_units + FILE_HEADER_UNITS) * UNIT_BYTES);
     if (bytes == NULL) {
         return ERROR_NO_MEMORY(salvage->error, "salvaging");
     }
@@ -250,8 +249,7 @@ static tern_status scan_file(struct salvage *salvage, bool only_lost) {
         uint64_t skipped = granule;
         if (!is_disowned(salvage, place) &&
             btree_file_read_units(tree->file, place, units, bytes, NULL) == TERN_OK) {
-            uint64_t leaf =
-                recognise_leaf(salvage, bytes, place, (size_t)units * UNIT_BYTES);
+            uint64_t leaf = recognise_leaf(salvage, bytes, place, (size_t)units * UNIT_BYTES);
             if (leaf > 0) {
                 status = visit_leaf(salvage, salvage->page, only_lost);
                 skipped = round_up_u64(leaf, granule);
@@ -330,8 +328,7 @@ tern_status btree_salvage(const struct engine_environment *environment,
     } else {
         status = walk_state(&salvage, state, &has_root);
     }
-    if (status == TERN_OK && btree_file_exists(tree.file) &&
-        (!has_root || salvage.lost != NULL)) {
+    if (status == TERN_OK && btree_file_exists(tree.file) && (!has_root || salvage.lost != NULL)) {
         status = scan_file(&salvage, has_root);
     }
     while (salvage.lost != NULL) {

@@ -18,8 +18,8 @@
 #include "base/varint.h"
 
 #define STATE_FORMAT_VERSION 1u
-#define STATE_BYTES_MAX ((size_t)64 * 1024)
-#define MARKS_MAX 4096u
+#define STATE_BYTES_MAX      ((size_t)64 * 1024)
+#define MARKS_MAX            4096u
 
 /* Makes a map with copies of the marks' keys behind it. */
 static tern_status create_map(const tern_allocator *allocator, seq_no complete_seq,
@@ -30,8 +30,8 @@ static tern_status create_map(const tern_allocator *allocator, seq_no complete_s
     for (uint32_t i = 0; i < count; i++) {
         bytes += marks[i].below.size;
     }
-    struct drained_map *map = memory_allocate(
-        allocator, sizeof(*map) + total * sizeof(struct drained_mark) + bytes);
+    struct drained_map *map =
+        memory_allocate(allocator, sizeof(*map) + total * sizeof(struct drained_mark) + bytes);
     if (map == NULL) {
         return ERROR_NO_MEMORY(error, "the state of a partition");
     }
@@ -41,7 +41,9 @@ static tern_status create_map(const tern_allocator *allocator, seq_no complete_s
     map->count = total;
     uint8_t *keys = (uint8_t *)&map->marks[total];
     for (uint32_t i = 0; i < total; i++) {
-        const struct drained_mark *mark = first == NULL ? &marks[i] : i == 0 ? first : &marks[i - 1];
+        const struct drained_mark *mark = first == NULL ? &marks[i]
+                                          : i == 0      ? first
+                                                        : &marks[i - 1];
         if (mark->below.size > 0) {
             memcpy(keys, mark->below.data, mark->below.size);
         }
@@ -76,8 +78,7 @@ void drained_map_retain(struct drained_map *map) {
 }
 
 void drained_map_release(struct drained_map *map) {
-    if (map != NULL &&
-        atomic_fetch_sub_explicit(&map->references, 1, memory_order_acq_rel) == 1) {
+    if (map != NULL && atomic_fetch_sub_explicit(&map->references, 1, memory_order_acq_rel) == 1) {
         memory_release(map->allocator, map);
     }
 }
@@ -143,8 +144,7 @@ static const uint8_t *get_marks(const uint8_t *source, const uint8_t *end, uint3
         }
         marks[i].below = tern_slice_of(source, (size_t)size);
         source = varint_get(source + size, end, &marks[i].seq);
-        if (source == NULL ||
-            (i > 0 && slice_compare(marks[i - 1].below, marks[i].below) >= 0)) {
+        if (source == NULL || (i > 0 && slice_compare(marks[i - 1].below, marks[i].below) >= 0)) {
             return NULL;
         }
     }
@@ -200,16 +200,14 @@ tern_status btree_state_decode(const tern_allocator *allocator, tern_slice bytes
     if (source == NULL || count > MARKS_MAX) {
         return malformed(error);
     }
-    struct drained_mark *marks =
-        memory_allocate(allocator, (size_t)(count + 1) * sizeof(marks[0]));
+    struct drained_mark *marks = memory_allocate(allocator, (size_t)(count + 1) * sizeof(marks[0]));
     if (marks == NULL) {
         return ERROR_NO_MEMORY(error, "the state of a partition");
     }
     source = get_marks(source, end, (uint32_t)count, marks);
-    tern_status status = source == end
-                             ? create_map(allocator, complete_seq, NULL, marks, (uint32_t)count,
-                                          &state.map, error)
-                             : malformed(error);
+    tern_status status = source == end ? create_map(allocator, complete_seq, NULL, marks,
+                                                    (uint32_t)count, &state.map, error)
+                                       : malformed(error);
     memory_release(allocator, marks);
     if (status == TERN_OK) {
         *out_state = state;

@@ -28,8 +28,7 @@ struct drained_map {
 #define DRAINED_KEY_BYTES_MAX ((size_t)56 * 1024)
 
 /* Complete up to `complete_seq`. */
-TERN_MUST_CHECK tern_status drained_map_create(const tern_allocator *allocator,
-                                               seq_no complete_seq,
+TERN_MUST_CHECK tern_status drained_map_create(const tern_allocator *allocator, seq_no complete_seq,
                                                struct drained_map **out_map, tern_error *error);
 /* As `map`, but keys below `boundary` (NULL: all keys) reach up to `seq`. */
 TERN_MUST_CHECK tern_status drained_map_advance(const struct drained_map *map,

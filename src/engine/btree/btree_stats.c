@@ -42,8 +42,8 @@ static void tell_tree(struct numbers *numbers, const struct btree_view *view) {
         count_pages(root->top, &leaves, &inner);
     }
     tell(numbers, "base_keys", "count", "keys in the tree", TERN_STAT_GAUGE, root->records);
-    tell(numbers, "base_bytes", "bytes", "bytes of leaves and values stored apart",
-         TERN_STAT_GAUGE, root->height > 0 ? root->child.bytes : 0);
+    tell(numbers, "base_bytes", "bytes", "bytes of leaves and values stored apart", TERN_STAT_GAUGE,
+         root->height > 0 ? root->child.bytes : 0);
     tell(numbers, "tree_height", "count", "levels of the tree", TERN_STAT_GAUGE, root->height);
     tell(numbers, "leaf_pages", "count", "leaf pages (below inner pages in memory)",
          TERN_STAT_GAUGE, leaves);
@@ -90,18 +90,16 @@ tern_status btree_stats(struct engine_view *engine_view, tern_stat_visitor visit
     tell_file(&numbers, engine->tree.file);
     tell(&numbers, "overlay_bytes", "bytes", "memory of the overlays", TERN_STAT_GAUGE, bytes);
     tell(&numbers, "overlay_keys", "count", "keys in the overlays", TERN_STAT_GAUGE, keys);
-    tell(&numbers, "frozen_overlays", "count", "overlays that wait to be drained",
-         TERN_STAT_GAUGE, stack->frozen_count);
+    tell(&numbers, "frozen_overlays", "count", "overlays that wait to be drained", TERN_STAT_GAUGE,
+         stack->frozen_count);
     tell(&numbers, "drain_debt_bytes", "bytes", "frozen bytes that no drain has merged yet",
-         TERN_STAT_GAUGE,
-         atomic_load_explicit(&engine->drain_debt_bytes, memory_order_relaxed));
+         TERN_STAT_GAUGE, atomic_load_explicit(&engine->drain_debt_bytes, memory_order_relaxed));
     tell(&numbers, "drains", "count", "overlays drained", TERN_STAT_COUNTER,
          atomic_load_explicit(&engine->drains, memory_order_relaxed));
     tell(&numbers, "drain_slices", "count", "roots made by drains", TERN_STAT_COUNTER,
          atomic_load_explicit(&engine->slices, memory_order_relaxed));
     tell(&numbers, "drained_leaves", "count", "leaf pages written by drains and compactions",
-         TERN_STAT_COUNTER,
-         atomic_load_explicit(&engine->drained_leaves, memory_order_relaxed));
+         TERN_STAT_COUNTER, atomic_load_explicit(&engine->drained_leaves, memory_order_relaxed));
     tell(&numbers, "compactions", "count", "compaction passes", TERN_STAT_COUNTER,
          atomic_load_explicit(&engine->compactions, memory_order_relaxed));
     return TERN_OK;

@@ -29,13 +29,14 @@
 #include "engine/btree/btree_file_internal.h"
 
 #define INDEX_HEADER_BYTES 16u
-#define INDEX_ENTRY_BYTES 16u
+#define INDEX_ENTRY_BYTES  16u
 /* A full index block is 64 KiB. */
+#define INDEX_BLOCK_BYTES (64u * 1024)
 #define INDEX_ENTRIES                                                                              \
-    ((64u * 1024 - BLOCK_HEADER_BYTES - INDEX_HEADER_BYTES) / INDEX_ENTRY_BYTES)
+    ((INDEX_BLOCK_BYTES - BLOCK_HEADER_BYTES - INDEX_HEADER_BYTES) / INDEX_ENTRY_BYTES)
 #define INDEX_PAYLOAD_BYTES (INDEX_HEADER_BYTES + INDEX_ENTRIES * INDEX_ENTRY_BYTES)
 #define PIECE_PAYLOAD_BYTES (VALUE_HEADER_BYTES + VALUE_PIECE_BYTES)
-#define LEVELS_MAX 2u
+#define LEVELS_MAX          2u
 
 /* A decoded block in memory of its own. */
 struct loaded_block {
@@ -74,7 +75,7 @@ size_t btree_value_reference_encode(const struct value_reference *reference, uin
 }
 
 tern_status btree_value_reference_decode(tern_slice bytes, const char *path,
-                                   struct value_reference *out_reference, tern_error *error) {
+                                         struct value_reference *out_reference, tern_error *error) {
     const uint8_t *source = bytes.data;
     const uint8_t *end = source + bytes.size;
     struct value_reference reference = {0};
@@ -109,8 +110,7 @@ static void unload_block(struct btree *tree, struct loaded_block *block) {
 }
 
 static tern_status load_block(struct btree *tree, packed_ref ref, uint64_t checksum,
-                              size_t capacity, struct loaded_block *out_block,
-                              tern_error *error) {
+                              size_t capacity, struct loaded_block *out_block, tern_error *error) {
     const tern_allocator *allocator = tree->environment->allocator;
     uint64_t units = ref_units(ref);
     if (units == 0 || units * UNIT_BYTES > block_bound(capacity) + UNIT_BYTES) {
@@ -167,9 +167,9 @@ static uint64_t index_checksum(const struct loaded_block *block, uint32_t i) {
     return get_u64(block->payload + INDEX_HEADER_BYTES + (size_t)i * INDEX_ENTRY_BYTES + 8);
 }
 
-static tern_status load_index(struct btree *tree, packed_ref ref, uint64_t checksum,
-                              uint32_t level, struct loaded_block *out_block,
-                              uint32_t *out_count, tern_error *error) {
+static tern_status load_index(struct btree *tree, packed_ref ref, uint64_t checksum, uint32_t level,
+                              struct loaded_block *out_block, uint32_t *out_count,
+                              tern_error *error) {
     struct loaded_block block;
     tern_status status = load_block(tree, ref, checksum, INDEX_PAYLOAD_BYTES, &block, error);
     if (status != TERN_OK) {
@@ -220,8 +220,8 @@ static tern_status find_piece(struct btree *tree, const struct value_reference *
 tern_status btree_value_read(struct btree *tree, tern_slice reference_bytes, uint64_t offset,
                              void *buffer, size_t capacity, size_t *out_size, tern_error *error) {
     struct value_reference reference;
-    tern_status status =
-        btree_value_reference_decode(reference_bytes, btree_file_path(tree->file), &reference, error);
+    tern_status status = btree_value_reference_decode(reference_bytes, btree_file_path(tree->file),
+                                                      &reference, error);
     if (status != TERN_OK) {
         return status;
     }
@@ -261,7 +261,7 @@ tern_status btree_value_read(struct btree *tree, tern_slice reference_bytes, uin
 }
 
 tern_status btree_value_load(void *context, const struct record *large, struct buffer *out_value,
-                       tern_error *error) {
+                             tern_error *error) {
     struct btree *tree = context;
     struct value_reference reference;
     tern_status status =
@@ -307,8 +307,8 @@ static tern_status visit_blocks(struct btree *tree, packed_ref ref, uint64_t che
 tern_status btree_value_extents(struct btree *tree, tern_slice reference_bytes,
                                 extent_visitor visit, void *context, tern_error *error) {
     struct value_reference reference;
-    tern_status status =
-        btree_value_reference_decode(reference_bytes, btree_file_path(tree->file), &reference, error);
+    tern_status status = btree_value_reference_decode(reference_bytes, btree_file_path(tree->file),
+                                                      &reference, error);
     if (status != TERN_OK) {
         return status;
     }
@@ -339,18 +339,17 @@ static tern_status supersede_extent(void *context, uint64_t place, uint64_t unit
 }
 
 tern_status btree_value_release_later(struct btree *tree, tern_slice reference_bytes,
-                                const struct generation_map *generations,
-                                tern_error *error) {
+                                      const struct generation_map *generations, tern_error *error) {
     struct value_reference reference;
-    tern_status status =
-        btree_value_reference_decode(reference_bytes, btree_file_path(tree->file), &reference, error);
+    tern_status status = btree_value_reference_decode(reference_bytes, btree_file_path(tree->file),
+                                                      &reference, error);
     if (status != TERN_OK) {
         return status;
     }
-    struct release_context release = {
-        tree->file, generation_born(generations, reference.born), error};
-    return visit_blocks(tree, reference.ref, reference.checksum, reference.levels,
-                        supersede_extent, &release, error);
+    struct release_context release = {tree->file, generation_born(generations, reference.born),
+                                      error};
+    return visit_blocks(tree, reference.ref, reference.checksum, reference.levels, supersede_extent,
+                        &release, error);
 }
 
 /* ---- writing ---- */
@@ -366,7 +365,7 @@ static void free_writer(struct engine_large_writer *writer) {
 }
 
 tern_status btree_value_writer_create(struct btree *tree, uint64_t born,
-                                struct engine_large_writer **out_writer, tern_error *error) {
+                                      struct engine_large_writer **out_writer, tern_error *error) {
     const tern_allocator *allocator = tree->environment->allocator;
     struct engine_large_writer *writer = memory_allocate_zeroed(allocator, sizeof(*writer));
     if (writer == NULL) {
@@ -482,8 +481,7 @@ static tern_status add_entry(struct engine_large_writer *writer, uint32_t level,
             return status;
         }
     }
-    uint8_t *entry =
-        index->payload + INDEX_HEADER_BYTES + (size_t)index->count * INDEX_ENTRY_BYTES;
+    uint8_t *entry = index->payload + INDEX_HEADER_BYTES + (size_t)index->count * INDEX_ENTRY_BYTES;
     put_u64(entry, ref);
     put_u64(entry + 8, checksum);
     index->count++;
@@ -517,7 +515,7 @@ static tern_status close_piece(struct engine_large_writer *writer, tern_error *e
 }
 
 tern_status btree_value_writer_append(struct engine_large_writer *writer, const void *bytes,
-                                size_t size, tern_error *error) {
+                                      size_t size, tern_error *error) {
     const uint8_t *source = bytes;
     if (size > TERN_VALUE_BYTES_MAX - writer->size_bytes) {
         return ERROR_SET(error, TERN_TOO_LARGE, "a value of more than %llu bytes",
@@ -583,7 +581,7 @@ static tern_status complete(struct engine_large_writer *writer,
 }
 
 tern_status btree_value_writer_finish(struct engine_large_writer *writer, uint8_t *out_reference,
-                                size_t *out_reference_size, tern_error *error) {
+                                      size_t *out_reference_size, tern_error *error) {
     struct value_reference reference = {0};
     tern_status status = complete(writer, &reference, error);
     if (status != TERN_OK) {
@@ -604,19 +602,19 @@ void btree_value_writer_abandon(struct engine_large_writer *writer) {
         for (uint32_t i = 0; index != NULL && i < index->count; i++) {
             const uint8_t *entry =
                 index->payload + INDEX_HEADER_BYTES + (size_t)i * INDEX_ENTRY_BYTES;
-            (void)visit_blocks(writer->tree, get_u64(entry), get_u64(entry + 8), level,
-                               free_extent, writer->tree->file, NULL);
+            (void)visit_blocks(writer->tree, get_u64(entry), get_u64(entry + 8), level, free_extent,
+                               writer->tree->file, NULL);
         }
     }
     free_writer(writer);
 }
 
 tern_status btree_value_copy(struct btree *source, tern_slice reference_bytes, struct btree *target,
-                       uint64_t born, uint8_t *out_reference, size_t *out_reference_size,
-                       tern_error *error) {
+                             uint64_t born, uint8_t *out_reference, size_t *out_reference_size,
+                             tern_error *error) {
     struct value_reference reference;
-    tern_status status =
-        btree_value_reference_decode(reference_bytes, btree_file_path(source->file), &reference, error);
+    tern_status status = btree_value_reference_decode(
+        reference_bytes, btree_file_path(source->file), &reference, error);
     if (status != TERN_OK) {
         return status;
     }

@@ -22,8 +22,8 @@ struct value_reference {
 
 /* TERN_CORRUPTION when the bytes are no reference; `path` goes into the error. */
 TERN_MUST_CHECK tern_status btree_value_reference_decode(tern_slice bytes, const char *path,
-                                                   struct value_reference *out_reference,
-                                                   tern_error *error);
+                                                         struct value_reference *out_reference,
+                                                         tern_error *error);
 /* Writes at most ENGINE_LARGE_REFERENCE_BYTES_MAX bytes; returns how many. */
 size_t btree_value_reference_encode(const struct value_reference *reference, uint8_t *out_bytes);
 
@@ -32,15 +32,16 @@ void btree_value_piece_header(uint8_t *payload, uint32_t number, uint64_t genera
 
 /* Starts a writer of a value whose blocks count as born at `born`. */
 TERN_MUST_CHECK tern_status btree_value_writer_create(struct btree *tree, uint64_t born,
-                                                struct engine_large_writer **out_writer,
-                                                tern_error *error);
+                                                      struct engine_large_writer **out_writer,
+                                                      tern_error *error);
 TERN_MUST_CHECK tern_status btree_value_writer_append(struct engine_large_writer *writer,
-                                                const void *bytes, size_t size,
-                                                tern_error *error);
+                                                      const void *bytes, size_t size,
+                                                      tern_error *error);
 /* Frees the writer; on failure its blocks are free again. */
 TERN_MUST_CHECK tern_status btree_value_writer_finish(struct engine_large_writer *writer,
-                                                uint8_t *out_reference,
-                                                size_t *out_reference_size, tern_error *error);
+                                                      uint8_t *out_reference,
+                                                      size_t *out_reference_size,
+                                                      tern_error *error);
 void btree_value_writer_abandon(struct engine_large_writer *writer);
 
 /* Frees the blocks of a value nobody refers to; what cannot be read stays lost until next open. */
@@ -48,17 +49,17 @@ void btree_value_discard(struct btree *tree, tern_slice reference);
 
 /* The blocks of a value are superseded by the root being built. */
 TERN_MUST_CHECK tern_status btree_value_release_later(struct btree *tree, tern_slice reference,
-                                                const struct generation_map *generations,
-                                tern_error *error);
+                                                      const struct generation_map *generations,
+                                                      tern_error *error);
 
 /* Loads a whole value: the read_large of resolution_finish; the context is the struct btree. */
 TERN_MUST_CHECK tern_status btree_value_load(void *tree, const struct record *large,
-                                       struct buffer *out_value, tern_error *error);
+                                             struct buffer *out_value, tern_error *error);
 
 /* Copies a value from one tree's file into another's. */
 TERN_MUST_CHECK tern_status btree_value_copy(struct btree *source, tern_slice reference,
-                                       struct btree *target, uint64_t born,
-                                       uint8_t *out_reference, size_t *out_reference_size,
-                                       tern_error *error);
+                                             struct btree *target, uint64_t born,
+                                             uint8_t *out_reference, size_t *out_reference_size,
+                                             tern_error *error);
 
 #endif

@@ -173,8 +173,7 @@ static tern_status insert_item(struct extents *extents, uint64_t place, uint64_t
     }
     struct extent_run *run = extents->runs[at];
     uint32_t item = find_item(run, place);
-    memmove(&run->items[item + 1], &run->items[item],
-            (run->count - item) * sizeof(struct extent));
+    memmove(&run->items[item + 1], &run->items[item], (run->count - item) * sizeof(struct extent));
     run->items[item] = (struct extent){place, units};
     run->count++;
     extents->count++;

@@ -43,8 +43,7 @@ TERN_MUST_CHECK tern_status extents_add(struct extents *extents, uint64_t place,
 
 /* Takes an interval out. TERN_NOT_FOUND when it is not wholly inside; TERN_NO_MEMORY. On failure
  * the set is as before. */
-TERN_MUST_CHECK tern_status extents_remove(struct extents *extents, uint64_t place,
-                                           uint64_t units);
+TERN_MUST_CHECK tern_status extents_remove(struct extents *extents, uint64_t place, uint64_t units);
 
 /* Takes up to `units_max` units from the front of the lowest interval of at least `units_min`. */
 bool extents_take(struct extents *extents, uint64_t units_min, uint64_t units_max,

@@ -21,9 +21,9 @@
 #include "engine/btree/leaf_access.h"
 #include "simd/search.h"
 
-#define LEAF_RECORDS_MAX 8191u
+#define LEAF_RECORDS_MAX      8191u
 #define RECORD_OVERHEAD_BYTES 6u /* head and slot */
-#define RECORD_BYTES_MIN 4u      /* flags, two sizes, a byte of key */
+#define RECORD_BYTES_MIN      4u /* flags, two sizes, a byte of key */
 /* How much longer than a page the records of a leaf may be before their prefix is cut off. */
 #define EXPANSION 4u
 /* Longest header of a record. */
@@ -324,8 +324,8 @@ static tern_status copy_expanded(struct leaf_builder *builder, tern_slice prefix
                      tern_slice_of(scratch, key_size), error);
 }
 
-tern_status leaf_builder_copy(struct leaf_builder *builder, const uint8_t *payload,
-                              uint32_t index, uint32_t end, uint64_t now_ms, uint32_t *out_index,
+tern_status leaf_builder_copy(struct leaf_builder *builder, const uint8_t *payload, uint32_t index,
+                              uint32_t end, uint64_t now_ms, uint32_t *out_index,
                               tern_error *error) {
     tern_slice prefix = leaf_prefix(payload);
     if (leaf_prefix_in_records(payload) > 0) {
@@ -396,8 +396,7 @@ static uint8_t *encode_whole(const struct leaf_builder *builder, uint32_t begin,
 
 /* Records without the prefix. */
 static uint8_t *encode_cut(const struct leaf_builder *builder, uint32_t begin, uint32_t end,
-                           uint32_t prefix, const struct page *page,
-                           struct leaf_summary *summary) {
+                           uint32_t prefix, const struct page *page, struct leaf_summary *summary) {
     uint8_t *data = page->data + prefix;
     for (uint32_t i = begin; i < end; i++) {
         struct leaf_cell cell;
@@ -429,8 +428,8 @@ void leaf_builder_encode(const struct leaf_builder *builder, uint32_t begin, uin
     summary.payload_bytes = (uint32_t)(data_end - target);
     ASSERT(summary.payload_bytes <= builder->payload_max);
     target[0] = PAGE_LEAF;
-    target[1] = (uint8_t)((summary.has_large ? PAGE_HAS_LARGE : 0u) |
-                          (is_cut ? 0u : PAGE_WHOLE_KEYS));
+    target[1] =
+        (uint8_t)((summary.has_large ? PAGE_HAS_LARGE : 0u) | (is_cut ? 0u : PAGE_WHOLE_KEYS));
     put_u16(target + 2, (uint16_t)count);
     put_u16(target + 4, (uint16_t)prefix);
     put_u16(target + 6, (uint16_t)(data_end - page.data));

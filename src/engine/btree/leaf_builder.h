@@ -39,9 +39,9 @@ struct leaf_builder {
 
 /* fill_percent: 50 to 100. TERN_NO_MEMORY. */
 TERN_MUST_CHECK tern_status leaf_builder_init(struct leaf_builder *builder,
-                                              const tern_allocator *allocator,
-                                              uint32_t page_bytes, leaf_emit_function emit,
-                                              void *emit_context, tern_error *error);
+                                              const tern_allocator *allocator, uint32_t page_bytes,
+                                              leaf_emit_function emit, void *emit_context,
+                                              tern_error *error);
 void leaf_builder_release(struct leaf_builder *builder);
 /* Forgets all records and sets the fill target. */
 void leaf_builder_reset(struct leaf_builder *builder, uint32_t fill_percent);
@@ -63,9 +63,8 @@ TERN_MUST_CHECK tern_status leaf_builder_add(struct leaf_builder *builder, tern_
  * Adds the records [index, end) of an accepted leaf as they are, up to the first that has expired
  * at `now_ms`: *out_index is where it stopped.
  */
-TERN_MUST_CHECK tern_status leaf_builder_copy(struct leaf_builder *builder,
-                                              const uint8_t *payload, uint32_t index,
-                                              uint32_t end, uint64_t now_ms,
+TERN_MUST_CHECK tern_status leaf_builder_copy(struct leaf_builder *builder, const uint8_t *payload,
+                                              uint32_t index, uint32_t end, uint64_t now_ms,
                                               uint32_t *out_index, tern_error *error);
 
 /* True when what waits would make a leaf less than half full. */

@@ -30,8 +30,7 @@ _Static_assert(NODE_BYTES_MAX <= INNER_PAYLOAD_BYTES_MAX, "nodes stay readable")
 
 static tern_status emit_leaf(void *context, uint32_t begin, uint32_t end, tern_error *error);
 
-static tern_status prepare_level(struct tree_builder *builder, uint32_t index,
-                                 tern_error *error) {
+static tern_status prepare_level(struct tree_builder *builder, uint32_t index, tern_error *error) {
     struct level *level = &builder->levels[index];
     if (level->entries == NULL) {
         level->entries = memory_allocate(builder->tree->environment->allocator,
@@ -82,12 +81,11 @@ tern_status tree_builder_create(struct btree *tree, const struct generation_map 
     }
     builder->leaves.allocator = allocator;
     builder->output.allocator = allocator;
-    tern_status status = leaf_builder_init(&builder->leaves, allocator,
-                                           tree->config.options.page_bytes, emit_leaf, builder,
-                                           error);
+    tern_status status = leaf_builder_init(
+        &builder->leaves, allocator, tree->config.options.page_bytes, emit_leaf, builder, error);
     if (status == TERN_OK) {
-        status = block_output_init(&builder->output, environment,
-                                   tree->config.options.compression, tree->file, error);
+        status = block_output_init(&builder->output, environment, tree->config.options.compression,
+                                   tree->file, error);
     }
     if (status == TERN_OK) {
         status = allocate_scratch(builder, error);
@@ -167,8 +165,8 @@ static tern_status insert_entry(struct tree_builder *builder, struct level *leve
 }
 
 /* Drops the first `count` entries and moves the fences of the others together. */
-static tern_status remove_front(struct tree_builder *builder, struct level *level,
-                                uint32_t count, tern_error *error) {
+static tern_status remove_front(struct tree_builder *builder, struct level *level, uint32_t count,
+                                tern_error *error) {
     struct buffer *fences = &builder->payload;
     fences->size = 0;
     if (buffer_reserve(fences, level->fences.size) != TERN_OK) {
@@ -210,8 +208,7 @@ static uint32_t full_node(const struct tree_builder *builder, const struct level
 }
 
 static size_t level_bytes(const struct level *level) {
-    return INNER_HEADER_BYTES + level->fences.size +
-           (size_t)level->count * (INNER_CHILD_BYTES + 2);
+    return INNER_HEADER_BYTES + level->fences.size + (size_t)level->count * (INNER_CHILD_BYTES + 2);
 }
 
 /* Appends and takes over a reference of `node`; on failure the reference is the caller's. */
@@ -219,8 +216,7 @@ static tern_status append_entry(struct tree_builder *builder, uint32_t index,
                                 const struct level_entry *entry, tern_slice fence,
                                 tern_error *error) {
     if (index >= INNER_LEVELS_MAX) {
-        return ERROR_SET(error, TERN_TOO_LARGE, "a tree of more than %u levels",
-                         INNER_LEVELS_MAX);
+        return ERROR_SET(error, TERN_TOO_LARGE, "a tree of more than %u levels", INNER_LEVELS_MAX);
     }
     struct level *level = &builder->levels[index];
     tern_status status = prepare_level(builder, index, error);
@@ -389,16 +385,15 @@ static tern_status emit_leaf(void *context, uint32_t begin, uint32_t end, tern_e
             entry.hint = cache_hint_of(cache, cache_publish(cache, frame, tag));
         }
     }
-    entry.child.bytes =
-        (uint64_t)ref_units(entry.child.ref) * UNIT_BYTES + summary.large_bytes;
+    entry.child.bytes = (uint64_t)ref_units(entry.child.ref) * UNIT_BYTES + summary.large_bytes;
     entry.child.ref |= summary.has_large ? REF_HAS_LARGE : 0;
     builder->leaf_count++;
     status = append_entry(builder, 0, &entry, buffer_slice(&builder->next_fence), error);
     if (status == TERN_OK && end < leaves->count) {
-        status = set_fence(builder,
-                           shortest_separator(leaf_builder_key(leaves, end - 1),
-                                              leaf_builder_key(leaves, end)),
-                           error);
+        status = set_fence(
+            builder,
+            shortest_separator(leaf_builder_key(leaves, end - 1), leaf_builder_key(leaves, end)),
+            error);
     }
     return status;
 }
@@ -443,7 +438,8 @@ static tern_status note_value(struct tree_builder *builder, const uint8_t *refer
 static tern_status put_pieces(struct tree_builder *builder, tern_slice value,
                               uint8_t *out_reference, size_t *out_size, tern_error *error) {
     struct engine_large_writer *writer = NULL;
-    tern_status status = btree_value_writer_create(builder->tree, builder->generation, &writer, error);
+    tern_status status =
+        btree_value_writer_create(builder->tree, builder->generation, &writer, error);
     if (status != TERN_OK) {
         return status;
     }
@@ -494,8 +490,8 @@ tern_status tree_builder_copy_value(struct tree_builder *builder, tern_slice ref
                                     uint8_t out_reference[ENGINE_LARGE_REFERENCE_BYTES_MAX],
                                     size_t *out_size, tern_error *error) {
     size_t size = 0;
-    tern_status status = btree_value_copy(builder->tree, reference, builder->tree, builder->generation,
-                                    out_reference, &size, error);
+    tern_status status = btree_value_copy(builder->tree, reference, builder->tree,
+                                          builder->generation, out_reference, &size, error);
     if (status != TERN_OK) {
         return status;
     }
@@ -547,8 +543,8 @@ tern_status tree_builder_append(struct tree_builder *builder, uint32_t level,
 tern_status tree_load_node(struct btree *tree, const struct child_ref *child, uint16_t level,
                            struct inner_node **out_node, tern_error *error) {
     struct btree_root *root = NULL;
-    tern_status status = btree_root_load(tree, (uint32_t)level + 1, child, child->records, 0,
-                                         &root, error);
+    tern_status status =
+        btree_root_load(tree, (uint32_t)level + 1, child, child->records, 0, &root, error);
     if (status == TERN_OK) {
         node_retain(root->top);
         *out_node = root->top;
@@ -581,8 +577,8 @@ static tern_status borrow_left(struct tree_builder *builder, uint32_t index, ter
         return TERN_OK;
     }
     for (uint32_t i = 0; status == TERN_OK && i < node->count; i++) {
-        struct level_entry entry = {.child = {node->children[i].ref, node->checksums[i],
-                                              node->records[i], node->bytes[i]}};
+        struct level_entry entry = {
+            .child = {node->children[i].ref, node->checksums[i], node->records[i], node->bytes[i]}};
         if (node->level > 1) {
             entry.node = atomic_load_explicit(&node->nodes[i], memory_order_acquire);
         } else {
@@ -605,10 +601,9 @@ static tern_status borrow_left(struct tree_builder *builder, uint32_t index, ter
         }
     }
     if (status == TERN_OK) {
-        status = btree_file_release_later(tree->file, ref_place(last.child.ref),
-                                          ref_units(last.child.ref),
-                                          generation_born(builder->generations, node->generation),
-                                          error);
+        status = btree_file_release_later(
+            tree->file, ref_place(last.child.ref), ref_units(last.child.ref),
+            generation_born(builder->generations, node->generation), error);
     }
     if (status == TERN_OK) {
         above->count--;
@@ -656,8 +651,8 @@ static tern_status make_root(struct tree_builder *builder, uint32_t height,
     }
     struct level_entry *entry = height > 0 ? &builder->levels[height - 1].entries[0] : NULL;
     if (height > 1 && entry->node == NULL) {
-        status = tree_load_node(builder->tree, &entry->child, (uint16_t)(height - 1),
-                                &entry->node, error);
+        status = tree_load_node(builder->tree, &entry->child, (uint16_t)(height - 1), &entry->node,
+                                error);
         if (status != TERN_OK) {
             return status;
         }

@@ -51,8 +51,8 @@ struct tree_builder {
     struct inner_node **nodes;
     cache_hint *hints;
     tern_slice *separators;
-    bool is_caching;            /* new leaves go into the cache */
-    uint64_t leaf_count;        /* new leaves since begin */
+    bool is_caching;     /* new leaves go into the cache */
+    uint64_t leaf_count; /* new leaves since begin */
 };
 
 TERN_MUST_CHECK tern_status tree_builder_create(struct btree *tree,
@@ -62,8 +62,8 @@ TERN_MUST_CHECK tern_status tree_builder_create(struct btree *tree,
 /* Nothing may be under way. Accepts NULL. */
 void tree_builder_destroy(struct tree_builder *builder);
 
-TERN_MUST_CHECK tern_status tree_builder_begin(struct tree_builder *builder,
-                                               uint32_t fill_percent, tern_error *error);
+TERN_MUST_CHECK tern_status tree_builder_begin(struct tree_builder *builder, uint32_t fill_percent,
+                                               tern_error *error);
 
 /* The next new leaf begins at `fence` (when none waits). */
 TERN_MUST_CHECK tern_status tree_builder_open_run(struct tree_builder *builder, tern_slice fence,
@@ -71,16 +71,15 @@ TERN_MUST_CHECK tern_status tree_builder_open_run(struct tree_builder *builder, 
 
 /* Stores a value apart; the record to add to the leaves is written to *out_record, its bytes to
  * `out_reference`. */
-TERN_MUST_CHECK tern_status tree_builder_put_value(
-    struct tree_builder *builder, const struct record *record,
-    uint8_t out_reference[ENGINE_LARGE_REFERENCE_BYTES_MAX], struct record *out_record,
-    tern_error *error);
+TERN_MUST_CHECK tern_status
+tree_builder_put_value(struct tree_builder *builder, const struct record *record,
+                       uint8_t out_reference[ENGINE_LARGE_REFERENCE_BYTES_MAX],
+                       struct record *out_record, tern_error *error);
 
 /* Copies a value of the tree's own file to new blocks of this build. */
 TERN_MUST_CHECK tern_status tree_builder_copy_value(
     struct tree_builder *builder, tern_slice reference,
-    uint8_t out_reference[ENGINE_LARGE_REFERENCE_BYTES_MAX], size_t *out_size,
-    tern_error *error);
+    uint8_t out_reference[ENGINE_LARGE_REFERENCE_BYTES_MAX], size_t *out_size, tern_error *error);
 
 /*
  * Makes ready to append a subtree of `level` (0: a leaf): ends what waits below. *out_can false:

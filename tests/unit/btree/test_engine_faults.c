@@ -20,8 +20,8 @@ static tern_keyspace_options small_options(void) {
     return options;
 }
 
-static tern_status put_some(struct engine_world *world, struct seeded_random *random,
-                            size_t count, tern_error *error) {
+static tern_status put_some(struct engine_world *world, struct seeded_random *random, size_t count,
+                            tern_error *error) {
     char keys[8][40];
     uint8_t values[8][1500];
     static uint8_t large[300000];
@@ -34,9 +34,8 @@ static tern_status put_some(struct engine_world *world, struct seeded_random *ra
                                   (unsigned long long)seeded_random_below(random, 900));
             size = what == 1 ? sizeof(values[i]) : size;
             memset(values[i], (int)('a' + done % 20 + i % 5), size);
-            changes[i] = (struct world_change){.kind = RECORD_PUT,
-                                               .key = {keys[i], (size_t)length},
-                                               .value = {values[i], size}};
+            changes[i] = (struct world_change){
+                .kind = RECORD_PUT, .key = {keys[i], (size_t)length}, .value = {values[i], size}};
             if (what >= 85) {
                 changes[i].kind = RECORD_DELETE;
                 changes[i].value = tern_slice_of(NULL, 0);
