@@ -38,6 +38,17 @@ typedef enum tern_space_policy {
     TERN_SPACE_END_SNAPSHOTS = 1  /**< the oldest snapshots end with TERN_SNAPSHOT_TOO_OLD */
 } tern_space_policy;
 
+/** Which pages the cache lets go when it is full; see docs/cache.md. A hit costs the same in all. */
+typedef enum tern_cache_policy {
+    TERN_CACHE_POLICY_DEFAULT = 0,   /**< CLOCK */
+    TERN_CACHE_POLICY_CLOCK = 1,     /**< second chance: cheapest, no memory of its own */
+    TERN_CACHE_POLICY_ARC = 2,       /**< adapts between recency and frequency, as CAR does */
+    TERN_CACHE_POLICY_CLOCK_PRO = 3, /**< by reuse distance; withstands scans and loops */
+    TERN_CACHE_POLICY_TINYLFU = 4,   /**< W-TinyLFU: admits by frequency; withstands scans */
+    TERN_CACHE_POLICY_SLRU = 5,      /**< segmented LRU */
+    TERN_CACHE_POLICY_LRU = 6        /**< least recently used, approximately */
+} tern_cache_policy;
+
 /** Called with the path of each finished log segment before it is recycled. */
 typedef tern_status (*tern_archive_function)(void *context, const char *segment_path,
                                              uint64_t segment_id);
@@ -71,6 +82,9 @@ typedef struct tern_db_options {
     const struct tern_executor *executor;      /**< default own threads */
     tern_archive_function archive;             /**< default none */
     void *archive_context;                     /**< first argument of `archive` */
+    tern_cache_policy cache_policy;            /**< which pages the cache lets go; CLOCK */
+    bool prewarm; /**< remember at checkpoint and close which pages are cached, and load them in
+                     the background after open; default not */
 } tern_db_options;
 
 /** Defaults for tern_db_options. */

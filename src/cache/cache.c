@@ -24,6 +24,8 @@
 #define LIMIT_BYTES_MIN   ((uint64_t)1 << 20)
 #define RANGE_BYTES_LEAST ((uint64_t)1 << 30)
 #define EVICT_BATCH       32u
+#define LOOKS_MAX         256u /* in a round of evictions */
+#define SWEEP_LOOKS       8u   /* per eviction, for policies that collect hits */
 #define RESERVE_FRAMES    64u
 #define WINDOW_EVICTIONS  1024u
 #define SHRINK_TRIES      64u
@@ -92,8 +94,10 @@ static tern_status reserve_metadata(struct cache *cache, tern_error *error) {
 
 static tern_status create_policies(struct cache *cache, tern_error *error) {
     for (unsigned i = 0; i < FRAME_CLASSES; i++) {
-        tern_status status =
-            cache->policy_methods->create(cache->allocator, &cache->pools[i].policy, error);
+        struct frame_pool *pool = &cache->pools[i];
+        tern_status status = cache->policy_methods->create(
+            cache->allocator, pool, pool->chunk_limit * pool->frames_per_chunk, &pool->policy,
+            error);
         if (status != TERN_OK) {
             while (i-- > 0) {
                 cache->policy_methods->destroy(cache->allocator, cache->pools[i].policy);
@@ -113,6 +117,10 @@ tern_status cache_create(const struct cache_options *options, struct cache **out
                          tern_error *error) {
     uint64_t limit =
         options->limit_bytes > LIMIT_BYTES_MIN ? options->limit_bytes : LIMIT_BYTES_MIN;
+    const struct cache_policy_methods *policy_methods = cache_policy_methods_of(options->policy);
+    if (policy_methods == NULL) {
+        return ERROR_SET(error, TERN_INVALID, "there is no cache policy %d", (int)options->policy);
+    }
     struct cache *cache = memory_allocate_zeroed(options->allocator, sizeof(*cache));
     if (cache == NULL) {
         return ERROR_NO_MEMORY(error, "the cache");
@@ -120,7 +128,8 @@ tern_status cache_create(const struct cache_options *options, struct cache **out
     cache->allocator = options->allocator;
     cache->epoch = options->epoch;
     cache->budget = options->budget;
-    cache->policy_methods = &cache_policy_clock;
+    cache->policy_methods = policy_methods;
+    cache->policy = cache_policy_resolve(options->policy);
     cache->huge_pages = options->huge_pages;
     cache->chunk_bytes = chunk_bytes_for(limit);
     atomic_init(&cache->limit_bytes, limit);
@@ -220,10 +229,54 @@ static bool unpublish(struct cache *cache, struct cache_frame *frame, cache_tag 
     return held;
 }
 
-static void retire(struct cache *cache, struct cache_frame *frame, cache_tag tag) {
+/* ---- telling the policy ---- */
+
+/* Publishing holds no lock that the policy is under: it leaves a note for who does. */
+static void note_arrival(struct cache *cache, struct cache_frame *frame) {
+    struct frame_pool *pool = cache_pool_of(cache, frame);
+    cache_hint hint = cache_hint_of(cache, frame);
+    cache_hint first = atomic_load_explicit(&pool->arrivals, memory_order_relaxed);
+    do {
+        cache->links[hint] = first;
+    } while (!atomic_compare_exchange_weak_explicit(&pool->arrivals, &first, hint,
+                                                    memory_order_release, memory_order_relaxed));
+}
+
+/*
+ * Tells the policy of what was published, oldest first. Of these only the frame that is being taken
+ * out at the moment (NULL: none) can have lost its tag.
+ */
+static void tell_arrivals(struct frame_pool *pool, const struct cache_frame *leaving,
+                          cache_tag leaving_tag) {
+    struct cache *cache = pool->cache;
+    cache_hint newest = atomic_load_explicit(&pool->arrivals, memory_order_relaxed);
+    if (newest == 0) {
+        return;
+    }
+    newest = atomic_exchange_explicit(&pool->arrivals, 0, memory_order_acquire);
+    cache_hint oldest = 0;
+    while (newest != 0) {
+        cache_hint next = cache->links[newest];
+        cache->links[newest] = oldest;
+        oldest = newest;
+        newest = next;
+    }
+    while (oldest != 0) {
+        struct cache_frame *frame = cache_frame_at(cache->base, oldest);
+        oldest = cache->links[oldest];
+        cache_tag tag = frame == leaving ? leaving_tag
+                                         : atomic_load_explicit(&frame->tag, memory_order_relaxed);
+        ASSERT_DEBUG(tag != 0);
+        cache->policy_methods->on_insert(pool->policy, frame_pool_index(pool, frame), tag);
+    }
+}
+
+static void retire(struct cache *cache, struct cache_frame *frame, cache_tag tag, bool was_victim) {
     struct frame_pool *pool = cache_pool_of(cache, frame);
     if (cache->policy_methods->on_remove != NULL) {
-        cache->policy_methods->on_remove(pool->policy, frame, tag);
+        tell_arrivals(pool, frame, tag);
+        cache->policy_methods->on_remove(pool->policy, frame_pool_index(pool, frame), tag,
+                                         was_victim);
     }
     atomic_fetch_sub_explicit(&cache->published, 1, memory_order_relaxed);
     frame_pool_retire(pool, frame);
@@ -234,7 +287,7 @@ bool cache_evict_frame(struct cache *cache, struct cache_frame *frame, bool even
     if (tag == 0 || !unpublish(cache, frame, tag, even_pinned)) {
         return false;
     }
-    retire(cache, frame, tag);
+    retire(cache, frame, tag, !even_pinned);
     return true;
 }
 
@@ -274,12 +327,23 @@ static void move_epoch_on(struct cache *cache) {
 
 static void evict_batch(struct frame_pool *pool) {
     struct cache *cache = pool->cache;
-    struct cache_frame *victims[EVICT_BATCH];
-    size_t wanted = pool->frame_count / 8;
-    wanted = wanted < 1 ? 1 : wanted > EVICT_BATCH ? EVICT_BATCH : wanted;
-    size_t count = cache->policy_methods->pick(pool->policy, pool, victims, wanted);
-    for (size_t i = 0; i < count; i++) {
-        if (cache_evict_frame(cache, victims[i], false)) {
+    const struct cache_policy_methods *methods = cache->policy_methods;
+    uint32_t wanted = pool->frame_count < 8                 ? 1
+                      : pool->frame_count / 8 > EVICT_BATCH ? EVICT_BATCH
+                                                            : (uint32_t)pool->frame_count / 8;
+    struct eviction_round round = {LOOKS_MAX + 2 * wanted, 2 * wanted};
+    tell_arrivals(pool, NULL, 0);
+    if (methods->sweep != NULL) {
+        methods->sweep(pool->policy, SWEEP_LOOKS * wanted);
+    }
+    while (wanted > 0) {
+        struct cache_frame *victim = methods->pick(pool->policy, &round);
+        if (victim == NULL) {
+            break;
+        }
+        /* Pinned since the look, it comes up again: each look at it costs the round. */
+        if (cache_evict_frame(cache, victim, false)) {
+            wanted--;
             pool->pressure++;
             cache->window_evictions++;
             atomic_fetch_add_explicit(&cache->evictions, 1, memory_order_relaxed);
@@ -325,6 +389,7 @@ static void reclaim_draining(struct cache *cache, bool late) {
 
 static struct cache_frame *acquire_locked(struct frame_pool *pool) {
     struct cache *cache = pool->cache;
+    tell_arrivals(pool, NULL, 0); /* now and then: no round of evictions finds thousands */
     uint64_t spare = frame_pool_spare(pool);
     if (spare == 0 && frame_pool_grow(pool)) {
         spare = pool->frames_per_chunk;
@@ -333,7 +398,7 @@ static struct cache_frame *acquire_locked(struct frame_pool *pool) {
         pool->frame_count / 8 < RESERVE_FRAMES ? pool->frame_count / 8 : RESERVE_FRAMES;
     if (spare <= reserve / 2 + 1) {
         /* Growing comes before evicting; but leave the untouched part of a chunk for its turn. */
-        uint64_t cost = frame_pool_chunk_cost(cache);
+        uint64_t cost = frame_pool_chunk_cost(pool);
         bool can_grow = atomic_load_explicit(&cache->used_bytes, memory_order_relaxed) + cost <=
                         atomic_load_explicit(&cache->limit_bytes, memory_order_relaxed);
         if (!can_grow) {
@@ -393,7 +458,7 @@ struct cache_frame *cache_publish(struct cache *cache, struct cache_frame *frame
         } else {
             atomic_fetch_add_explicit(&cache->published, 1, memory_order_relaxed);
             if (cache->policy_methods->on_insert != NULL) {
-                cache->policy_methods->on_insert(cache_pool_of(cache, frame)->policy, frame, tag);
+                note_arrival(cache, frame);
             }
         }
     }
@@ -427,7 +492,13 @@ void cache_invalidate(struct cache *cache, cache_tag tag) {
     if (hint != 0) {
         struct cache_frame *frame = cache_frame_at(cache->base, hint);
         if (unpublish(cache, frame, tag, true)) {
-            retire(cache, frame, tag);
+            retire(cache, frame, tag, false);
+        }
+    } else if (cache->policy_methods->forget != NULL) {
+        for (unsigned i = 0; i < FRAME_CLASSES; i++) {
+            if (cache->pools[i].policy->ghosts > 0) {
+                cache->policy_methods->forget(cache->pools[i].policy, tag);
+            }
         }
     }
     mutex_unlock(&cache->lock);
@@ -479,11 +550,12 @@ void cache_pin_unreserve(struct cache *cache, size_t size_bytes) {
 }
 
 static uint64_t draining_bytes(const struct cache *cache) {
-    uint64_t chunks = 0;
+    uint64_t bytes = 0;
     for (unsigned i = 0; i < FRAME_CLASSES; i++) {
-        chunks += cache->pools[i].draining_chunks;
+        const struct frame_pool *pool = &cache->pools[i];
+        bytes += pool->draining_chunks * frame_pool_chunk_cost(pool);
     }
-    return chunks * frame_pool_chunk_cost(cache);
+    return bytes;
 }
 
 /* The class with most memory gives chunks up until what will remain is within the limit. */
@@ -544,45 +616,4 @@ void cache_set_limit(struct cache *cache, uint64_t limit_bytes) {
 
 uint64_t cache_limit(const struct cache *cache) {
     return atomic_load_explicit(&cache->limit_bytes, memory_order_relaxed);
-}
-
-/* Pinned frames of a chunk, if it is in use. */
-static uint64_t count_pinned(const struct cache *cache, const struct frame_pool *pool,
-                             uint32_t chunk) {
-    const uint8_t *start = pool->base + (size_t)chunk * cache->chunk_bytes;
-    uint32_t carved = pool->chunks[chunk].state == CHUNK_ABSENT ? 0 : pool->chunks[chunk].carved;
-    uint64_t pinned = 0;
-    for (uint32_t i = 0; i < carved; i++) {
-        const void *frame = start + ((size_t)i << pool->frame_shift);
-        if (i + 8 < carved) {
-            __builtin_prefetch(start + ((size_t)(i + 8) << pool->frame_shift));
-        }
-        pinned += frame_pins(frame) > 0;
-    }
-    return pinned;
-}
-
-void cache_get_stats(const struct cache *cache, struct cache_stats *out_stats) {
-    struct mutex *lock = (struct mutex *)(uintptr_t)&cache->lock;
-    struct cache_stats stats = {
-        .limit_bytes = atomic_load(&cache->limit_bytes),
-        .used_bytes = atomic_load(&cache->used_bytes),
-        .frames = atomic_load(&cache->published),
-        .misses = atomic_load(&cache->misses),
-        .evictions = atomic_load(&cache->evictions),
-        .acquire_failures = atomic_load(&cache->acquire_failures),
-    };
-    /* The lock is let go between chunks, so that nobody waits for the whole of a large cache. */
-    for (unsigned p = 0; p < FRAME_CLASSES; p++) {
-        for (uint32_t c = 0; c < cache->pools[p].chunk_limit; c++) {
-            mutex_lock(lock);
-            bool is_last = c >= cache->pools[p].chunk_high;
-            stats.pinned_frames += is_last ? 0 : count_pinned(cache, &cache->pools[p], c);
-            mutex_unlock(lock);
-            if (is_last) {
-                break;
-            }
-        }
-    }
-    *out_stats = stats;
 }

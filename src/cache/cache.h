@@ -21,6 +21,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <tern/db.h>
 #include <tern/error.h>
 
 #include "base/budget.h"
@@ -54,7 +55,14 @@ struct cache_options {
     struct budget *budget; /* counts BUDGET_CACHE */
     uint64_t limit_bytes;  /* for frames and tables, at least 1 MiB */
     bool huge_pages;
+    tern_cache_policy policy;
 };
+
+/* The default made definite. */
+tern_cache_policy cache_policy_resolve(tern_cache_policy policy);
+/* "clock", "arc", "clock-pro", "tinylfu", "slru", "lru"; NULL: there is no such policy. */
+const char *cache_policy_name(tern_cache_policy policy);
+bool cache_policy_parse(const char *name, tern_cache_policy *out_policy);
 
 TERN_MUST_CHECK tern_status cache_create(const struct cache_options *options,
                                          struct cache **out_cache, tern_error *error);
@@ -143,8 +151,18 @@ uint64_t cache_limit(const struct cache *cache);
 struct cache_stats {
     uint64_t limit_bytes, used_bytes, frames, pinned_frames;
     uint64_t misses, evictions, acquire_failures;
+    uint64_t hits_seen;  /* flags of hits that the policy has found and cleared: at least so many */
+    uint64_t ghost_hits; /* pages that came back while the policy remembered them */
+    uint64_t ghosts;     /* pages that it remembers now */
+    tern_cache_policy policy;
 };
 void cache_get_stats(const struct cache *cache, struct cache_stats *out_stats);
+
+/*
+ * Places of the space's pages that are in the cache, hot ones first; returns how many were written
+ * to `out_places`. Any thread; holds the cache's lock for a chunk at a time.
+ */
+size_t cache_list_space(struct cache *cache, uint32_t space, uint64_t *out_places, size_t capacity);
 
 /* Checks C1 and the hash table; returns the name of a broken invariant or NULL. Quiescent only. */
 const char *cache_check(struct cache *cache);

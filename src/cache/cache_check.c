@@ -64,12 +64,17 @@ static const char *check_pool(struct cache *cache, struct frame_pool *pool, uint
 
 const char *cache_check(struct cache *cache) {
     uint64_t published = 0;
-    uint64_t chunks = 0;
+    uint64_t chunks_bytes = 0;
     mutex_lock(&cache->lock);
     const char *broken = NULL;
     for (unsigned i = 0; broken == NULL && i < FRAME_CLASSES; i++) {
+        const struct frame_pool *pool = &cache->pools[i];
         broken = check_pool(cache, &cache->pools[i], &published);
-        chunks += cache->pools[i].active_chunks + cache->pools[i].draining_chunks;
+        chunks_bytes +=
+            (uint64_t)(pool->active_chunks + pool->draining_chunks) * frame_pool_chunk_cost(pool);
+        if (broken == NULL && cache->policy_methods->check != NULL) {
+            broken = cache->policy_methods->check(pool->policy);
+        }
     }
     const struct table_array *array = atomic_load(&cache->table.array);
     uint64_t entries = 0;
@@ -81,8 +86,7 @@ const char *cache_check(struct cache *cache) {
     if (broken == NULL && (entries != published || published != atomic_load(&cache->published))) {
         broken = "T0: the table holds the published frames and nothing else";
     }
-    if (broken == NULL && atomic_load(&cache->used_bytes) !=
-                              cache->fixed_bytes + chunks * frame_pool_chunk_cost(cache)) {
+    if (broken == NULL && atomic_load(&cache->used_bytes) != cache->fixed_bytes + chunks_bytes) {
         broken = "C4: used bytes are what chunks, table and metadata take";
     }
     mutex_unlock(&cache->lock);

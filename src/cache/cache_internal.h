@@ -5,7 +5,8 @@
  *
  * A frame's life, kept in `state`: FREE -> FILLING (acquire) -> PUBLISHED (publish) -> LIMBO
  * (evicted or invalidated) -> FREE, or FILLING -> FREE (discard). Only PUBLISHED frames have a tag
- * and an entry in the table; FREE and LIMBO ones are linked through the pool's `links`.
+ * and an entry in the table; FREE and LIMBO ones are linked through the pool's `links`, and so are
+ * PUBLISHED ones until the policy has been told of them.
  *
  * Locks, in this order: `lock` (pools, chunks, policies, limit), then one stripe of the table.
  * Tag and table entry of a frame change together, under the stripe of the tag.
@@ -111,6 +112,8 @@ struct frame_pool {
     uint32_t pressure;               /* evictions in the present window */
     uint32_t scan_chunk, scan_frame; /* where frame_pool_next goes on */
     struct cache_policy *policy;
+    /* Published frames that the policy has not been told of, newest first, through `links`. */
+    _Atomic cache_hint arrivals;
 };
 
 struct cache {
@@ -129,6 +132,7 @@ struct cache {
     size_t links_bytes, chunks_bytes;
     uint64_t pool_range_bytes;
     uint64_t fixed_bytes; /* everything but chunks */
+    tern_cache_policy policy;
     uint32_t window_evictions;
     uint32_t drain_tick;
     _Atomic uint64_t limit_bytes;
@@ -176,8 +180,17 @@ void frame_pool_drain_chunk(struct frame_pool *pool);
 void frame_pool_drain_late(struct frame_pool *pool);
 /* Visits carved frames round and round; NULL when there are none. */
 struct cache_frame *frame_pool_next(struct frame_pool *pool);
-/* Memory that one chunk costs, with its part of the metadata. */
-uint64_t frame_pool_chunk_cost(const struct cache *cache);
+/* Memory that one chunk costs, with its part of the metadata and of the policy's. */
+uint64_t frame_pool_chunk_cost(const struct frame_pool *pool);
+
+static inline struct cache_frame *frame_pool_at(const struct frame_pool *pool, uint32_t index) {
+    return (struct cache_frame *)(void *)(pool->base + ((size_t)index << pool->frame_shift));
+}
+
+static inline uint32_t frame_pool_index(const struct frame_pool *pool,
+                                        const struct cache_frame *frame) {
+    return (uint32_t)((size_t)((const uint8_t *)frame - pool->base) >> pool->frame_shift);
+}
 
 /* Takes a published frame out when it is not pinned (or at any rate with `even_pinned`); it is in
  * limbo then. Cache's lock held, no stripe. */

@@ -15,14 +15,10 @@
 #include "base/assert.h"
 #include "base/error.h"
 #include "cache/cache_internal.h"
+#include "cache/tag_hash.h"
 
 #define TAG_BUSY      UINT64_MAX
 #define REACH_BUCKETS 32u
-
-static uint64_t hash_of(cache_tag tag) {
-    uint64_t mixed = (tag ^ tag >> 29) * UINT64_C(0x9e3779b97f4a7c15);
-    return (mixed ^ mixed >> 32) * UINT64_C(0xd6e8feb86659fd93);
-}
 
 static uint32_t bits_for(uint64_t frame_count) {
     /* At most half full: 2.5 entries a bucket. */
@@ -87,11 +83,11 @@ void table_destroy(struct cache_table *table) {
 }
 
 struct mutex *table_stripe(struct cache_table *table, cache_tag tag) {
-    return &table->stripes[hash_of(tag) % TABLE_STRIPES];
+    return &table->stripes[tag_hash(tag) % TABLE_STRIPES];
 }
 
 static uint64_t first_bucket(const struct table_array *array, cache_tag tag) {
-    return hash_of(tag) >> (64 - array->bucket_bits);
+    return tag_hash(tag) >> (64 - array->bucket_bits);
 }
 
 static struct table_bucket *bucket_at(const struct table_array *array, uint64_t index) {

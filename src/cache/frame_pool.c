@@ -31,9 +31,17 @@ static struct cache_frame *frame_in(const struct frame_pool *pool, uint32_t chun
     return (struct cache_frame *)(void *)(start + ((size_t)index << pool->frame_shift));
 }
 
-uint64_t frame_pool_chunk_cost(const struct cache *cache) {
+uint64_t frame_pool_chunk_cost(const struct frame_pool *pool) {
+    const struct cache *cache = pool->cache;
     return cache->chunk_bytes + (cache->chunk_bytes >> FRAME_SHIFT_MIN) * sizeof(uint32_t) +
-           sizeof(struct frame_chunk);
+           sizeof(struct frame_chunk) +
+           (uint64_t)pool->frames_per_chunk * cache->policy_methods->bytes_per_frame;
+}
+
+static void tell_frame_count(struct frame_pool *pool) {
+    if (pool->cache->policy_methods->resize != NULL) {
+        pool->cache->policy_methods->resize(pool->policy, (uint32_t)pool->frame_count);
+    }
 }
 
 static void count_used(struct cache *cache, uint64_t bytes, bool more) {
@@ -48,7 +56,7 @@ static void count_used(struct cache *cache, uint64_t bytes, bool more) {
 
 bool frame_pool_grow(struct frame_pool *pool) {
     struct cache *cache = pool->cache;
-    uint64_t cost = frame_pool_chunk_cost(cache);
+    uint64_t cost = frame_pool_chunk_cost(pool);
     if (atomic_load_explicit(&cache->used_bytes, memory_order_relaxed) + cost >
         atomic_load_explicit(&cache->limit_bytes, memory_order_relaxed)) {
         return false;
@@ -74,6 +82,7 @@ bool frame_pool_grow(struct frame_pool *pool) {
     pool->active_chunks++;
     pool->frame_count += pool->frames_per_chunk;
     count_used(cache, cost, true);
+    tell_frame_count(pool);
     return true;
 }
 
@@ -86,7 +95,7 @@ static void give_chunk_back(struct frame_pool *pool, uint32_t index) {
     while (pool->chunk_high > 0 && pool->chunks[pool->chunk_high - 1].state == CHUNK_ABSENT) {
         pool->chunk_high--;
     }
-    count_used(pool->cache, frame_pool_chunk_cost(pool->cache), false);
+    count_used(pool->cache, frame_pool_chunk_cost(pool), false);
 }
 
 /* A frame that nobody uses any more: to the free list, or towards the end of its chunk. */
@@ -237,6 +246,7 @@ void frame_pool_drain_chunk(struct frame_pool *pool) {
     pool->frame_count -= pool->frames_per_chunk;
     drop_free_frames(pool, index);
     evict_chunk(pool, index);
+    tell_frame_count(pool);
     if (chunk->busy == 0) {
         give_chunk_back(pool, index);
     }

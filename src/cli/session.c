@@ -39,6 +39,7 @@ void session_configure(struct session *session, const struct invocation *invocat
     settings_apply(&session->settings, invocation);
     session->is_read_only = invocation_has(invocation, OPTION_READ_ONLY);
     session->memory_bytes = invocation_number(invocation, OPTION_MEMORY, 0);
+    session->cache_policy = (tern_cache_policy)invocation_number(invocation, OPTION_CACHE_POLICY, 0);
     session->directory = invocation_text(invocation, OPTION_DIRECTORY, session->directory);
     session->has_color = wants_color(session->out, invocation);
     session->has_error_color = wants_color(session->err, invocation);
@@ -69,6 +70,7 @@ tern_status session_open_database(struct session *session, enum command_use use)
     options.create_if_missing = use == USES_OR_MAKES && !session->is_read_only;
     options.read_only = session->is_read_only;
     options.memory_bytes = session->memory_bytes;
+    options.cache_policy = session->cache_policy;
     tern_db *db = NULL;
     tern_status status = tern_open(session->directory, &options, &db, &session->error);
     if (status == TERN_OK) {

@@ -37,6 +37,7 @@ struct session {
     bool has_color; /* on `out` */
     bool has_error_color;
     uint64_t memory_bytes; /* 0: default */
+    tern_cache_policy cache_policy;
     const char *directory; /* NULL: not given */
     tern_db *db;
     tern_txn *txn; /* begun in the REPL or by a batch; commands join it */

@@ -47,6 +47,10 @@ static tern_status check_limits(const tern_db_options *options, tern_error *erro
         return ERROR_SET(error, TERN_INVALID, "durability is %d; it must be full, interval or none",
                          (int)options->durability);
     }
+    if (cache_policy_name(options->cache_policy) == NULL) {
+        return ERROR_SET(error, TERN_INVALID, "cache_policy is %d; there is no such policy",
+                         (int)options->cache_policy);
+    }
     if (options->background_threads > 64) {
         return ERROR_SET(error, TERN_INVALID, "background_threads is %u; it must be at most 64",
                          options->background_threads);
@@ -175,7 +179,8 @@ static tern_status create_parts(struct tern_db *db, tern_error *error) {
                                         .epoch = manager->epoch,
                                         .budget = &db->budget,
                                         .limit_bytes = cache_share(db),
-                                        .huge_pages = true};
+                                        .huge_pages = true,
+                                        .policy = db->options.cache_policy};
         status = cache_create(&options, &db->cache, error);
     }
     db->environment = (struct engine_environment){.allocator = db->allocator,

@@ -5,6 +5,16 @@
 
 #include "support/check.h"
 
+static tern_cache_policy fixture_policy;
+
+void cache_fixture_set_policy(tern_cache_policy policy) {
+    fixture_policy = policy;
+}
+
+tern_cache_policy cache_fixture_policy(void) {
+    return fixture_policy;
+}
+
 void cache_fixture_open(struct cache_fixture *fixture, uint64_t limit_bytes,
                         const tern_allocator *allocator) {
     memset(fixture, 0, sizeof(*fixture));
@@ -15,6 +25,7 @@ void cache_fixture_open(struct cache_fixture *fixture, uint64_t limit_bytes,
         .budget = &fixture->budget,
         .limit_bytes = limit_bytes,
         .huge_pages = false,
+        .policy = fixture_policy,
     };
     CHECK(cache_create(&options, &fixture->cache, NULL) == TERN_OK);
     fixture->space = cache_space_open(fixture->cache);

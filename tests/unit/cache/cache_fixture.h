@@ -5,6 +5,10 @@
 
 #include "cache/cache.h"
 
+/* Of the caches to come; TERN_CACHE_POLICY_DEFAULT at first. */
+void cache_fixture_set_policy(tern_cache_policy policy);
+tern_cache_policy cache_fixture_policy(void);
+
 struct cache_fixture {
     struct budget budget;
     struct epoch_domain *epoch;

@@ -313,8 +313,11 @@ static void failing_allocations_leave_nothing_behind(void **state) {
     for (uint64_t nth = 1;; nth++) {
         struct fault_allocator *allocator = fault_allocator_create();
         fault_allocator_fail(allocator, nth, true);
-        const struct cache_options options = {fault_allocator_interface(allocator), epoch, &budget,
-                                              4 * MIB, false};
+        const struct cache_options options = {.allocator = fault_allocator_interface(allocator),
+                                              .epoch = epoch,
+                                              .budget = &budget,
+                                              .limit_bytes = 4 * MIB,
+                                              .policy = cache_fixture_policy()};
         struct cache *cache = NULL;
         tern_error error = TERN_ERROR_INIT;
         tern_status status = cache_create(&options, &cache, &error);
@@ -445,5 +448,11 @@ int main(void) {
         cmocka_unit_test(failing_allocations_leave_nothing_behind),
         cmocka_unit_test(agrees_with_a_model_under_random_operations),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failures = 0;
+    for (int policy = TERN_CACHE_POLICY_CLOCK; policy <= TERN_CACHE_POLICY_LRU; policy++) {
+        cache_fixture_set_policy((tern_cache_policy)policy);
+        failures += cmocka_run_group_tests_name(cache_policy_name((tern_cache_policy)policy), tests,
+                                                NULL, NULL);
+    }
+    return failures;
 }

@@ -6,6 +6,7 @@
 #include "support/cmocka_test.h"
 
 #include <pthread.h>
+#include <string.h>
 
 #include "cache_fixture.h"
 #include "support/seeded_random.h"
@@ -104,6 +105,7 @@ static void *work(void *argument) {
 static void readers_never_see_another_pages_bytes(void **state) {
     (void)state;
     static struct shared shared;
+    memset(&shared, 0, sizeof(shared));
     shared.seed = seeded_random_seed("cache threads");
     cache_fixture_open(&shared.fixture, LIMIT, NULL);
     struct worker workers[THREADS];
@@ -127,5 +129,11 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(readers_never_see_another_pages_bytes),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failures = 0;
+    for (int policy = TERN_CACHE_POLICY_CLOCK; policy <= TERN_CACHE_POLICY_LRU; policy++) {
+        cache_fixture_set_policy((tern_cache_policy)policy);
+        failures += cmocka_run_group_tests_name(cache_policy_name((tern_cache_policy)policy), tests,
+                                                NULL, NULL);
+    }
+    return failures;
 }
