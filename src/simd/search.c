@@ -73,7 +73,7 @@ static size_t resolve_u32(const uint32_t *heads, size_t count, uint32_t head) {
 #if CPU_X86
     best = cpu_has_avx2() ? search_lower_u32_avx2 : best;
 #elif CPU_ARM
-    best = search_lower_u32_neon;
+    best = cpu_has_neon() ? search_lower_u32_neon : best;
 #endif
     atomic_store_explicit(&search_u32_best, best, memory_order_relaxed);
     return best(heads, count, head);
@@ -84,7 +84,7 @@ static size_t resolve_u64(const uint64_t *heads, size_t count, uint64_t head) {
 #if CPU_X86
     best = cpu_has_avx2() ? search_lower_u64_avx2 : best;
 #elif CPU_ARM
-    best = search_lower_u64_neon;
+    best = cpu_has_neon() ? search_lower_u64_neon : best;
 #endif
     atomic_store_explicit(&search_u64_best, best, memory_order_relaxed);
     return best(heads, count, head);
