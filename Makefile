@@ -12,7 +12,7 @@ configure = cmake --preset $(1) $(2) >build/configure-$(1).log 2>&1 || \
 
 .DEFAULT_GOAL := all
 .PHONY: all help setup run test test-long bench-build bench install uninstall tidy format \
-	docs fuzz coverage aarch64 clean
+	docs fuzz coverage mutants aarch64 clean
 
 all: ## Build build/release/tern, libtern.so and libtern.a
 	@tools/setup build
@@ -76,7 +76,11 @@ coverage: ## Report the line and branch coverage of the tests
 	@tools/setup build run test long
 	@tools/coverage
 
-aarch64: ## Cross build for 64-bit ARM and run the unit tests under qemu
+mutants: ## Plant known bugs one by one and show which test catches each
+	@tools/setup build test
+	@tools/mutants
+
+aarch64: ## Cross build for 64-bit ARM; unit, contract and model tests under qemu, NEON and scalar
 	@tools/setup build test aarch64
 	@tools/test --aarch64
 
