@@ -68,7 +68,7 @@ tern_status single_multi_get(tern_keyspace *keyspace, tern_get_request *requests
 
 /* ---- blind writes ---- */
 
-/* What a commit of one change needs; field by field, the error need not be cleared. */
+/* What a commit of one change needs; field by field, for the error is long. */
 static void init_request(struct commit_request *request, struct commit_part *part, size_t bytes,
                          tern_durability durability) {
     const struct txn_manager *manager = part->keyspace->manager;
@@ -90,6 +90,12 @@ static void init_request(struct commit_request *request, struct commit_part *par
     request->on_done = NULL;
     request->on_done_context = NULL;
     request->status = TERN_OK;
+    request->error.status = TERN_OK;
+    request->error.system_errno = 0;
+    request->error.offset = -1;
+    request->error.source_file = NULL;
+    request->error.source_line = 0;
+    request->error.file[0] = request->error.message[0] = '\0';
     request->seq = SEQ_NONE;
     request->next = NULL;
 }
@@ -205,10 +211,10 @@ tern_status single_delete_range(tern_keyspace *keyspace, const tern_slice *begin
     if (status != TERN_OK) {
         return status;
     }
-    struct engine_change change = {.key = begin != NULL ? *begin : tern_slice_of("", 0),
-                                   .record = {.kind = CHANGE_DELETE_RANGE,
-                                              .value = end != NULL ? *end : tern_slice_of("", 0)},
-                                   .range_has_end = end != NULL};
+    struct engine_change change = {
+        .key = begin != NULL ? *begin : tern_slice_of("", 0),
+        .record = {.kind = CHANGE_DELETE_RANGE, .value = end != NULL ? *end : tern_slice_of("", 0)},
+        .range_has_end = end != NULL};
     return commit_change(keyspace, &change, durability, error);
 }
 

@@ -84,6 +84,12 @@ static tern_status make_request(tern_txn *txn) {
     request->on_done = NULL;
     request->on_done_context = NULL;
     request->status = TERN_OK;
+    request->error.status = TERN_OK;
+    request->error.system_errno = 0;
+    request->error.offset = -1;
+    request->error.source_file = NULL;
+    request->error.source_line = 0;
+    request->error.file[0] = request->error.message[0] = '\0';
     request->seq = SEQ_NONE;
     request->next = NULL;
     return pay(txn, summary.bytes);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The anomalies that Kleppmann's Hermitage collects (after Adya, "Weak Consistency", 1999), tried on
- * each isolation level. The table at the end says what may happen where; both a prevented anomaly
- * that happens and an allowed one that does not are failures, for then the table lies.
+ * The anomalies that Kleppmann's Hermitage collects (after Adya, "Weak Consistency", 1999), tried
+ * on each isolation level. The table at the end says what may happen where; both a prevented
+ * anomaly that happens and an allowed one that does not are failures, for then the table lies.
  *
  * The keyspace holds "1" -> "10" and "2" -> "20" before each.
  */
@@ -314,8 +314,8 @@ static void serializable_prevents_all(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(read_committed_prevents_g0_g1_and_otv,
-                                        txn_fixture_set_up, txn_fixture_tear_down),
+        cmocka_unit_test_setup_teardown(read_committed_prevents_g0_g1_and_otv, txn_fixture_set_up,
+                                        txn_fixture_tear_down),
         cmocka_unit_test_setup_teardown(snapshot_prevents_also_pmp_p4_and_g_single,
                                         txn_fixture_set_up, txn_fixture_tear_down),
         cmocka_unit_test_setup_teardown(serializable_prevents_all, txn_fixture_set_up,

@@ -5,8 +5,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#define SNAPSHOT TERN_ISOLATION_SNAPSHOT
-#define SERIALIZABLE TERN_ISOLATION_SERIALIZABLE
+#define SNAPSHOT       TERN_ISOLATION_SNAPSHOT
+#define SERIALIZABLE   TERN_ISOLATION_SERIALIZABLE
 #define READ_COMMITTED TERN_ISOLATION_READ_COMMITTED
 
 static tern_slice text(const char *string) {
@@ -42,8 +42,7 @@ static tern_status end_wish(struct wish *wish) {
     return wish->status;
 }
 
-static void lock(struct txn_fixture *fixture, tern_txn *txn, const char *key,
-                 tern_lock_mode mode) {
+static void lock(struct txn_fixture *fixture, tern_txn *txn, const char *key, tern_lock_mode mode) {
     assert_ok(tern_txn_lock(txn, fixture->keyspace, text(key), mode), *tern_txn_error(txn));
 }
 
@@ -113,8 +112,8 @@ static void an_optimistic_commit_respects_a_lock(void **state) {
     tern_txn *holder = begin(fixture, SNAPSHOT, false);
     lock(fixture, holder, "k", TERN_LOCK_SHARED);
     assert_int_equal(tern_put(fixture->keyspace, text("k"), text("1"), NULL, &error), TERN_LOCKED);
-    assert_int_equal(
-        tern_delete_range(fixture->keyspace, &begin_key, &end_key, NULL, &error), TERN_LOCKED);
+    assert_int_equal(tern_delete_range(fixture->keyspace, &begin_key, &end_key, NULL, &error),
+                     TERN_LOCKED);
     put(fixture, holder, "k", "own");
     assert_int_equal(commit(holder), TERN_OK);
     put_now(fixture, "k", "1");
@@ -128,25 +127,25 @@ static void a_lock_on_what_changed_is_a_conflict_at_once(void **state) {
     put_now(fixture, "k", "2");
     char buffer[8];
     size_t size;
-    assert_int_equal(tern_txn_get_for_update(txn, fixture->keyspace, text("k"), buffer,
-                                             sizeof(buffer), &size),
-                     TERN_CONFLICT);
+    assert_int_equal(
+        tern_txn_get_for_update(txn, fixture->keyspace, text("k"), buffer, sizeof(buffer), &size),
+        TERN_CONFLICT);
     assert_int_equal(tern_txn_commit(txn), TERN_CONFLICT);
     tern_txn_free(txn);
     txn = begin(fixture, READ_COMMITTED, false);
     put_now(fixture, "k", "3");
-    assert_ok(tern_txn_get_for_update(txn, fixture->keyspace, text("k"), buffer, sizeof(buffer),
-                                      &size),
-              *tern_txn_error(txn));
+    assert_ok(
+        tern_txn_get_for_update(txn, fixture->keyspace, text("k"), buffer, sizeof(buffer), &size),
+        *tern_txn_error(txn));
     assert_memory_equal(buffer, "3", 1);
     tern_txn_free(txn);
 }
 
 /* ---- the bank ---- */
 
-#define THREADS 10
-#define TRANSFERS 1000
-#define ACCOUNTS 20
+#define THREADS       10
+#define TRANSFERS     1000
+#define ACCOUNTS      20
 #define START_BALANCE 1000
 
 struct bank {
@@ -359,8 +358,7 @@ static void a_failed_transaction_can_only_be_ended(void **state) {
     put(fixture, txn, "k", "1");
     put_now(fixture, "k", "2");
     assert_int_equal(tern_txn_commit(txn), TERN_CONFLICT);
-    assert_int_equal(tern_txn_put(txn, fixture->keyspace, text("k"), text("3"), NULL),
-                     TERN_CLOSED);
+    assert_int_equal(tern_txn_put(txn, fixture->keyspace, text("k"), text("3"), NULL), TERN_CLOSED);
     assert_int_equal(tern_txn_commit(txn), TERN_CLOSED);
     assert_ok(tern_txn_restart(txn), *tern_txn_error(txn));
     put(fixture, txn, "k", "3");
@@ -425,8 +423,7 @@ static void a_merge_is_seen_over_what_is_stored(void **state) {
               *tern_txn_error(txn));
     expect(fixture, txn, "a", "xyz");
     tern_value value = TERN_VALUE_INIT;
-    assert_ok(tern_txn_get_pinned(txn, fixture->keyspace, text("a"), &value),
-              *tern_txn_error(txn));
+    assert_ok(tern_txn_get_pinned(txn, fixture->keyspace, text("a"), &value), *tern_txn_error(txn));
     assert_memory_equal(value.bytes.data, "xyz", 3);
     assert_int_equal(commit(txn), TERN_OK);
     tern_value_release(&value);
@@ -592,8 +589,7 @@ static void keyspaces_come_and_go_with_their_transaction(void **state) {
     assert_int_equal(tern_get(created, text("k"), buffer, 8, &size, &error), TERN_NOT_FOUND);
     assert_int_equal(tern_put(created, text("k"), text("v"), NULL, &error), TERN_NOT_FOUND);
     /* Its snapshot is from before. */
-    assert_ok(tern_txn_get(reader, created, text("k"), buffer, 8, &size),
-              *tern_txn_error(reader));
+    assert_ok(tern_txn_get(reader, created, text("k"), buffer, 8, &size), *tern_txn_error(reader));
     tern_txn_free(reader);
 }
 
@@ -623,9 +619,9 @@ static void compare_and_set_answers_with_the_current_value(void **state) {
     tern_value current = TERN_VALUE_INIT;
     assert_ok(tern_compare_and_set(fixture->keyspace, text("k"), NULL, &one, NULL, NULL, &error),
               error);
-    assert_int_equal(tern_compare_and_set(fixture->keyspace, text("k"), NULL, &two, NULL, &current,
-                                          &error),
-                     TERN_CONFLICT);
+    assert_int_equal(
+        tern_compare_and_set(fixture->keyspace, text("k"), NULL, &two, NULL, &current, &error),
+        TERN_CONFLICT);
     assert_int_equal(current.bytes.size, 3);
     assert_memory_equal(current.bytes.data, "one", 3);
     tern_value_release(&current);
@@ -635,9 +631,9 @@ static void compare_and_set_answers_with_the_current_value(void **state) {
     assert_ok(tern_compare_and_set(fixture->keyspace, text("k"), &two, NULL, NULL, NULL, &error),
               error);
     expect_now(fixture, "k", "-");
-    assert_int_equal(tern_compare_and_set(fixture->keyspace, text("k"), &two, &one, NULL, &current,
-                                          &error),
-                     TERN_CONFLICT);
+    assert_int_equal(
+        tern_compare_and_set(fixture->keyspace, text("k"), &two, &one, NULL, &current, &error),
+        TERN_CONFLICT);
     assert_null(current.bytes.data);
 }
 
@@ -861,8 +857,8 @@ static void keys_expire(void **state) {
     assert_ok(tern_put(fixture->keyspace, text("k"), text("v"), &options, &error), error);
     options.ttl_ms = 1000000;
     assert_ok(tern_put(fixture->keyspace, text("l"), text("v"), &options, &error), error);
-    for (int i = 0; i < 100000 && tern_get(fixture->keyspace, text("k"), buffer, 8, &size,
-                                           &error) == TERN_OK;
+    for (int i = 0;
+         i < 100000 && tern_get(fixture->keyspace, text("k"), buffer, 8, &size, &error) == TERN_OK;
          i++) {
         put_now(fixture, "m", "time moves on with commits");
     }
@@ -916,13 +912,12 @@ static void arguments_are_checked(void **state) {
     tern_write_options options = {0};
     assert_int_equal(tern_put(fixture->keyspace, text("k"), text("v"), &options, &error),
                      TERN_INVALID);
-    assert_int_equal(tern_merge(fixture->keyspace, text("k"), (tern_merge_kind)9, text("v"), NULL,
-                                &error),
-                     TERN_INVALID);
+    assert_int_equal(
+        tern_merge(fixture->keyspace, text("k"), (tern_merge_kind)9, text("v"), NULL, &error),
+        TERN_INVALID);
 }
 
-#define TEST(name)                                                                                 \
-    cmocka_unit_test_setup_teardown(name, txn_fixture_set_up, txn_fixture_tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, txn_fixture_set_up, txn_fixture_tear_down)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

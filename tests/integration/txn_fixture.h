@@ -65,9 +65,9 @@ static inline tern_status commit(tern_txn *txn) {
 
 static inline void put(struct txn_fixture *fixture, tern_txn *txn, const char *key,
                        const char *value) {
-    assert_ok(tern_txn_put(txn, fixture->keyspace, tern_slice_str(key), tern_slice_str(value),
-                           NULL),
-              *tern_txn_error(txn));
+    assert_ok(
+        tern_txn_put(txn, fixture->keyspace, tern_slice_str(key), tern_slice_str(value), NULL),
+        *tern_txn_error(txn));
 }
 
 /* The value in a buffer of the caller's, or "-". */

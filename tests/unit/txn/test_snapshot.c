@@ -105,9 +105,10 @@ static void ended_snapshots_know_it_and_select_nothing(void **state) {
 
 /*
  * A writer makes versions visible and prunes, as overlays do, each that is older than visible_seq
- * and that no live snapshot selects; readers check that the version of their snapshot is still there.
+ * and that no live snapshot selects; readers check that the version of their snapshot is still
+ * there.
  */
-#define RACE_SEQS 20000
+#define RACE_SEQS   20000
 #define RACE_WINDOW 40
 static _Atomic bool pruned[RACE_SEQS + 1];
 static _Atomic bool writer_is_done;

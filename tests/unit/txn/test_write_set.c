@@ -170,8 +170,7 @@ static void compare_commit(struct write_set *set, const struct model *model) {
         operation->merge_kind = (tern_merge_kind)change->record.merge_kind;
         operation->key = change->key.size > 0 ? number_of(change->key) : 0;
         if ((int)operation->kind == (int)CHANGE_DELETE_RANGE) {
-            operation->end =
-                change->range_has_end ? number_of(change->record.value) : -1;
+            operation->end = change->range_has_end ? number_of(change->record.value) : -1;
         } else {
             assert_true(change->record.value.size < VALUE_BYTES);
             if (change->record.value.size > 0) {
