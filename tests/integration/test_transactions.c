@@ -352,6 +352,51 @@ static void range_deletes_conflict_with_writes_both_ways(void **state) {
     expect_now(fixture, "z", "2");
 }
 
+/* Reads "c" to "g" by one kind of call, writes elsewhere; is the commit refused after `changed`? */
+static tern_status commit_after_reading_range(struct txn_fixture *fixture, int how,
+                                              const char *changed) {
+    tern_cursor *cursor;
+    tern_entry entries[4];
+    size_t count;
+    tern_txn *txn = begin(fixture, SERIALIZABLE, false);
+    assert_ok(tern_cursor_open(txn, fixture->keyspace, NULL, &cursor), *tern_txn_error(txn));
+    if (how == 0) {
+        assert_ok(tern_cursor_seek(cursor, text("c")), *tern_cursor_error(cursor));
+        assert_ok(tern_cursor_next(cursor), *tern_cursor_error(cursor));
+        assert_ok(tern_cursor_next(cursor), *tern_cursor_error(cursor));
+    } else if (how == 1) {
+        assert_ok(tern_cursor_seek(cursor, text("c")), *tern_cursor_error(cursor));
+        assert_ok(tern_cursor_next_batch(cursor, entries, 2, &count), *tern_cursor_error(cursor));
+        assert_int_equal(count, 2);
+    } else {
+        assert_ok(tern_cursor_seek_previous(cursor, text("g")), *tern_cursor_error(cursor));
+        assert_ok(tern_cursor_previous(cursor), *tern_cursor_error(cursor));
+        assert_ok(tern_cursor_previous(cursor), *tern_cursor_error(cursor));
+    }
+    tern_cursor_close(cursor);
+    put_now(fixture, changed, "changed");
+    put(fixture, txn, "z", "1");
+    return commit(txn);
+}
+
+static void a_range_is_validated_as_far_as_the_cursor_went(void **state) {
+    struct txn_fixture *fixture = *state;
+    for (char letter = 'a'; letter <= 'k'; letter += 2) {
+        put_now(fixture, (char[]){letter, 0}, "x");
+    }
+    for (int how = 0; how < 3; how++) {
+        assert_int_equal(commit_after_reading_range(fixture, how, "a"), TERN_OK);
+        assert_int_equal(commit_after_reading_range(fixture, how, "i"), TERN_OK);
+        assert_int_equal(commit_after_reading_range(fixture, how, "c"), TERN_CONFLICT);
+        assert_int_equal(commit_after_reading_range(fixture, how, "e"), TERN_CONFLICT);
+        assert_int_equal(commit_after_reading_range(fixture, how, "g"), TERN_CONFLICT);
+        const char *between = (const char *[]){"d1", "d2", "d3"}[how];
+        assert_int_equal(commit_after_reading_range(fixture, how, between), TERN_CONFLICT);
+        tern_error error = TERN_ERROR_INIT;
+        assert_ok(tern_delete(fixture->keyspace, text(between), NULL, &error), error);
+    }
+}
+
 static void a_failed_transaction_can_only_be_ended(void **state) {
     struct txn_fixture *fixture = *state;
     tern_txn *txn = begin(fixture, SNAPSHOT, false);
@@ -936,6 +981,7 @@ int main(void) {
         TEST(merges_of_a_key_do_not_conflict),
         TEST(a_merge_conflicts_with_a_plain_write),
         TEST(range_deletes_conflict_with_writes_both_ways),
+        TEST(a_range_is_validated_as_far_as_the_cursor_went),
         TEST(a_failed_transaction_can_only_be_ended),
         TEST(read_only_transactions_refuse_writes),
         TEST(a_transaction_reads_its_own_writes),

@@ -180,11 +180,53 @@ static void pruning_never_passes_a_snapshot_being_taken(void **state) {
     destroy_manager(manager);
 }
 
+static void *take_and_drop(void *argument) {
+    struct txn_manager *manager = argument;
+    struct snapshot snapshot;
+    if (snapshot_take(manager, &snapshot, NULL) != TERN_OK) {
+        return argument;
+    }
+    snapshot_drop(manager, &snapshot);
+    return NULL;
+}
+
+/* A view on its way out cannot be retained, so whoever takes a snapshot stays pending. */
+static void nothing_may_be_pruned_while_a_snapshot_is_pending(void **state) {
+    (void)state;
+    struct txn_manager *manager = create_manager();
+    struct database_view *view = atomic_load(&manager->view);
+    struct engine_horizon horizon;
+    pthread_t thread;
+    size_t count = 0;
+    void *failed;
+    atomic_store(&manager->visible_seq, 70);
+    struct snapshot other = take(manager);
+    atomic_store(&view->references, 0);
+    assert_int_equal(pthread_create(&thread, NULL, take_and_drop, manager), 0);
+    while (count != 2) {
+        (void)snapshot_registry_oldest(manager->snapshots, &count);
+        sched_yield();
+    }
+    snapshot_registry_horizon(manager->snapshots, 70, &horizon);
+    assert_int_equal(horizon.visible_seq, 0);
+    assert_int_equal(horizon.live_count, 1);
+    assert_int_equal(horizon.live[0], 0);
+    atomic_store(&view->references, 2);
+    assert_int_equal(pthread_join(thread, &failed), 0);
+    assert_null(failed);
+    snapshot_registry_horizon(manager->snapshots, 70, &horizon);
+    assert_int_equal(horizon.visible_seq, 70);
+    assert_int_equal(horizon.live[0], 70);
+    snapshot_drop(manager, &other);
+    destroy_manager(manager);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_horizon_lists_live_snapshots_in_order),
         cmocka_unit_test(thousands_of_snapshots_fit),
         cmocka_unit_test(ended_snapshots_know_it_and_select_nothing),
+        cmocka_unit_test(nothing_may_be_pruned_while_a_snapshot_is_pending),
         cmocka_unit_test(pruning_never_passes_a_snapshot_being_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
