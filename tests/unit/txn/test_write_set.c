@@ -35,7 +35,7 @@ struct model {
 static tern_keyspace keyspace = {.id = 7};
 
 static tern_slice key_of(int number, char buffer[8]) {
-    (void)snprintf(buffer, 8, "k%03d", number);
+    (void)snprintf(buffer, 8, "k%03u", (unsigned)number % 1000);
     return tern_slice_str(buffer);
 }
 
