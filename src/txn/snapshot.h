@@ -37,7 +37,7 @@ void snapshot_drop(struct txn_manager *manager, struct snapshot *snapshot);
 bool snapshot_is_ended(const struct snapshot *snapshot);
 
 /*
- * The live snapshots, ascending, into an array owned by the registry that stays valid until the next
+ * The live snapshots, ascending, into an array owned by the registry, valid until the next
  * call (one caller at a time: the applier). While one is pending, the list is 0 alone and
  * out_horizon->visible_seq is 0: nothing may be pruned.
  */
