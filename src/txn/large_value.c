@@ -68,7 +68,8 @@ tern_status large_value_append(struct large_value *large, tern_slice bytes, tern
     while (bytes.size > 0) {
         size_t size = bytes.size < size_max ? bytes.size : size_max;
         tern_slice chunk = tern_slice_of(bytes.data, size);
-        tern_status status = write_throttle(large->manager, 0, error); /* overlays hold none of it */
+        tern_status status =
+            write_throttle(large->manager, 0, error); /* overlays hold none of it */
         if (status == TERN_OK) {
             status = commit_large_chunk(large->manager, large->keyspace, large->token,
                                         large->size_bytes, chunk, error);
