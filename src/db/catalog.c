@@ -80,17 +80,44 @@ tern_status catalog_check_options(const tern_keyspace_options *options,
     return TERN_OK;
 }
 
+/* Bytes of the UTF-8 character at `text`, shortest form and no surrogate; 0: it is none. */
+static size_t utf8_bytes(const unsigned char *text, size_t size) {
+    static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
+    unsigned char first = text[0];
+    size_t bytes = first < 0x80 ? 1 : first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+    if (bytes == 1) {
+        return 1;
+    }
+    if (first < 0xc2 || first > 0xf4 || bytes > size) {
+        return 0;
+    }
+    uint32_t character = first & (0x7fu >> bytes);
+    for (size_t i = 1; i < bytes; i++) {
+        if ((text[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+        character = character << 6 | (text[i] & 0x3fu);
+    }
+    bool is_surrogate = character >= 0xd800 && character < 0xe000;
+    return character >= least[bytes] && character <= 0x10ffff && !is_surrogate ? bytes : 0;
+}
+
 static tern_status check_name(const char *name, tern_error *error) {
     size_t size = name != NULL ? strnlen(name, TERN_KEYSPACE_NAME_BYTES + 1) : 0;
     if (size == 0 || size > TERN_KEYSPACE_NAME_BYTES) {
         return ERROR_SET(error, TERN_INVALID, "a keyspace name has 1 to %d bytes, not %s",
                          TERN_KEYSPACE_NAME_BYTES, size == 0 ? "0" : "more");
     }
-    for (size_t i = 0; i < size; i++) {
+    for (size_t i = 0; i < size;) {
+        size_t bytes = utf8_bytes((const unsigned char *)name + i, size - i);
+        if (bytes == 0) {
+            return ERROR_SET(error, TERN_INVALID, "a keyspace name must be UTF-8 (byte %zu)", i);
+        }
         if ((unsigned char)name[i] < 0x20 || name[i] == 0x7f) {
             return ERROR_SET(error, TERN_INVALID,
                              "a keyspace name must not hold control characters (byte %zu)", i);
         }
+        i += bytes;
     }
     return TERN_OK;
 }
