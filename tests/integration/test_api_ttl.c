@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Expiring keys and merges, under virtual time. */
+#include "api_fixture.h"
+
+static void put_for(tern_keyspace *keyspace, const char *key, const char *value, uint64_t ttl_ms) {
+    tern_error error = TERN_ERROR_INIT;
+    tern_write_options options = {.size = sizeof(options), .ttl_ms = ttl_ms};
+    assert_ok(tern_put(keyspace, tern_slice_str(key), tern_slice_str(value), &options, &error),
+              error);
+}
+
+static void append(tern_keyspace *keyspace, const char *key, const char *value) {
+    tern_error error = TERN_ERROR_INIT;
+    assert_ok(tern_merge(keyspace, tern_slice_str(key), TERN_MERGE_APPEND, tern_slice_str(value),
+                         NULL, &error),
+              error);
+}
+
+static uint64_t count(struct api_fixture *fixture) {
+    uint64_t found = 0;
+    tern_txn *txn = api_begin_reading(fixture);
+    assert_ok(tern_txn_count(txn, fixture->keyspace, NULL, NULL, &found), *tern_txn_error(txn));
+    tern_txn_free(txn);
+    return found;
+}
+
+static void checkpoint(struct api_fixture *fixture) {
+    tern_error error = TERN_ERROR_INIT;
+    assert_ok(tern_checkpoint(fixture->db, &error), error);
+}
+
+static void a_key_expires_though_nobody_writes(void **state) {
+    (void)state;
+    struct api_fixture fixture;
+    api_fixture_init(&fixture, true);
+    put_for(fixture.keyspace, "short", "1", 1000);
+    put_for(fixture.keyspace, "long", "2", 1000000);
+    api_put(fixture.keyspace, "ever", "3");
+    api_fixture_pass_ms(&fixture, 500);
+    api_assert_value(fixture.keyspace, "short", "1");
+    assert_int_equal(count(&fixture), 3);
+    api_fixture_pass_ms(&fixture, 1000);
+    api_assert_missing(fixture.keyspace, "short");
+    api_assert_value(fixture.keyspace, "long", "2");
+    assert_int_equal(count(&fixture), 2);
+    assert_true(api_stat(fixture.db, "time_ticks") > 0);
+    checkpoint(&fixture);
+    assert_int_equal(count(&fixture), 2);
+    api_fixture_reopen(&fixture);
+    api_assert_missing(fixture.keyspace, "short");
+    api_assert_value(fixture.keyspace, "long", "2");
+    api_assert_value(fixture.keyspace, "ever", "3");
+    api_fixture_release(&fixture);
+}
+
+static void a_key_expires_from_a_base_and_after_reopening(void **state) {
+    (void)state;
+    struct api_fixture fixture;
+    api_fixture_init(&fixture, true);
+    put_for(fixture.keyspace, "k", "1", 2000);
+    checkpoint(&fixture);
+    api_fixture_reopen(&fixture);
+    api_assert_value(fixture.keyspace, "k", "1");
+    api_fixture_pass_ms(&fixture, 3000);
+    api_assert_missing(fixture.keyspace, "k");
+    api_fixture_reopen(&fixture);
+    api_assert_missing(fixture.keyspace, "k");
+    api_fixture_release(&fixture);
+}
+
+static void a_snapshot_keeps_what_was_alive_in_its_time(void **state) {
+    (void)state;
+    struct api_fixture fixture;
+    api_fixture_init(&fixture, true);
+    put_for(fixture.keyspace, "k", "1", 1000);
+    tern_txn *old = api_begin_reading(&fixture);
+    api_fixture_pass_ms(&fixture, 2000);
+    checkpoint(&fixture);
+    api_assert_missing(fixture.keyspace, "k");
+    api_assert_txn_value(old, fixture.keyspace, "k", "1");
+    checkpoint(&fixture);
+    api_assert_txn_value(old, fixture.keyspace, "k", "1");
+    tern_txn_free(old);
+    api_fixture_release(&fixture);
+}
+
+static void a_clock_that_goes_back_brings_nothing_back(void **state) {
+    (void)state;
+    struct api_fixture fixture;
+    api_fixture_init(&fixture, true);
+    uint64_t wall_ms = fixture.clock.interface.wall_ms(fixture.clock.interface.context);
+    put_for(fixture.keyspace, "k", "1", 1000);
+    api_fixture_pass_ms(&fixture, 2000);
+    api_assert_missing(fixture.keyspace, "k");
+    virtual_clock_set_wall_ms(&fixture.clock, wall_ms - 5000);
+    api_put(fixture.keyspace, "other", "2");
+    api_assert_missing(fixture.keyspace, "k");
+    api_fixture_reopen(&fixture);
+    api_assert_missing(fixture.keyspace, "k");
+    api_fixture_release(&fixture);
+}
+
+static void a_new_write_replaces_the_expiry(void **state) {
+    (void)state;
+    struct api_fixture fixture;
+    api_fixture_init(&fixture, true);
+    put_for(fixture.keyspace, "kept", "1", 1000);
+    api_put(fixture.keyspace, "kept", "2");
+    api_put(fixture.keyspace, "limited", "1");
+    put_for(fixture.keyspace, "limited", "2", 1000);
+    api_fixture_pass_ms(&fixture, 2000);
+    api_assert_value(fixture.keyspace, "kept", "2");
+    api_assert_missing(fixture.keyspace, "limited");
+    api_fixture_release(&fixture);
+}
+
+/* A merge keeps the expiry of what it changes, and finds nothing once that has expired. */
+static void a_merge_keeps_the_expiry_and_begins_anew_after_it(void **state) {
+    (void)state;
+    struct api_fixture fixture;
+    api_fixture_init(&fixture, true);
+    put_for(fixture.keyspace, "k", "a", 1000);
+    append(fixture.keyspace, "k", "b");
+    api_assert_value(fixture.keyspace, "k", "ab");
+    api_fixture_pass_ms(&fixture, 2000);
+    api_assert_missing(fixture.keyspace, "k");
+    append(fixture.keyspace, "k", "c");
+    api_assert_value(fixture.keyspace, "k", "c");
+    api_fixture_pass_ms(&fixture, 5000);
+    api_assert_value(fixture.keyspace, "k", "c");
+    checkpoint(&fixture);
+    api_assert_value(fixture.keyspace, "k", "c");
+    api_fixture_reopen(&fixture);
+    api_assert_value(fixture.keyspace, "k", "c");
+    api_fixture_release(&fixture);
+}
+
+static void merges_have_a_result_for_every_value(void **state) {
+    (void)state;
+    struct api_fixture fixture;
+    tern_error error = TERN_ERROR_INIT;
+    unsigned char one[8] = {1};
+    unsigned char found[16];
+    size_t size;
+    api_fixture_init(&fixture, true);
+    tern_slice key = tern_slice_str("n");
+    api_put(fixture.keyspace, "n", "not a number");
+    assert_ok(
+        tern_merge(fixture.keyspace, key, TERN_MERGE_ADD, tern_slice_of(one, 8), NULL, &error),
+        error);
+    assert_ok(tern_get(fixture.keyspace, key, found, sizeof(found), &size, &error), error);
+    assert_int_equal(size, 8);
+    assert_memory_equal(found, one, 8); /* what is no number counts as 0 */
+
+    memset(one, 0xff, 8); /* -1 */
+    assert_ok(
+        tern_merge(fixture.keyspace, key, TERN_MERGE_ADD, tern_slice_of(one, 8), NULL, &error),
+        error);
+    assert_ok(tern_get(fixture.keyspace, key, found, sizeof(found), &size, &error), error);
+    memset(one, 0, 8);
+    assert_memory_equal(found, one, 8);
+
+    tern_slice max_key = tern_slice_str("m");
+    const char *operands[] = {"b", "abc", "bb", "ba"};
+    for (int i = 0; i < 4; i++) {
+        assert_ok(tern_merge(fixture.keyspace, max_key, TERN_MERGE_MAX, tern_slice_str(operands[i]),
+                             NULL, &error),
+                  error);
+    }
+    api_assert_value(fixture.keyspace, "m", "bb");
+    assert_int_equal(
+        tern_merge(fixture.keyspace, key, (tern_merge_kind)9, tern_slice_str("x"), NULL, &error),
+        TERN_INVALID);
+    api_fixture_release(&fixture);
+}
+
+static void long_chains_of_merges_stay_cheap_and_right(void **state) {
+    (void)state;
+    struct api_fixture fixture;
+    char expected[2001] = "";
+    api_fixture_init(&fixture, true);
+    for (int i = 0; i < 1000; i++) {
+        const char piece[3] = {(char)('a' + i % 26), '.', 0};
+        append(fixture.keyspace, "chain", piece);
+        memcpy(expected + 2 * i, piece, 3);
+        if (i % 300 == 299) {
+            checkpoint(&fixture);
+        }
+    }
+    api_assert_value(fixture.keyspace, "chain", expected);
+    api_fixture_reopen(&fixture);
+    api_assert_value(fixture.keyspace, "chain", expected);
+    api_fixture_release(&fixture);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_key_expires_though_nobody_writes),
+        cmocka_unit_test(a_key_expires_from_a_base_and_after_reopening),
+        cmocka_unit_test(a_snapshot_keeps_what_was_alive_in_its_time),
+        cmocka_unit_test(a_clock_that_goes_back_brings_nothing_back),
+        cmocka_unit_test(a_new_write_replaces_the_expiry),
+        cmocka_unit_test(a_merge_keeps_the_expiry_and_begins_anew_after_it),
+        cmocka_unit_test(merges_have_a_result_for_every_value),
+        cmocka_unit_test(long_chains_of_merges_stay_cheap_and_right),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
