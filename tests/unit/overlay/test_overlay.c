@@ -32,7 +32,8 @@ static int set_up(void **state) {
     fixture->faults = fault_allocator_create();
     fixture->allocator = fault_allocator_interface(fixture->faults);
     assert_int_equal(epoch_domain_create(fixture->allocator, &fixture->epoch, NULL), TERN_OK);
-    struct overlay_options options = {fixture->allocator, &fixture->budget, fixture->epoch, 0};
+    struct overlay_options options = {fixture->allocator, &fixture->budget, fixture->epoch, NULL,
+                                      0};
     assert_int_equal(overlay_create(&options, &fixture->overlay, NULL), TERN_OK);
     *state = fixture;
     return 0;
@@ -348,7 +349,7 @@ static void survive_failures(bool sticky) {
         static struct model model;
         struct budget budget = {0};
         struct overlay *overlay = NULL;
-        struct overlay_options options = {allocator, &budget, epoch, 0};
+        struct overlay_options options = {allocator, &budget, epoch, NULL, 0};
         model_init(&model, 4000, nth);
         fault_allocator_fail(faults, nth, sticky);
         tern_status status = overlay_create(&options, &overlay, NULL);

@@ -33,7 +33,7 @@ static void set_up(struct fixture *fixture, size_t key_count, uint64_t seed) {
     model_init(&fixture->model, key_count, seed);
     assert_int_equal(epoch_domain_create(tern_allocator_default(), &fixture->epoch, NULL), TERN_OK);
     struct overlay_options options = {tern_allocator_default(), &fixture->budget, fixture->epoch,
-                                      0};
+                                      NULL, 0};
     assert_int_equal(overlay_create(&options, &fixture->overlay, NULL), TERN_OK);
     assert_true(overlay_bytes(fixture->overlay) <= 64 << 10);
 }

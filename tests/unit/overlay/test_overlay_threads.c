@@ -203,7 +203,8 @@ static void readers_see_exactly_their_moment_beside_the_applier(void **state) {
     (void)state;
     static struct shared shared;
     assert_int_equal(epoch_domain_create(tern_allocator_default(), &shared.epoch, NULL), TERN_OK);
-    struct overlay_options options = {tern_allocator_default(), &shared.budget, shared.epoch, 0};
+    struct overlay_options options = {tern_allocator_default(), &shared.budget, shared.epoch, NULL,
+                                      0};
     assert_int_equal(overlay_create(&options, &shared.overlay, NULL), TERN_OK);
     pthread_t threads[READERS];
     for (size_t i = 0; i < READERS; i++) {
