@@ -126,8 +126,13 @@ tern_status commit_submit(struct txn_manager *manager, struct commit_request *re
         }
         wait_a_little(request);
         uint32_t expected = REQUEST_LEAD;
-        (void)atomic_compare_exchange_strong_explicit(&request->state, &expected, REQUEST_WAITING,
-                                                      memory_order_acq_rel, memory_order_acquire);
+        if (atomic_compare_exchange_strong_explicit(&request->state, &expected, REQUEST_WAITING,
+                                                    memory_order_acq_rel, memory_order_acquire)) {
+            /* Whoever appointed this one relies on it, and may not have let go of the mutex yet. */
+            mutex_lock(&manager->applier_mutex);
+            lead(manager, request);
+            commit_applier_unlock(manager);
+        }
     }
     return request->status;
 }
