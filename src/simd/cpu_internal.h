@@ -25,8 +25,8 @@
 #endif
 
 /*
- * With TERN_SIMD=scalar in the environment the processor has nothing: the plain variants are chosen,
- * so that tests can run everything on them. Not looked at in set-user-ID programs.
+ * With TERN_SIMD=scalar in the environment the processor has nothing: the plain variants are
+ * chosen, so that tests can run everything on them. Not looked at in set-user-ID programs.
  */
 bool cpu_has_sse42(void); /* with PCLMULQDQ and POPCNT, as every such processor in use */
 bool cpu_has_avx2(void);  /* with BMI and BMI2 */

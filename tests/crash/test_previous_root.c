@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Promise 4: what recovery may choose stays whole. The root before the newest one may be chosen when
- * the newest cannot be read, so the log from where that root's replay begins, and every block that it
- * refers to, must still be there. Here the newest root is damaged on purpose, again and again, after
- * rounds of work that would let go of both as early as they can; nothing committed may be missing.
+ * Promise 4: what recovery may choose stays whole. The root before the newest one may be chosen
+ * when the newest cannot be read, so the log from where that root's replay begins, and every block
+ * that it refers to, must still be there. Here the newest root is damaged on purpose, again and
+ * again, after rounds of work that would let go of both as early as they can; nothing committed may
+ * be missing.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -81,8 +82,8 @@ static void check_all(struct store *store) {
         uint8_t expected[VALUE_BYTES];
         size_t size = 0;
         tern_error error = TERN_ERROR_INIT;
-        tern_status status = tern_get(store->keyspace, name_key(key, name), found, sizeof(found),
-                                      &size, &error);
+        tern_status status =
+            tern_get(store->keyspace, name_key(key, name), found, sizeof(found), &size, &error);
         if (store->versions[key] == 0) {
             assert_int_equal(status, TERN_NOT_FOUND);
             continue;
@@ -106,9 +107,8 @@ static void damage_newest_root(const struct store *store) {
     for (unsigned i = 0; i < MANIFEST_SLOTS; i++) {
         struct manifest_slot slot;
         uint32_t version;
-        assert_int_equal(
-            pread(file, bytes[i], MANIFEST_SLOT_BYTES, (off_t)i * MANIFEST_SLOT_BYTES),
-            MANIFEST_SLOT_BYTES);
+        assert_int_equal(pread(file, bytes[i], MANIFEST_SLOT_BYTES, (off_t)i * MANIFEST_SLOT_BYTES),
+                         MANIFEST_SLOT_BYTES);
         if (manifest_slot_decode(bytes[i], &slot, &version) == NULL &&
             slot.generation > generation) {
             generation = slot.generation;
@@ -116,9 +116,9 @@ static void damage_newest_root(const struct store *store) {
         }
     }
     bytes[newest][24] ^= 1;
-    assert_int_equal(pwrite(file, bytes[newest], MANIFEST_SLOT_BYTES,
-                            (off_t)newest * MANIFEST_SLOT_BYTES),
-                     MANIFEST_SLOT_BYTES);
+    assert_int_equal(
+        pwrite(file, bytes[newest], MANIFEST_SLOT_BYTES, (off_t)newest * MANIFEST_SLOT_BYTES),
+        MANIFEST_SLOT_BYTES);
     (void)close(file);
 }
 

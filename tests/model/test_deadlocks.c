@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Deadlocks are always broken: pessimistic transactions lock keys of two keyspaces in random order,
- * shared and exclusive, upgrade, and are tried again when they are chosen as victims. Locks wait for
- * a minute, far longer than a run takes, so that a deadlock that nobody sees stops the test; nothing
- * may time out, every transaction commits in the end, and no increment is lost.
+ * shared and exclusive, upgrade, and are tried again when they are chosen as victims. A lock is
+ * waited for far longer than a run takes, so a deadlock that nobody sees shows as a time-out;
+ * nothing may time out, every transaction commits in the end, and no increment is lost.
  */
 #include <pthread.h>
 #include <sched.h>
@@ -17,10 +17,10 @@
 #include "support/seeded_random.h"
 #include "support/temporary_directory.h"
 
-#define THREADS 8u
-#define TRANSACTIONS 150u
-#define KEYS 6u
-#define LOCK_TIMEOUT_MS 60000u
+#define THREADS         8u
+#define TRANSACTIONS    150u
+#define KEYS            6u
+#define LOCK_TIMEOUT_MS 20000u
 
 struct stress {
     char *path;
@@ -50,21 +50,19 @@ static tern_status increment(struct stress *stress, tern_txn *txn, uint32_t key)
     size_t size = 0;
     tern_slice name = name_key(key, buffer);
     tern_keyspace *keyspace = stress->keyspaces[key % 2];
-    tern_status status =
-        tern_txn_get_for_update(txn, keyspace, name, &count, sizeof(count), &size);
+    tern_status status = tern_txn_get_for_update(txn, keyspace, name, &count, sizeof(count), &size);
     if (status == TERN_NOT_FOUND) {
         status = TERN_OK;
     }
     count++;
-    return status == TERN_OK ? tern_txn_put(txn, keyspace, name,
-                                            tern_slice_of(&count, sizeof(count)), NULL)
-                             : status;
+    return status == TERN_OK
+               ? tern_txn_put(txn, keyspace, name, tern_slice_of(&count, sizeof(count)), NULL)
+               : status;
 }
 
 /* Locks some keys in the order drawn; `out_incremented` says how often each was. */
-static tern_status lock_and_increment(struct worker *worker, tern_txn *txn,
-                                      const uint32_t *keys, size_t count,
-                                      unsigned out_incremented[KEYS]) {
+static tern_status lock_and_increment(struct worker *worker, tern_txn *txn, const uint32_t *keys,
+                                      size_t count, unsigned out_incremented[KEYS]) {
     struct stress *stress = worker->stress;
     char buffer[16];
     tern_status status = TERN_OK;
@@ -166,8 +164,8 @@ static void run_stress(struct stress *stress, tern_isolation isolation) {
         tern_error error = TERN_ERROR_INIT;
         char buffer[16];
         uint64_t count = 0;
-        assert_ok(tern_get(stress->keyspaces[key % 2], name_key(key, buffer), &count,
-                           sizeof(count), NULL, &error),
+        assert_ok(tern_get(stress->keyspaces[key % 2], name_key(key, buffer), &count, sizeof(count),
+                           NULL, &error),
                   error);
         assert_int_equal(count, atomic_load(&stress->increments[key]));
     }

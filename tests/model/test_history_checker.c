@@ -13,7 +13,7 @@
 enum { X, Y, Z };
 
 #define LIST(...) ((const uint32_t[]){__VA_ARGS__}), sizeof((const uint32_t[]){__VA_ARGS__}) / 4
-#define EMPTY NULL, 0
+#define EMPTY     NULL, 0
 
 /* Transactions that overlap are begun together; each has a session of its own. */
 #define SESSIONS 8

@@ -2,8 +2,8 @@
 /*
  * Random list-append transactions on real threads, and the isolation level judged by what they saw
  * (support/history.h). Keys lie in two keyspaces; transactions read by get, pinned get, multi-get
- * and cursor, append by put or by merge, roll back, undo to savepoints; single operations run beside
- * them, and a thread that keeps overlays freezing, checkpoints and compacts.
+ * and cursor, append by put or by merge, roll back, undo to savepoints; single operations run
+ * beside them, and a thread that keeps overlays freezing, checkpoints and compacts.
  *
  * TERN_SEED replays what each thread draws (not how threads interleave); TERN_HISTORIES is how many
  * rounds over all kinds of histories are played.
@@ -22,11 +22,11 @@
 #include "support/seeded_random.h"
 #include "support/temporary_directory.h"
 
-#define ROUNDS 50u
+#define ROUNDS      50u
 #define THREADS_MAX 8u
-#define KEYS_MAX 5u
-#define LIST_MAX 4096u
-#define KEYSPACES 2u
+#define KEYS_MAX    5u
+#define LIST_MAX    4096u
+#define KEYSPACES   2u
 
 enum locking { OPTIMISTIC, PESSIMISTIC, MIXED };
 
@@ -144,8 +144,8 @@ static tern_status read_list(struct player *player, uint32_t key, bool for_updat
         status = tern_txn_get_for_update(player->txn, keyspace, name, player->list,
                                          sizeof(player->list), &size);
     } else {
-        status = tern_txn_get(player->txn, keyspace, name, player->list, sizeof(player->list),
-                              &size);
+        status =
+            tern_txn_get(player->txn, keyspace, name, player->list, sizeof(player->list), &size);
     }
     size = status == TERN_OK ? size : 0;
     if (note_read(player, key, status, player->list, size)) {
@@ -163,9 +163,9 @@ static tern_status append(struct player *player, uint32_t key) {
     size_t size = 0;
     tern_status status = TERN_OK;
     if (!play->kind.merges) {
-        bool for_update = player->is_pessimistic &&
-                          (play->kind.isolation == TERN_ISOLATION_READ_COMMITTED ||
-                           seeded_random_chance(&player->random, 1, 2));
+        bool for_update =
+            player->is_pessimistic && (play->kind.isolation == TERN_ISOLATION_READ_COMMITTED ||
+                                       seeded_random_chance(&player->random, 1, 2));
         status = read_list(player, key, for_update, &size);
         pause_somewhere(player);
     }
@@ -563,7 +563,8 @@ static void read_committed_updates_under_locks_are_not_lost(void **state) {
                 HISTORY_READ_COMMITTED_RULES | HISTORY_LOST_UPDATE);
 }
 
-/* Without locks they may be lost, and then lists do not tell an order; but nothing dirty is read. */
+/* Without locks they may be lost, and then lists do not tell an order; but nothing dirty is read.
+ */
 static void read_committed_updates_without_locks_read_nothing_dirty(void **state) {
     struct kind_of_history kind = {TERN_ISOLATION_READ_COMMITTED, false, OPTIMISTIC};
     uint32_t seen = play_rounds(state, kind, (struct history_rules){0},
@@ -583,12 +584,11 @@ static void *churner_main(void *argument) {
     for (unsigned i = 1; !atomic_load(&store->stops); i++) {
         tern_error error = TERN_ERROR_INIT;
         char key[32];
-        int size = snprintf(key, sizeof(key), "ballast-%03u",
-                            (unsigned)seeded_random_below(&random, 500));
-        tern_status status =
-            tern_put(store->ballast, tern_slice_of(key, (size_t)size),
-                     tern_slice_of(value, 1 + seeded_random_below(&random, sizeof(value))), NULL,
-                     &error);
+        int size =
+            snprintf(key, sizeof(key), "ballast-%03u", (unsigned)seeded_random_below(&random, 500));
+        tern_status status = tern_put(
+            store->ballast, tern_slice_of(key, (size_t)size),
+            tern_slice_of(value, 1 + seeded_random_below(&random, sizeof(value))), NULL, &error);
         if (status == TERN_OK && i % 150 == 0) {
             status = tern_checkpoint(store->db, &error);
         }

@@ -2,10 +2,10 @@
 /*
  * Histories of list-append transactions, and the anomalies in them.
  *
- * The method is that of Kingsbury and Alvaro, "Elle: Inferring Isolation Anomalies from Experimental
- * Observations" (VLDB 2020), with the names of Adya, "Weak Consistency" (1999): every key holds a
- * list, every append a number that is used once, so a list read shows the order of versions of its
- * key and who wrote each. From these follow the dependencies between transactions:
+ * The method is that of Kingsbury and Alvaro, "Elle: Inferring Isolation Anomalies from
+ * Experimental Observations" (VLDB 2020), with the names of Adya, "Weak Consistency" (1999): every
+ * key holds a list, every append a number that is used once, so a list read shows the order of
+ * versions of its key and who wrote each. From these follow the dependencies between transactions:
  *
  *   ww   wrote the version after that of the other       wr   read the version that the other wrote
  *   rw   read a version that the other then replaced     rt   began after the other had ended

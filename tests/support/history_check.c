@@ -16,7 +16,7 @@
 #include "support/history_graph.h"
 #include "support/history_internal.h"
 
-#define NO_TXN UINT32_MAX
+#define NO_TXN       UINT32_MAX
 #define DEPENDENCIES (EDGE_WW | EDGE_WR | EDGE_RT)
 
 /* One external read of a transaction. */
@@ -31,7 +31,7 @@ struct writer {
     const struct history_txn *txn;
     uint32_t node; /* NO_TXN unless committed */
     uint32_t key;
-    bool is_taken_back;  /* aborted or undone */
+    bool is_taken_back;   /* aborted or undone */
     bool is_intermediate; /* the same transaction appended to the key after it */
 };
 
@@ -56,8 +56,8 @@ struct checker {
     struct history_graph graph;
 };
 
-static void __attribute__((format(printf, 3, 4))) found(struct checker *checker, uint32_t anomaly,
-                                                        const char *format, ...) {
+static void __attribute__((format(printf, 3, 4)))
+found(struct checker *checker, uint32_t anomaly, const char *format, ...) {
     struct history_report *report = checker->report;
     bool is_first = (report->anomalies & anomaly) != anomaly;
     report->anomalies |= anomaly;
@@ -137,8 +137,8 @@ static void gather_writers(struct checker *checker, const struct history *histor
 
 static const struct writer *writer_of(const struct checker *checker, uint32_t element,
                                       uint32_t key) {
-    if (element == 0 || element >= checker->writer_count ||
-        checker->writers[element].txn == NULL || checker->writers[element].key != key) {
+    if (element == 0 || element >= checker->writer_count || checker->writers[element].txn == NULL ||
+        checker->writers[element].key != key) {
         return NULL;
     }
     return &checker->writers[element];
@@ -147,7 +147,8 @@ static const struct writer *writer_of(const struct checker *checker, uint32_t el
 /* ---- reads ---- */
 
 /* Own appends to the key that stand when op `at` runs, oldest first. */
-static size_t own_appends(const struct history_txn *txn, size_t at, uint32_t key, uint32_t *out_own) {
+static size_t own_appends(const struct history_txn *txn, size_t at, uint32_t key,
+                          uint32_t *out_own) {
     size_t count = 0;
     for (size_t i = 0; i < at; i++) {
         const struct history_op *op = &txn->ops[i];
@@ -236,9 +237,8 @@ static void gather_reads(struct checker *checker) {
             }
             struct seen read = {node, op->key, op->elements, op->count};
             size_t owned = own_appends(txn, i, op->key, own);
-            if (owned > read.count ||
-                (owned > 0 && memcmp(read.elements + (read.count - owned), own,
-                                     owned * sizeof(*own)) != 0)) {
+            if (owned > read.count || (owned > 0 && memcmp(read.elements + (read.count - owned),
+                                                           own, owned * sizeof(*own)) != 0)) {
                 found(checker, HISTORY_INTERNAL, "T%u does not find its own appends in key %u",
                       node, op->key);
             } else {
@@ -335,8 +335,7 @@ static void check_lost_updates(struct checker *checker) {
 /* ---- dependencies ---- */
 
 static uint32_t node_at(const struct checker *checker, uint32_t key, size_t place) {
-    const struct writer *writer =
-        writer_of(checker, checker->orders[key].elements[place], key);
+    const struct writer *writer = writer_of(checker, checker->orders[key].elements[place], key);
     return writer == NULL ? NO_TXN : writer->node;
 }
 
@@ -443,7 +442,8 @@ static const char *edge_name(uint32_t kind) {
     }
 }
 
-/* A cycle that begins with `edge` and goes on over `kinds`: reported, or false when there is none. */
+/* A cycle that begins with `edge` and goes on over `kinds`: reported, or false when there is none.
+ */
 static bool report_cycle(struct checker *checker, uint32_t anomaly, uint32_t kinds,
                          const struct history_edge *edge) {
     struct history_edge *path = check_allocate((checker->graph.nodes + 1) * sizeof(*path));
