@@ -64,7 +64,8 @@ typedef struct tern_db_options {
     uint64_t memory_bytes;      /**< one budget for overlays, cache, filters, pins; 256 MiB, at
                                    least 8 MiB */
     uint64_t overlay_bytes;     /**< share of memory_bytes for overlays; 30 % of it */
-    uint64_t segment_bytes;     /**< size of a log segment; 32 MiB, 64 KiB to 1 GiB */
+    uint64_t segment_bytes;     /**< size of a log segment, 64 KiB to 1 GiB; a sixteenth of
+                                   memory_bytes, 1 to 32 MiB */
     uint64_t transaction_bytes; /**< largest write set of a transaction; memory_bytes / 4 */
     uint64_t large_value_bytes; /**< values above this are streamed apart from overlays; 128 KiB */
     uint32_t conflict_slots;    /**< commits remembered for validation, rounded up to a power of

@@ -9,7 +9,9 @@
 
 #define MEMORY_BYTES_DEFAULT ((uint64_t)256 << 20)
 #define MEMORY_BYTES_MIN ((uint64_t)8 << 20)
-#define SEGMENT_BYTES_DEFAULT ((uint64_t)32 << 20)
+/* Segments are mapped: a sixteenth of the budget each, within bounds. */
+#define SEGMENT_BYTES_DEFAULT_MIN ((uint64_t)1 << 20)
+#define SEGMENT_BYTES_DEFAULT_MAX ((uint64_t)32 << 20)
 #define LARGE_VALUE_BYTES_DEFAULT ((uint64_t)128 << 10)
 /* Overlays larger than this are drained at close, so that the next open has little to replay. */
 #define CLOSE_DRAIN_BYTES ((uint64_t)1 << 20)
@@ -23,6 +25,14 @@ struct txn_manager *database_manager(tern_db *db) {
 
 static uint64_t or_default(uint64_t value, uint64_t fallback) {
     return value != 0 ? value : fallback;
+}
+
+static uint64_t default_segment_bytes(uint64_t memory_bytes) {
+    uint64_t bytes = SEGMENT_BYTES_DEFAULT_MAX;
+    while (bytes > SEGMENT_BYTES_DEFAULT_MIN && bytes > memory_bytes / 16) {
+        bytes /= 2;
+    }
+    return bytes;
 }
 
 static tern_status check_limits(const tern_db_options *options, tern_error *error) {
@@ -77,7 +87,8 @@ static tern_status resolve_options(const tern_db_options *given, tern_db_options
     options.sync_interval_ms = (uint32_t)or_default(options.sync_interval_ms, 100);
     options.memory_bytes = or_default(options.memory_bytes, MEMORY_BYTES_DEFAULT);
     options.overlay_bytes = or_default(options.overlay_bytes, options.memory_bytes / 10 * 3);
-    options.segment_bytes = or_default(options.segment_bytes, SEGMENT_BYTES_DEFAULT);
+    options.segment_bytes =
+        or_default(options.segment_bytes, default_segment_bytes(options.memory_bytes));
     options.transaction_bytes =
         or_default(options.transaction_bytes, options.memory_bytes / 4);
     options.large_value_bytes =
