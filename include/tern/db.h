@@ -40,7 +40,7 @@ typedef enum tern_space_policy {
 
 /** Which pages the cache lets go when it is full; see docs/cache.md. A hit costs the same in all. */
 typedef enum tern_cache_policy {
-    TERN_CACHE_POLICY_DEFAULT = 0,   /**< CLOCK */
+    TERN_CACHE_POLICY_DEFAULT = 0,   /**< CLOCK-Pro */
     TERN_CACHE_POLICY_CLOCK = 1,     /**< second chance: cheapest, no memory of its own */
     TERN_CACHE_POLICY_ARC = 2,       /**< adapts between recency and frequency, as CAR does */
     TERN_CACHE_POLICY_CLOCK_PRO = 3, /**< by reuse distance; withstands scans and loops */
@@ -83,7 +83,7 @@ typedef struct tern_db_options {
     const struct tern_executor *executor;      /**< default own threads */
     tern_archive_function archive;             /**< default none */
     void *archive_context;                     /**< first argument of `archive` */
-    tern_cache_policy cache_policy;            /**< which pages the cache lets go; CLOCK */
+    tern_cache_policy cache_policy;            /**< which pages the cache lets go; CLOCK-Pro */
     bool prewarm; /**< remember at checkpoint and close which pages are cached, and load them in
                      the background after open; default not */
 } tern_db_options;

@@ -158,6 +158,8 @@ struct cache_stats {
 };
 void cache_get_stats(const struct cache *cache, struct cache_stats *out_stats);
 
+/* Pages evicted so far: a cheap answer to whether the cache is full. */
+uint64_t cache_evictions(const struct cache *cache);
 /*
  * Places of the space's pages that are in the cache, hot ones first; returns how many were written
  * to `out_places`. Any thread; holds the cache's lock for a chunk at a time.

@@ -6,7 +6,7 @@
 
 /* A build may choose another default, so that every test can be run under every policy. */
 #ifndef CACHE_POLICY_DEFAULT
-#define CACHE_POLICY_DEFAULT TERN_CACHE_POLICY_CLOCK
+#define CACHE_POLICY_DEFAULT TERN_CACHE_POLICY_CLOCK_PRO
 #endif
 
 static const struct cache_policy_methods *const policies[] = {

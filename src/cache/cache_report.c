@@ -98,3 +98,7 @@ size_t cache_list_space(struct cache *cache, uint32_t space, uint64_t *out_place
     }
     return count;
 }
+
+uint64_t cache_evictions(const struct cache *cache) {
+    return atomic_load_explicit(&cache->evictions, memory_order_relaxed);
+}

@@ -11,7 +11,9 @@
  *
  * Deviation: the paper halves all counters at once after a sample of so many sightings. Here a hand
  * halves a block, and clears its doorkeeper, after every SAMPLE_PER_BLOCK sightings: the same rate,
- * never a pause.
+ * never a pause. That is three sightings a frame, where the paper has ten: here one sighting stands
+ * for all the hits between two looks at a frame, and with ten a moved hot set takes long to be let
+ * in (bench/cache_traces, shifting: 60 % of hits instead of 82 %).
  */
 #include "cache/frequency_sketch.h"
 
@@ -21,7 +23,7 @@
 #include "os/pages.h"
 
 #define FRAMES_PER_BLOCK 8u
-#define SAMPLE_PER_BLOCK 80u /* ten sightings per frame */
+#define SAMPLE_PER_BLOCK 24u
 #define LOW_BITS         UINT64_C(0x7777777777777777)
 #define ROWS             4u
 

@@ -355,6 +355,7 @@ tern_status checkpoint_publish(struct tern_db *db, bool is_last, tern_error *err
     if (status == TERN_OK) {
         if (is_last) {
             large_retention_settle(&db->manager.retention, maintenance->frozen_seq);
+            prewarm_save_soon(db);
         }
         status = checkpoint_release_log(db, error);
         checkpoint_release_blocks(db);

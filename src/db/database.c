@@ -528,6 +528,7 @@ tern_status tern_close(tern_db *db, tern_error *error) {
     hook_stop_all(db);
     maintenance_stop(db);
     tern_status status = settle(db, error);
+    prewarm_save(db);
     tern_status closed = TERN_OK;
     if (db->options.read_only) {
         log_discard(db->manager.log);

@@ -16,6 +16,7 @@
 #include "cache/cache.h"
 #include "db/database.h"
 #include "db/manifest.h"
+#include "db/prewarm.h"
 #include "os/file.h"
 #include "os/page_pool.h"
 #include "txn/commit.h"
@@ -85,6 +86,7 @@ struct tern_db {
     tern_task maintenance_task;
     tern_task sync_task;
     tern_task tick_task;
+    struct prewarm prewarm;
     log_position last_marked;        /* sync task's */
 
     struct tern_commit_hook *hooks;  /* under catalog_mutex */

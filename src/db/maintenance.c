@@ -212,6 +212,7 @@ void maintenance_start(struct tern_db *db) {
     db->maintenance_task = (tern_task)TERN_TASK_INIT(maintenance_step, "maintenance");
     db->sync_task = (tern_task)TERN_TASK_INIT(sync_step, "sync");
     db->tick_task = (tern_task)TERN_TASK_INIT(tick_step, "tick");
+    prewarm_start(db);
     if (!db->options.read_only) {
         executor->post(executor->context, &db->maintenance_task);
         executor->post(executor->context, &db->sync_task);
@@ -222,6 +223,7 @@ void maintenance_start(struct tern_db *db) {
 void maintenance_stop(struct tern_db *db) {
     const struct tern_executor *executor = db->options.executor;
     atomic_store_explicit(&db->is_closing, true, memory_order_release);
+    prewarm_stop(db);
     if (!db->options.read_only) {
         executor->cancel(executor->context, &db->maintenance_task);
         executor->cancel(executor->context, &db->sync_task);

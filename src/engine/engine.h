@@ -157,6 +157,13 @@ enum engine_drain_state {
     ENGINE_DRAIN_SLICE   /* enough new blocks that a publish should bound the growth */
 };
 
+/* How far `warm` has come; zero to begin. */
+#define ENGINE_WARM_LEVELS 40
+struct engine_warming {
+    uint32_t at[ENGINE_WARM_LEVELS];
+    uint64_t loaded; /* pages */
+};
+
 /* A value stored apart, being written. */
 struct engine_large_writer;
 /* Size of an encoded reference to a value stored apart, at most, in bytes. */
@@ -368,6 +375,17 @@ struct engine_methods {
                           tern_status (*next)(void *context, tern_slice *out_key,
                                               struct record *out_record),
                           void *context, tern_error *error);
+    /*
+     * Places of pages of the partition that are cached now, hot ones first: what `warm` may be given
+     * after the next open. At most `capacity`; returns how many. May be NULL.
+     */
+    size_t (*cached_places)(struct engine_view *view, uint64_t *out_places, size_t capacity);
+    /*
+     * Loads those of `places` (ascending) that are pages of the view's base into the cache, a few
+     * milliseconds' worth. The view may be another one at each call. May be NULL.
+     */
+    tern_status (*warm)(struct engine_view *view, const uint64_t *places, size_t count,
+                        struct engine_warming *warming, bool *out_more, tern_error *error);
     /* Numbers of this partition. */
     tern_status (*stats)(struct engine_view *view, tern_stat_visitor visit, void *context,
                          tern_error *error);

@@ -497,5 +497,7 @@ const struct engine_methods btree_engine_methods = {
     .salvage = btree_salvage,
     .export_base = btree_export_base,
     .ingest = btree_ingest,
+    .cached_places = btree_cached_places,
+    .warm = btree_warm,
     .stats = btree_stats,
 };

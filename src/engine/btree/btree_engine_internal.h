@@ -113,6 +113,12 @@ tern_status btree_engine_estimate(struct engine_view *view,
 bool btree_changed_since(struct engine_view *view, const struct engine_cursor_bounds *bounds,
                          seq_no since);
 
+/* ---- the cache's contents over a restart (btree_warm.c) ---- */
+
+size_t btree_cached_places(struct engine_view *view, uint64_t *out_places, size_t capacity);
+tern_status btree_warm(struct engine_view *view, const uint64_t *places, size_t count,
+                       struct engine_warming *warming, bool *out_more, tern_error *error);
+
 /* ---- maintenance (btree_maintenance.c, btree_compact.c, btree_bulk.c) ---- */
 
 tern_status btree_drain_step(struct engine *engine, size_t quantum_bytes,
