@@ -38,6 +38,7 @@ struct tern_txn {
     tern_status failed;       /* what made it fail, or TERN_OK */
     seq_no seq;               /* of the snapshot; after a commit, its own */
     struct snapshot snapshot; /* empty for read committed */
+    bool is_payer;            /* counted in paying_snapshots */
     struct write_set writes;
     struct read_set reads;
     struct lock_owner locks; /* its id is the transaction's */

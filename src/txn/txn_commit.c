@@ -45,13 +45,26 @@ static uint32_t flags_of(const tern_txn *txn) {
     }
 }
 
-/* Its own snapshot holds overlays too; it must not be waited for. */
+/* The snapshot of a transaction on its way to be committed holds overlays too, but only until it is
+ * done: no writer may wait for it. */
+static void count_as_payer(tern_txn *txn) {
+    txn->is_payer = txn_snapshot(txn) != NULL;
+    if (txn->is_payer) {
+        atomic_fetch_add_explicit(&txn->manager->paying_snapshots, 1, memory_order_acq_rel);
+    }
+}
+
+static void uncount_as_payer(tern_txn *txn) {
+    if (txn->is_payer) {
+        txn->is_payer = false;
+        atomic_fetch_sub_explicit(&txn->manager->paying_snapshots, 1, memory_order_acq_rel);
+    }
+}
+
 static tern_status pay(tern_txn *txn, uint64_t bytes) {
-    struct txn_manager *manager = txn->manager;
-    uint64_t snapshots = txn_snapshot(txn) != NULL ? 1 : 0;
-    atomic_fetch_add_explicit(&manager->paying_snapshots, snapshots, memory_order_acq_rel);
-    tern_status status = write_throttle(manager, bytes, &txn->error);
-    atomic_fetch_sub_explicit(&manager->paying_snapshots, snapshots, memory_order_acq_rel);
+    count_as_payer(txn);
+    tern_status status = write_throttle(txn->manager, bytes, &txn->error);
+    uncount_as_payer(txn);
     return status;
 }
 
@@ -155,6 +168,7 @@ static void on_done(struct commit_request *request) {
     tern_txn *txn = request->on_done_context;
     tern_status status = request->status;
     txn->state = TXN_ACTIVE;
+    uncount_as_payer(txn);
     take_outcome(txn, false);
     txn->callback(txn->callback_context, status, status == TERN_OK ? NULL : &txn->error);
     txn_free(txn);
@@ -177,6 +191,7 @@ tern_status txn_commit_async(tern_txn *txn, tern_commit_callback callback, void 
     txn->request.on_done = on_done;
     txn->request.on_done_context = txn;
     txn->state = TXN_COMMITTING;
+    count_as_payer(txn);
     commit_submit_async(txn->manager, &txn->request);
     return TERN_OK;
 }
