@@ -110,7 +110,7 @@ static tern_status commit_number(struct worker *worker, uint32_t number) {
         error = *tern_txn_error(txn);
         tern_txn_free(txn);
     }
-    if (status != TERN_OK) {
+    if (status != TERN_OK && status != TERN_CONFLICT) {
         (void)fprintf(stderr, "thread %u, commit %u: %s: %s\n", worker->thread, number,
                       tern_status_name(status), error.message);
     }
