@@ -164,7 +164,7 @@ static void a_killed_process_loses_no_acknowledged_commit(void **state) {
 
 int main(int argument_count, char **arguments) {
     if (argument_count == 4 && strcmp(arguments[1], "worker") == 0) {
-        return kill_worker_run(arguments[2], atoi(arguments[3]));
+        return kill_worker_run(arguments[2], (int)strtol(arguments[3], NULL, 10));
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_killed_process_loses_no_acknowledged_commit),

@@ -4,6 +4,8 @@
 
 #include "api_fixture.h"
 
+#define NAMES_BYTES 128
+
 static void names_and_options_are_checked(void **state) {
     (void)state;
     struct api_fixture fixture;
@@ -44,8 +46,8 @@ static void names_and_options_are_checked(void **state) {
 
 static bool take_name(void *context, tern_keyspace *keyspace) {
     char *names = context;
-    (void)strcat(names, tern_keyspace_name(keyspace));
-    (void)strcat(names, " ");
+    size_t used = strlen(names);
+    (void)snprintf(names + used, NAMES_BYTES - used, "%s ", tern_keyspace_name(keyspace));
     return true;
 }
 
@@ -55,7 +57,7 @@ static void options_and_names_outlive_the_process(void **state) {
     tern_error error = TERN_ERROR_INIT;
     tern_keyspace *keyspace;
     tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
-    char names[128] = "";
+    char names[NAMES_BYTES] = "";
     api_fixture_init(&fixture, false);
     options.compression = TERN_COMPRESSION_ZSTD;
     options.page_bytes = 16384;
