@@ -22,7 +22,7 @@
 #include "support/seeded_random.h"
 #include "support/temporary_directory.h"
 
-#define ROUNDS      50u
+#define ROUNDS      40u
 #define THREADS_MAX 8u
 #define KEYS_MAX    5u
 #define LIST_MAX    4096u
@@ -493,10 +493,17 @@ static void play_history(struct store *store, const struct kind_of_history *kind
     free(players);
 }
 
+/* Fewer where a round takes ten times as long. */
 static unsigned rounds(void) {
     const char *given = getenv("TERN_HISTORIES");
+    const char *preset = getenv("TERN_PRESET");
     unsigned long count = given != NULL ? strtoul(given, NULL, 10) : 0;
-    return count > 0 ? (unsigned)count : ROUNDS;
+    if (count > 0) {
+        return (unsigned)count;
+    }
+    bool is_slow =
+        preset != NULL && (strcmp(preset, "tsan") == 0 || strcmp(preset, "valgrind") == 0);
+    return is_slow ? ROUNDS / 10 : ROUNDS;
 }
 
 /* Plays rounds of a kind; returns all anomalies that were seen and allowed. */
