@@ -242,6 +242,7 @@ static tern_status open_and_measure(struct bench *bench, const char *directory) 
     tern_db_options options = TERN_DB_OPTIONS_INIT;
     options.create_if_missing = true;
     options.memory_bytes = session->memory_bytes;
+    options.cache_policy = session->cache_policy;
     tern_status status = tern_open(directory, &options, &bench->db, &session->error);
     if (status != TERN_OK) {
         return status;

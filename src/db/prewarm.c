@@ -244,6 +244,9 @@ static void write_file(struct tern_db *db, const struct buffer *bytes) {
     if (status == TERN_OK && closed == TERN_OK) {
         status = file_system->rename(file_system->context, new_path, path, NULL);
     }
+    if (status != TERN_OK || closed != TERN_OK) {
+        status = file_system->remove(file_system->context, new_path, NULL);
+    }
     (void)status;
 }
 

@@ -7,8 +7,12 @@
 #include <tern/tern.h>
 #include <unistd.h>
 
+#include "support/fault_allocator.h"
+#include "support/fault_file_system.h"
 #include "support/seeded_random.h"
+#include "support/step_executor.h"
 #include "support/temporary_directory.h"
+#include "support/virtual_clock.h"
 
 #define VALUE_BYTES 400u
 
@@ -195,12 +199,102 @@ static void opens_with_a_list_that_is_damaged_or_old(void **state) {
     temporary_directory_remove(path);
 }
 
+/* ---- failures: background work is stepped, so that they meet nothing else ---- */
+
+struct stepped {
+    struct virtual_clock clock;
+    struct step_executor *executor;
+    struct fault_allocator *allocator;
+    struct fault_file_system *file_system;
+    tern_db *db;
+    tern_keyspace *keyspace;
+};
+
+static void stepped_open(struct stepped *stepped, const char *path) {
+    tern_error error = TERN_ERROR_INIT;
+    tern_db_options options = TERN_DB_OPTIONS_INIT;
+    virtual_clock_init(&stepped->clock);
+    stepped->executor = step_executor_create(1, &stepped->clock);
+    stepped->allocator = fault_allocator_create();
+    stepped->file_system = fault_file_system_create(tern_file_system_default());
+    options.memory_bytes = BUDGET;
+    options.segment_bytes = (uint64_t)4 << 20;
+    options.conflict_slots = 1 << 12;
+    options.prewarm = true;
+    options.clock = virtual_clock_interface(&stepped->clock);
+    options.executor = step_executor_interface(stepped->executor);
+    options.allocator = fault_allocator_interface(stepped->allocator);
+    options.file_system = fault_file_system_interface(stepped->file_system);
+    assert_ok(tern_open(path, &options, &stepped->db, &error), error);
+    assert_ok(tern_keyspace_open(stepped->db, "test", &stepped->keyspace, &error), error);
+}
+
+static void stepped_load(struct stepped *stepped) {
+    for (unsigned i = 0; stat_of(stepped->db, "prewarm_done") == 0; i++) {
+        assert_true(i < 100000);
+        if (!step_executor_step(stepped->executor)) {
+            assert_true(step_executor_pass_time(stepped->executor));
+        }
+    }
+}
+
+static void stepped_close(struct stepped *stepped) {
+    close_db(stepped->db);
+    step_executor_destroy(stepped->executor);
+    fault_file_system_destroy(stepped->file_system);
+    fault_allocator_destroy(stepped->allocator); /* nothing leaked */
+}
+
+static void no_failure_while_loading_is_more_than_a_slower_start(void **state) {
+    (void)state;
+    char *path = filled_database();
+    for (uint64_t nth = 1; nth < 40; nth += nth < 8 ? 1 : 7) {
+        for (unsigned what = 0; what < 4; what++) {
+            struct stepped stepped;
+            bool sticky = what % 2 == 0;
+            stepped_open(&stepped, path);
+            if (what < 2) {
+                fault_allocator_fail(stepped.allocator, nth, sticky);
+            } else {
+                const struct fault_plan plan = {
+                    .kinds = FAULT_OPEN | FAULT_READ | FAULT_CLOSE, .nth = nth, .sticky = sticky};
+                fault_file_system_arm(stepped.file_system, &plan);
+            }
+            stepped_load(&stepped);
+            fault_allocator_fail(stepped.allocator, 0, false);
+            fault_file_system_disarm(stepped.file_system);
+            (void)misses_of_reading(stepped.db, stepped.keyspace, 0, RECORDS / 4);
+            assert_int_equal(stat_of(stepped.db, "log_poisoned"), 0);
+            stepped_close(&stepped);
+        }
+    }
+    temporary_directory_remove(path);
+}
+
+static void a_list_that_cannot_be_written_keeps_the_one_before(void **state) {
+    (void)state;
+    const uint32_t kinds[] = {FAULT_OPEN, FAULT_RENAME, FAULT_OPEN | FAULT_REMOVE};
+    char *path = filled_database();
+    for (unsigned i = 0; i < 3; i++) {
+        struct stepped stepped;
+        stepped_open(&stepped, path);
+        stepped_load(&stepped);
+        assert_true(stat_of(stepped.db, "prewarm_listed") > 500);
+        const struct fault_plan plan = {.kinds = kinds[i], .nth = 1, .sticky = true};
+        fault_file_system_arm(stepped.file_system, &plan);
+        stepped_close(&stepped);
+    }
+    temporary_directory_remove(path);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_four_times_the_budget_under_every_policy),
         cmocka_unit_test(refuses_a_policy_that_is_not_there),
         cmocka_unit_test(loads_what_was_cached_before_it_is_asked_for),
         cmocka_unit_test(opens_with_a_list_that_is_damaged_or_old),
+        cmocka_unit_test(no_failure_while_loading_is_more_than_a_slower_start),
+        cmocka_unit_test(a_list_that_cannot_be_written_keeps_the_one_before),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
