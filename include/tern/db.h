@@ -73,7 +73,7 @@ typedef struct tern_db_options {
     uint32_t lock_timeout_ms;   /**< wait for a lock at most this long; 1000 */
     uint32_t ttl_tick_ms;       /**< how often time moves on in an idle database with expiring
                                    keys; 100 */
-    uint32_t background_threads; /**< of the default executor; 1 */
+    uint32_t background_threads; /**< of the default executor; 2 */
     bool buffered_io;            /**< use the page cache for data files; default direct I/O */
     tern_space_policy space_policy;            /**< default refuse writes */
     const struct tern_allocator *allocator;    /**< default malloc */

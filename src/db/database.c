@@ -104,7 +104,7 @@ static tern_status resolve_options(const tern_db_options *given, tern_db_options
     }
     options.lock_timeout_ms = (uint32_t)or_default(options.lock_timeout_ms, 1000);
     options.ttl_tick_ms = (uint32_t)or_default(options.ttl_tick_ms, 100);
-    options.background_threads = (uint32_t)or_default(options.background_threads, 1);
+    options.background_threads = (uint32_t)or_default(options.background_threads, 2);
     options.allocator = options.allocator != NULL ? options.allocator : tern_allocator_default();
     options.file_system =
         options.file_system != NULL ? options.file_system : tern_file_system_default();

@@ -84,10 +84,12 @@ struct tern_db {
     _Atomic uint64_t live_keyspaces;   /* each has overlays, however small */
     _Atomic uint64_t overlay_excused;  /* overlay bytes that writers are not made to wait for */
     tern_task maintenance_task;
+    tern_task prepare_task;
     tern_task sync_task;
     tern_task tick_task;
     struct prewarm prewarm;
     log_position last_marked;        /* sync task's */
+    _Atomic uint32_t seen_segment;   /* of the log, when log segments were last prepared */
 
     struct tern_commit_hook *hooks;  /* under catalog_mutex */
     struct database_counters counters;

@@ -22,7 +22,10 @@
 /* What overlays that are all but empty take; a keyspace is never given less than this. */
 #define KEYSPACE_OVERLAY_BYTES ((uint64_t)64 << 10)
 /* Overlays are frozen at this part of their budget; the rest takes writes while they drain. */
-#define FREEZE_PERCENT 55
+#define FREEZE_PERCENT 50
+/* A drain is on time while its debt is at most this many quarters of the room left for writers: a
+ * drain is somewhat faster than the writes that made it necessary, so it begins without a brake. */
+#define DEBT_QUARTERS 5
 /* A checkpoint that could free less than this part of the budget is not worth its syncs. */
 #define WORTHWHILE_PART 8
 /* The log may hold this many times the overlay budget before a checkpoint trims it. */
@@ -101,10 +104,6 @@ static bool wants_checkpoint(struct tern_db *db) {
 /* One step with the maintenance role held; *out_more: there is more to do at once. */
 static tern_status step(struct tern_db *db, bool *out_more, tern_error *error) {
     *out_more = false;
-    if (log_wants_prepare(db->manager.log)) {
-        tern_status prepared = log_prepare(db->manager.log, NULL);
-        (void)prepared; /* an append will try again and tell */
-    }
     if (db->maintenance.phase == CHECKPOINT_IDLE) {
         if (!wants_checkpoint(db)) {
             return TERN_OK;
@@ -151,6 +150,27 @@ void maintenance_wake(struct tern_db *db) {
     }
 }
 
+/* ---- the log's spare segments ---- */
+
+/* A task of its own, so that it goes on beside a drain. What fails, an append will try and tell. */
+static tern_task_state prepare_step(struct tern_task *task) {
+    struct tern_db *db = (struct tern_db *)((char *)task - offsetof(struct tern_db, prepare_task));
+    struct log *log = db->manager.log;
+    bool more = !atomic_load_explicit(&db->is_closing, memory_order_acquire) &&
+                log_wants_prepare(log) && log_prepare(log, NULL) == TERN_OK &&
+                log_wants_prepare(log);
+    return more ? TERN_TASK_AGAIN : TERN_TASK_DONE;
+}
+
+/* The log has moved to another segment since: it wants a new spare. */
+static void prepare_after_switch(struct tern_db *db) {
+    uint32_t segment = log_position_segment(log_end_position(db->manager.log));
+    if (atomic_load_explicit(&db->seen_segment, memory_order_relaxed) != segment) {
+        atomic_store_explicit(&db->seen_segment, segment, memory_order_relaxed);
+        db->options.executor->post(db->options.executor->context, &db->prepare_task);
+    }
+}
+
 /* ---- syncing and time ---- */
 
 static void mark_when_idle(struct tern_db *db, log_position end) {
@@ -182,9 +202,7 @@ static tern_task_state sync_step(struct tern_task *task) {
         mark_when_idle(db, end);
     }
     hook_wake_all(db);
-    if (log_wants_prepare(log)) {
-        maintenance_wake(db);
-    }
+    prepare_after_switch(db);
     task->delay_ns = db->options.sync_interval_ms * NS_PER_MS;
     return TERN_TASK_SLEEP;
 }
@@ -210,11 +228,13 @@ static tern_task_state tick_step(struct tern_task *task) {
 void maintenance_start(struct tern_db *db) {
     const struct tern_executor *executor = db->options.executor;
     db->maintenance_task = (tern_task)TERN_TASK_INIT(maintenance_step, "maintenance");
+    db->prepare_task = (tern_task)TERN_TASK_INIT(prepare_step, "prepare");
     db->sync_task = (tern_task)TERN_TASK_INIT(sync_step, "sync");
     db->tick_task = (tern_task)TERN_TASK_INIT(tick_step, "tick");
     prewarm_start(db);
     if (!db->options.read_only) {
         executor->post(executor->context, &db->maintenance_task);
+        executor->post(executor->context, &db->prepare_task);
         executor->post(executor->context, &db->sync_task);
         executor->post(executor->context, &db->tick_task);
     }
@@ -226,6 +246,7 @@ void maintenance_stop(struct tern_db *db) {
     prewarm_stop(db);
     if (!db->options.read_only) {
         executor->cancel(executor->context, &db->maintenance_task);
+        executor->cancel(executor->context, &db->prepare_task);
         executor->cancel(executor->context, &db->sync_task);
         executor->cancel(executor->context, &db->tick_task);
     }
@@ -347,6 +368,10 @@ static void want_everything_drained(struct tern_db *db) {
 }
 
 /* `bytes` 0: the caller pays, but brings nothing into overlays and needs no room. */
+static bool is_on_time(uint64_t debt, uint64_t room) {
+    return debt <= room / 4 * DEBT_QUARTERS;
+}
+
 static tern_status throttle_slowly(struct tern_db *db, uint64_t bytes, tern_error *error) {
     uint64_t begin = now_ns(db);
     tern_status status = TERN_OK;
@@ -357,7 +382,7 @@ static tern_status throttle_slowly(struct tern_db *db, uint64_t bytes, tern_erro
         uint64_t limit = overlay_limit(db, used);
         uint64_t debt = atomic_load_explicit(&db->drain_debt, memory_order_relaxed);
         uint64_t room = used + bytes < limit ? limit - used - bytes : 0;
-        bool has_room = (room > 0 && debt <= room) || is_excused;
+        bool has_room = (room > 0 && is_on_time(debt, room)) || is_excused;
         if (has_room || ((room > 0 || bytes == 0) && !is_first)) {
             break; /* on time, or one quantum paid */
         }
@@ -392,6 +417,7 @@ static tern_status throttle_slowly(struct tern_db *db, uint64_t bytes, tern_erro
 
 tern_status maintenance_throttle(void *context, uint64_t bytes, tern_error *error) {
     struct tern_db *db = context;
+    prepare_after_switch(db);
     uint64_t used = overlay_used(db) + bytes;
     if (used < freeze_limit(db, used)) {
         return TERN_OK;
@@ -401,7 +427,7 @@ tern_status maintenance_throttle(void *context, uint64_t bytes, tern_error *erro
     }
     uint64_t debt = atomic_load_explicit(&db->drain_debt, memory_order_relaxed);
     uint64_t limit = overlay_limit(db, used);
-    if (used < limit && debt <= limit - used) {
+    if (used < limit && is_on_time(debt, limit - used)) {
         return TERN_OK;
     }
     return throttle_slowly(db, bytes, error);
