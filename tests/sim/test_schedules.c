@@ -6,7 +6,7 @@
  * the steps of random work, with asynchronous commits under way and snapshots open; maintenance is
  * cut short at arbitrary points by closing, by power cuts and by calls that fail. Whatever the
  * schedule, the database is in the state of its model, and the same work under another schedule
- * ends in the same state. TERN_SCHEDULES says how many runs (default 150).
+ * ends in the same state. TERN_SCHEDULES says how many runs (default 80).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -218,7 +218,7 @@ static void run_steps(struct schedule *schedule, bool has_cuts) {
 
 static uint64_t runs(void) {
     const char *wanted = getenv("TERN_SCHEDULES");
-    return wanted != NULL ? strtoull(wanted, NULL, 10) : 150;
+    return wanted != NULL ? strtoull(wanted, NULL, 10) : 80;
 }
 
 static void any_order_of_background_work_keeps_every_promise(void **state) {
