@@ -2,11 +2,11 @@
 /*
  * When background work runs, and who pays for it.
  *
- * The maintenance task drains overlays a quantum at a time. Writers pay as they go: while a drain is
- * under way, the room left for new overlays must not shrink faster than the debt (frozen bytes not
- * merged yet). A writer that finds the debt larger than the room runs one quantum itself, or waits a
- * moment for whoever runs one. So the delay is spread over all writers in slices of milliseconds,
- * and nobody waits for work that nobody runs.
+ * The maintenance task drains overlays a quantum at a time. Writers pay as they go: while a drain
+ * is under way, the room left for new overlays must not shrink faster than the debt (frozen bytes
+ * not merged yet). A writer that finds the debt larger than the room runs one quantum itself, or
+ * waits a moment for whoever runs one. So the delay is spread over all writers in slices of
+ * milliseconds, and nobody waits for work that nobody runs.
  *
  * Other tasks: syncing for interval durability, and moving logged time on for expiry.
  */
@@ -16,8 +16,8 @@
 
 #define NS_PER_MS 1000000ull
 /* One turn of the maintenance task, and a writer's wait for another's quantum. */
-#define TURN_NS (4 * NS_PER_MS)
-#define WAIT_NS (NS_PER_MS / 4)
+#define TURN_NS  (4 * NS_PER_MS)
+#define WAIT_NS  (NS_PER_MS / 4)
 #define RETRY_NS (100 * NS_PER_MS)
 /* What overlays that are all but empty take; a keyspace is never given less than this. */
 #define KEYSPACE_OVERLAY_BYTES ((uint64_t)64 << 10)
@@ -29,7 +29,7 @@
 /* A checkpoint that could free less than this part of the budget is not worth its syncs. */
 #define WORTHWHILE_PART 8
 /* The log may hold this many times the overlay budget before a checkpoint trims it. */
-#define LOG_PER_OVERLAY 4
+#define LOG_PER_OVERLAY  4
 #define LOG_SEGMENTS_MIN 4
 
 static uint64_t now_ns(const struct tern_db *db) {
@@ -49,8 +49,8 @@ static bool is_log_long(const struct tern_db *db) {
 
 /*
  * The share of overlays. It is overlay_bytes, but not so little that the keyspaces' empty overlays
- * alone would fill it, and besides what ended snapshots and committing transactions still hold: that
- * cannot be waited for (see overlay_excuse).
+ * alone would fill it, and besides what ended snapshots and committing transactions still hold:
+ * that cannot be waited for (see overlay_excuse).
  */
 static uint64_t base_limit(const struct tern_db *db) {
     uint64_t least =
@@ -90,8 +90,7 @@ static bool is_overlay_full(struct tern_db *db) {
     if (used < db->maintenance.used_after_checkpoint) {
         db->maintenance.used_after_checkpoint = used;
     }
-    uint64_t worthwhile =
-        db->maintenance.used_after_checkpoint + base_limit(db) / WORTHWHILE_PART;
+    uint64_t worthwhile = db->maintenance.used_after_checkpoint + base_limit(db) / WORTHWHILE_PART;
     return used >= freeze_limit(db, used) && used >= worthwhile;
 }
 
@@ -117,8 +116,8 @@ static tern_status step(struct tern_db *db, bool *out_more, tern_error *error) {
 }
 
 static tern_task_state maintenance_step(struct tern_task *task) {
-    struct tern_db *db = (struct tern_db *)((char *)task - offsetof(struct tern_db,
-                                                                    maintenance_task));
+    struct tern_db *db =
+        (struct tern_db *)((char *)task - offsetof(struct tern_db, maintenance_task));
     if (atomic_load_explicit(&db->is_closing, memory_order_acquire)) {
         return TERN_TASK_DONE;
     }
@@ -192,8 +191,7 @@ static tern_task_state sync_step(struct tern_task *task) {
     }
     log_position end = log_end_position(log);
     if (end > log_durable_position(log)) {
-        if (db->options.durability != TERN_DURABILITY_NONE &&
-            log_sync(log, end, NULL) == TERN_OK) {
+        if (db->options.durability != TERN_DURABILITY_NONE && log_sync(log, end, NULL) == TERN_OK) {
             uint64_t now_ms = db->options.clock->wall_ms(db->options.clock->context);
             atomic_store_explicit(&db->manager.last_sync_ms, now_ms, memory_order_relaxed);
             atomic_fetch_add_explicit(&db->counters.interval_syncs, 1, memory_order_relaxed);
@@ -258,9 +256,8 @@ tern_status maintenance_drain_to(struct tern_db *db, seq_no seq, tern_error *err
     tern_status status = TERN_OK;
     while (status == TERN_OK) {
         mutex_lock(&db->maintenance_mutex);
-        bool is_done =
-            atomic_load_explicit(&db->checkpoint_done, memory_order_acquire) >= seq &&
-            db->maintenance.phase == CHECKPOINT_IDLE;
+        bool is_done = atomic_load_explicit(&db->checkpoint_done, memory_order_acquire) >= seq &&
+                       db->maintenance.phase == CHECKPOINT_IDLE;
         if (!is_done) {
             bool more;
             if (db->maintenance.phase == CHECKPOINT_IDLE) {
@@ -282,8 +279,7 @@ static void count_wait(struct tern_db *db, uint64_t begin) {
     uint64_t spent = now_ns(db) - begin;
     atomic_fetch_add_explicit(&db->counters.throttle_waits, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&db->counters.throttle_ns, spent, memory_order_relaxed);
-    uint64_t longest =
-        atomic_load_explicit(&db->counters.throttle_ns_max, memory_order_relaxed);
+    uint64_t longest = atomic_load_explicit(&db->counters.throttle_ns_max, memory_order_relaxed);
     while (spent > longest &&
            !atomic_compare_exchange_weak_explicit(&db->counters.throttle_ns_max, &longest, spent,
                                                   memory_order_relaxed, memory_order_relaxed)) {
@@ -315,10 +311,16 @@ static tern_status pay(struct tern_db *db, bool *out_idle, tern_error *error) {
     return status;
 }
 
+static void excuse_used(struct tern_db *db) {
+    uint64_t used = overlay_used(db);
+    atomic_store_explicit(&db->overlay_excused, used, memory_order_relaxed);
+    (void)overlay_excuse(db, used);
+}
+
 /*
- * Nothing is left to drain and there is still no room: snapshots hold it. Those of transactions that
- * wait here for room themselves, and those that were ended, would hold it for ever if they were
- * waited for; so what they hold is excused, and goes as soon as their owners go on.
+ * Nothing is left to drain and there is still no room: snapshots hold it. Those of transactions
+ * that wait here for room themselves, and those that were ended, would hold it for ever if they
+ * were waited for; so what they hold is excused, and goes as soon as their owners go on.
  */
 static bool excuse_payers(struct tern_db *db) {
     size_t count = 0;
@@ -326,9 +328,7 @@ static bool excuse_payers(struct tern_db *db) {
     if (count > atomic_load_explicit(&db->manager.paying_snapshots, memory_order_acquire)) {
         return false;
     }
-    uint64_t used = overlay_used(db);
-    atomic_store_explicit(&db->overlay_excused, used, memory_order_relaxed);
-    (void)overlay_excuse(db, used);
+    excuse_used(db);
     return true;
 }
 
@@ -338,9 +338,13 @@ static tern_status apply_space_policy(struct tern_db *db, tern_error *error) {
     seq_no oldest = snapshot_registry_oldest(db->manager.snapshots, &count);
     if (db->options.space_policy == TERN_SPACE_END_SNAPSHOTS && count > 0) {
         seq_no visible = atomic_load_explicit(&db->manager.visible_seq, memory_order_relaxed);
-        size_t ended = snapshot_registry_end(db->manager.snapshots, oldest + (visible - oldest) / 2 + 1);
+        size_t ended =
+            snapshot_registry_end(db->manager.snapshots, oldest + (visible - oldest) / 2 + 1);
         atomic_fetch_add_explicit(&db->counters.ended_snapshots, ended, memory_order_relaxed);
         wait_a_moment(db);
+        /* What the ended ones hold comes back when their owners notice; ending more would not help.
+         */
+        excuse_used(db);
         return TERN_OK;
     }
     atomic_fetch_add_explicit(&db->counters.refused_writes, 1, memory_order_relaxed);
