@@ -22,7 +22,8 @@ struct tern_file_system;
 /** A database. Shared freely between threads. */
 typedef struct tern_db tern_db;
 
-/** When a commit is acknowledged. Order is kept in all: a later commit never survives an earlier. */
+/** When a commit is acknowledged. Order is kept in all: a later commit never survives an earlier.
+ */
 typedef enum tern_durability {
     TERN_DURABILITY_DEFAULT = 0,  /**< of the database; for the database itself: interval */
     TERN_DURABILITY_FULL = 1,     /**< on stable storage */
@@ -38,7 +39,8 @@ typedef enum tern_space_policy {
     TERN_SPACE_END_SNAPSHOTS = 1  /**< the oldest snapshots end with TERN_SNAPSHOT_TOO_OLD */
 } tern_space_policy;
 
-/** Which pages the cache lets go when it is full; see docs/cache.md. A hit costs the same in all. */
+/** Which pages the cache lets go when it is full; see docs/cache.md. A hit costs the same in all.
+ */
 typedef enum tern_cache_policy {
     TERN_CACHE_POLICY_DEFAULT = 0,   /**< CLOCK-Pro */
     TERN_CACHE_POLICY_CLOCK = 1,     /**< second chance: cheapest, no memory of its own */
@@ -55,35 +57,35 @@ typedef tern_status (*tern_archive_function)(void *context, const char *segment_
 
 /** How to open. Zero in a field means its default. Initialise with #TERN_DB_OPTIONS_INIT. */
 typedef struct tern_db_options {
-    size_t size;                /**< sizeof(tern_db_options), set by the initialiser */
-    bool create_if_missing;     /**< create the directory and an empty database */
-    bool error_if_exists;       /**< with create_if_missing: TERN_EXISTS when there is one */
-    bool read_only;             /**< refuse writes; recovery happens in memory only */
-    tern_durability durability; /**< default of commits; interval */
-    uint32_t sync_interval_ms;  /**< for interval durability; 100 */
-    uint64_t memory_bytes;      /**< one budget for overlays, cache, filters, pins; 256 MiB, at
-                                   least 8 MiB */
-    uint64_t overlay_bytes;     /**< share of memory_bytes for overlays; 30 % of it */
-    uint64_t segment_bytes;     /**< size of a log segment, 64 KiB to 1 GiB; a sixteenth of
-                                   memory_bytes, 1 to 32 MiB */
-    uint64_t transaction_bytes; /**< largest write set of a transaction; memory_bytes / 4 */
-    uint64_t large_value_bytes; /**< values above this are streamed apart from overlays; 128 KiB */
-    uint32_t conflict_slots;    /**< commits remembered for validation, rounded up to a power of
-                                   two; 2^20 */
-    uint32_t lock_timeout_ms;   /**< wait for a lock at most this long; 1000 */
-    uint32_t ttl_tick_ms;       /**< how often time moves on in an idle database with expiring
-                                   keys; 100 */
+    size_t size;                 /**< sizeof(tern_db_options), set by the initialiser */
+    bool create_if_missing;      /**< create the directory and an empty database */
+    bool error_if_exists;        /**< with create_if_missing: TERN_EXISTS when there is one */
+    bool read_only;              /**< refuse writes; recovery happens in memory only */
+    tern_durability durability;  /**< default of commits; interval */
+    uint32_t sync_interval_ms;   /**< for interval durability; 100 */
+    uint64_t memory_bytes;       /**< one budget for overlays, cache, filters, pins; 256 MiB, at
+                                    least 8 MiB */
+    uint64_t overlay_bytes;      /**< share of memory_bytes for overlays; 30 % of it */
+    uint64_t segment_bytes;      /**< size of a log segment, 64 KiB to 1 GiB; a sixteenth of
+                                    memory_bytes, 1 to 32 MiB */
+    uint64_t transaction_bytes;  /**< largest write set of a transaction; memory_bytes / 4 */
+    uint64_t large_value_bytes;  /**< values above this are streamed apart from overlays; 128 KiB */
+    uint32_t conflict_slots;     /**< commits remembered for validation, rounded up to a power of
+                                    two; 2^20 */
+    uint32_t lock_timeout_ms;    /**< wait for a lock at most this long; 1000 */
+    uint32_t ttl_tick_ms;        /**< how often time moves on in an idle database with expiring
+                                    keys; 100 */
     uint32_t background_threads; /**< of the default executor; 2 */
     bool buffered_io;            /**< use the page cache for data files; default direct I/O */
-    tern_space_policy space_policy;            /**< default refuse writes */
-    const struct tern_allocator *allocator;    /**< default malloc */
+    tern_space_policy space_policy;             /**< default refuse writes */
+    const struct tern_allocator *allocator;     /**< default malloc */
     const struct tern_file_system *file_system; /**< default POSIX */
-    const struct tern_clock *clock;            /**< default the system's */
-    const struct tern_random *random;          /**< default getrandom */
-    const struct tern_executor *executor;      /**< default own threads */
-    tern_archive_function archive;             /**< default none */
-    void *archive_context;                     /**< first argument of `archive` */
-    tern_cache_policy cache_policy;            /**< which pages the cache lets go; CLOCK-Pro */
+    const struct tern_clock *clock;             /**< default the system's */
+    const struct tern_random *random;           /**< default getrandom */
+    const struct tern_executor *executor;       /**< default own threads */
+    tern_archive_function archive;              /**< default none */
+    void *archive_context;                      /**< first argument of `archive` */
+    tern_cache_policy cache_policy;             /**< which pages the cache lets go; CLOCK-Pro */
     bool prewarm; /**< remember at checkpoint and close which pages are cached, and load them in
                      the background after open; default not */
 } tern_db_options;
@@ -129,7 +131,8 @@ TERN_API TERN_MUST_CHECK tern_status tern_sync(tern_db *db, tern_error *error);
  */
 TERN_API TERN_MUST_CHECK tern_status tern_checkpoint(tern_db *db, tern_error *error);
 
-/** Progress of long work: `done` of `total` units (total 0 when unknown). Return false to cancel. */
+/** Progress of long work: `done` of `total` units (total 0 when unknown). Return false to cancel.
+ */
 typedef bool (*tern_progress_function)(void *context, const char *phase, uint64_t done,
                                        uint64_t total);
 
@@ -178,11 +181,10 @@ TERN_API TERN_MUST_CHECK tern_status tern_verify(tern_db *db, tern_finding_funct
  * The same for the directory of a database that is not open anywhere, without opening it: works
  * when tern_open() refuses. Changes nothing.
  */
-TERN_API TERN_MUST_CHECK tern_status
-tern_verify_directory(const char *path, const tern_db_options *options,
-                      tern_finding_function on_finding, void *context,
-                      tern_progress_function progress, void *progress_context,
-                      tern_verify_report *out_report, tern_error *error);
+TERN_API TERN_MUST_CHECK tern_status tern_verify_directory(
+    const char *path, const tern_db_options *options, tern_finding_function on_finding,
+    void *context, tern_progress_function progress, void *progress_context,
+    tern_verify_report *out_report, tern_error *error);
 
 /** What repair could do. */
 typedef struct tern_repair_report {
@@ -197,10 +199,12 @@ typedef struct tern_repair_report {
  * Saves everything readable of the (closed) database in `path` into a new database `target_path`;
  * each loss is told to `on_finding`. The source is not changed.
  */
-TERN_API TERN_MUST_CHECK tern_status
-tern_repair(const char *path, const char *target_path, const tern_db_options *options,
-            tern_finding_function on_finding, void *context, tern_progress_function progress,
-            void *progress_context, tern_repair_report *out_report, tern_error *error);
+TERN_API TERN_MUST_CHECK tern_status tern_repair(const char *path, const char *target_path,
+                                                 const tern_db_options *options,
+                                                 tern_finding_function on_finding, void *context,
+                                                 tern_progress_function progress,
+                                                 void *progress_context,
+                                                 tern_repair_report *out_report, tern_error *error);
 
 /** Release of the library, "1.2.3"; static storage. */
 TERN_API const char *tern_version(void);

@@ -15,7 +15,8 @@ TERN_BEGIN_DECLS
 
 /** Capacity of tern_error::message in bytes, with its terminating zero. */
 #define TERN_ERROR_MESSAGE_BYTES 384
-/** Capacity of tern_error::file in bytes, with its terminating zero; longer paths keep their end. */
+/** Capacity of tern_error::file in bytes, with its terminating zero; longer paths keep their end.
+ */
 #define TERN_ERROR_FILE_BYTES 192
 
 /**
@@ -23,16 +24,21 @@ TERN_BEGIN_DECLS
  * #TERN_ERROR_INIT. A call that succeeds leaves it as it was.
  */
 typedef struct tern_error {
-    tern_status status;      /**< the code that the call returned */
-    int system_errno;        /**< errno of the failed system call, or 0 */
-    int64_t offset;          /**< byte offset in `file`, or -1 */
-    const char *source_file; /**< source file where it arose (static storage), or NULL */
-    int source_line;         /**< line in `source_file` */
-    char file[TERN_ERROR_FILE_BYTES];       /**< data file or directory concerned, or "" */
+    tern_status status;               /**< the code that the call returned */
+    int system_errno;                 /**< errno of the failed system call, or 0 */
+    int64_t offset;                   /**< byte offset in `file`, or -1 */
+    const char *source_file;          /**< source file where it arose (static storage), or NULL */
+    int source_line;                  /**< line in `source_file` */
+    char file[TERN_ERROR_FILE_BYTES]; /**< data file or directory concerned, or "" */
     char message[TERN_ERROR_MESSAGE_BYTES]; /**< what happened, to what, what to do */
 } tern_error;
 
-#define TERN_ERROR_INIT {TERN_OK, 0, -1, 0, 0, {0}, {0}}
+#define TERN_ERROR_INIT                                                                            \
+    {                                                                                              \
+        TERN_OK, 0, -1, 0, 0, {0}, {                                                               \
+            0                                                                                      \
+        }                                                                                          \
+    }
 
 /**
  * Writes one line "message (file FILE at offset N: strerror)" into `buffer`, always terminated.

@@ -15,8 +15,9 @@ TERN_BEGIN_DECLS
 typedef enum tern_change_kind {
     TERN_CHANGE_PUT = 1,
     TERN_CHANGE_DELETE = 2,
-    TERN_CHANGE_DELETE_RANGE = 3, /**< key is begin, value is end; open_bounds says which are open */
-    TERN_CHANGE_MERGE = 4,        /**< merge_kind says which; value is the operand */
+    TERN_CHANGE_DELETE_RANGE =
+        3,                 /**< key is begin, value is end; open_bounds says which are open */
+    TERN_CHANGE_MERGE = 4, /**< merge_kind says which; value is the operand */
     TERN_CHANGE_KEYSPACE_CREATE = 5, /**< key is the name */
     TERN_CHANGE_KEYSPACE_DROP = 6    /**< key is the name */
 } tern_change_kind;
@@ -24,19 +25,19 @@ typedef enum tern_change_kind {
 /** One change. Bytes live during the call. */
 typedef struct tern_change {
     tern_change_kind kind;
-    uint32_t merge_kind;   /**< tern_merge_kind, or 0 */
-    uint64_t keyspace_id;  /**< never reused */
-    uint64_t expires_ms;   /**< wall time at which a put expires, or 0 */
-    uint32_t open_bounds;  /**< of a range: 1 begin is open, 2 end is open */
+    uint32_t merge_kind;  /**< tern_merge_kind, or 0 */
+    uint64_t keyspace_id; /**< never reused */
+    uint64_t expires_ms;  /**< wall time at which a put expires, or 0 */
+    uint32_t open_bounds; /**< of a range: 1 begin is open, 2 end is open */
     tern_slice key;
-    tern_slice value;      /**< for a value stored apart: empty, see value_size */
-    uint64_t value_size;   /**< whole size of the value in bytes */
+    tern_slice value;    /**< for a value stored apart: empty, see value_size */
+    uint64_t value_size; /**< whole size of the value in bytes */
 } tern_change;
 
 /** A committed batch. Lives during the call. */
 typedef struct tern_batch {
-    uint64_t seq;      /**< position in this database's total order */
-    uint64_t time_ms;  /**< the monotone wall time that the commit logged */
+    uint64_t seq;     /**< position in this database's total order */
+    uint64_t time_ms; /**< the monotone wall time that the commit logged */
     const tern_change *changes;
     size_t change_count;
 } tern_batch;

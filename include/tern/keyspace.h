@@ -53,8 +53,7 @@ static inline tern_keyspace_options tern_keyspace_options_init() {
 #define TERN_KEYSPACE_OPTIONS_INIT (tern_keyspace_options_init())
 TERN_BEGIN_DECLS
 #else
-#define TERN_KEYSPACE_OPTIONS_INIT                                                                 \
-    ((tern_keyspace_options){.size = sizeof(tern_keyspace_options)})
+#define TERN_KEYSPACE_OPTIONS_INIT ((tern_keyspace_options){.size = sizeof(tern_keyspace_options)})
 #endif
 
 /** Longest keyspace name in bytes; names are 1 to 255 bytes of UTF-8 without control characters. */

@@ -45,7 +45,8 @@ typedef enum tern_status {
 #undef TERN_STATUS_ENUM
 } tern_status;
 
-/** Text of a code ("not found"); static storage, any thread. Unknown codes give "unknown status". */
+/** Text of a code ("not found"); static storage, any thread. Unknown codes give "unknown status".
+ */
 TERN_API const char *tern_status_text(tern_status status);
 
 /** Symbol of a code ("NOT_FOUND"); static storage, any thread. */

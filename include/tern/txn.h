@@ -60,10 +60,11 @@ typedef struct tern_write_options {
 
 /** Kinds of merge operation. All are total: they have a result for every stored value. */
 typedef enum tern_merge_kind {
-    TERN_MERGE_ADD = 1,    /**< operand and value are 8-byte little-endian signed integers, wrapping;
-                              a missing value, or one that is not 8 bytes long, counts as 0 */
-    TERN_MERGE_APPEND = 2, /**< operand's bytes are appended to the value; missing counts as empty */
-    TERN_MERGE_MAX = 3     /**< the greater, by unsigned byte order, of value and operand */
+    TERN_MERGE_ADD = 1, /**< operand and value are 8-byte little-endian signed integers, wrapping;
+                           a missing value, or one that is not 8 bytes long, counts as 0 */
+    TERN_MERGE_APPEND =
+        2,             /**< operand's bytes are appended to the value; missing counts as empty */
+    TERN_MERGE_MAX = 3 /**< the greater, by unsigned byte order, of value and operand */
 } tern_merge_kind;
 
 /* ---- life of a transaction ---- */
@@ -186,9 +187,10 @@ TERN_API TERN_MUST_CHECK tern_status tern_txn_count(tern_txn *txn, tern_keyspace
  * Estimates number and bytes of keys in [begin, end) from fences, reading no leaf pages: within
  * 10 % on ranges of a thousand keys and more without pending writes.
  */
-TERN_API TERN_MUST_CHECK tern_status
-tern_txn_estimate(tern_txn *txn, tern_keyspace *keyspace, const tern_slice *begin,
-                  const tern_slice *end, uint64_t *out_count, uint64_t *out_bytes);
+TERN_API TERN_MUST_CHECK tern_status tern_txn_estimate(tern_txn *txn, tern_keyspace *keyspace,
+                                                       const tern_slice *begin,
+                                                       const tern_slice *end, uint64_t *out_count,
+                                                       uint64_t *out_bytes);
 
 /* ---- locks ---- */
 
@@ -297,12 +299,9 @@ TERN_API TERN_MUST_CHECK tern_status tern_merge(tern_keyspace *keyspace, tern_sl
  * (empty with `data` NULL when missing).
  * @param out_current may be NULL.
  */
-TERN_API TERN_MUST_CHECK tern_status tern_compare_and_set(tern_keyspace *keyspace, tern_slice key,
-                                                          const tern_slice *expected,
-                                                          const tern_slice *desired,
-                                                          const tern_write_options *options,
-                                                          tern_value *out_current,
-                                                          tern_error *error);
+TERN_API TERN_MUST_CHECK tern_status tern_compare_and_set(
+    tern_keyspace *keyspace, tern_slice key, const tern_slice *expected, const tern_slice *desired,
+    const tern_write_options *options, tern_value *out_current, tern_error *error);
 
 TERN_END_DECLS
 

@@ -21,7 +21,12 @@ typedef struct tern_value {
     void *hold[3]; /**< private: what keeps the bytes alive */
 } tern_value;
 
-#define TERN_VALUE_INIT {{0, 0}, {0, 0, 0}}
+#define TERN_VALUE_INIT                                                                            \
+    {                                                                                              \
+        {0, 0}, {                                                                                  \
+            0, 0, 0                                                                                \
+        }                                                                                          \
+    }
 
 /** Lets a pinned value go and empties it. Accepts an empty one. */
 TERN_API void tern_value_release(tern_value *value);

@@ -25,8 +25,7 @@ static inline void budget_add(struct budget *budget, enum budget_share share, ui
     atomic_fetch_add_explicit(&budget->used_bytes[share], bytes, memory_order_relaxed);
 }
 
-static inline void budget_subtract(struct budget *budget, enum budget_share share,
-                                   uint64_t bytes) {
+static inline void budget_subtract(struct budget *budget, enum budget_share share, uint64_t bytes) {
     atomic_fetch_sub_explicit(&budget->used_bytes[share], bytes, memory_order_relaxed);
 }
 

@@ -39,8 +39,8 @@ tern_status record_merge(uint32_t kind, bool present, tern_slice value, tern_sli
         return set_bytes(out_result, present ? value : nothing, operand);
     default:
         ASSERT(kind == TERN_MERGE_MAX);
-        return set_bytes(out_result,
-                         present && slice_compare(value, operand) > 0 ? value : operand, nothing);
+        return set_bytes(out_result, present && slice_compare(value, operand) > 0 ? value : operand,
+                         nothing);
     }
 }
 

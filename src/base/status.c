@@ -17,7 +17,7 @@ static const struct status_entry entries[] = {
 #undef STATUS_ENTRY
 };
 
-static const struct status_entry unknown = {TERN_UNKNOWN, 500, 2, 10, "UNRECOGNISED",
+static const struct status_entry unknown = {TERN_UNKNOWN,    500, 2, 10, "UNRECOGNISED",
                                             "unknown status"};
 
 static const struct status_entry *find(tern_status status) {

@@ -39,7 +39,8 @@ void session_configure(struct session *session, const struct invocation *invocat
     settings_apply(&session->settings, invocation);
     session->is_read_only = invocation_has(invocation, OPTION_READ_ONLY);
     session->memory_bytes = invocation_number(invocation, OPTION_MEMORY, 0);
-    session->cache_policy = (tern_cache_policy)invocation_number(invocation, OPTION_CACHE_POLICY, 0);
+    session->cache_policy =
+        (tern_cache_policy)invocation_number(invocation, OPTION_CACHE_POLICY, 0);
     session->directory = invocation_text(invocation, OPTION_DIRECTORY, session->directory);
     session->has_color = wants_color(session->out, invocation);
     session->has_error_color = wants_color(session->err, invocation);

@@ -2,10 +2,10 @@
 /*
  * Keyspaces by name, id and slot, and what happens to them at commit.
  *
- * A handle lives until the database is closed, whatever becomes of its keyspace. Life of a keyspace:
- * PENDING (a transaction is about to create it; it has an engine but no slot) -> LIVE (in views) ->
- * DROPPED (out of views; its engine is closed once no view holds it, its files go once no manifest
- * names them).
+ * A handle lives until the database is closed, whatever becomes of its keyspace. Life of a
+ * keyspace: PENDING (a transaction is about to create it; it has an engine but no slot) -> LIVE (in
+ * views) -> DROPPED (out of views; its engine is closed once no view holds it, its files go once no
+ * manifest names them).
  */
 #include <stdio.h>
 
@@ -124,8 +124,8 @@ static tern_status check_name(const char *name, tern_error *error) {
 
 tern_status catalog_open_keyspace(struct tern_db *db, partition_id id, tern_slice name,
                                   const tern_keyspace_options *options, tern_slice state,
-                                  struct engine_drained *out_drained,
-                                  tern_keyspace **out_keyspace, tern_error *error) {
+                                  struct engine_drained *out_drained, tern_keyspace **out_keyspace,
+                                  tern_error *error) {
     struct engine_config config = {.id = id};
     tern_status status = catalog_check_options(options, &config.options, error);
     if (status != TERN_OK) {
@@ -179,8 +179,8 @@ tern_status database_keyspace_pending(tern_db *db, const char *name,
 void database_keyspace_forget(tern_keyspace *keyspace) {
     struct tern_db *db = database_of(keyspace);
     mutex_lock(&db->catalog_mutex);
-    bool was_pending = atomic_load_explicit(&keyspace->state, memory_order_relaxed) ==
-                       KEYSPACE_PENDING;
+    bool was_pending =
+        atomic_load_explicit(&keyspace->state, memory_order_relaxed) == KEYSPACE_PENDING;
     atomic_store_explicit(&keyspace->state, KEYSPACE_DROPPED, memory_order_release);
     struct engine *engine = was_pending ? keyspace->engine : NULL;
     if (was_pending) {
@@ -223,8 +223,8 @@ tern_keyspace *catalog_by_id(struct tern_db *db, partition_id id) {
     tern_keyspace *found = NULL;
     mutex_lock(&db->catalog_mutex);
     for (tern_keyspace *keyspace = db->keyspaces; keyspace != NULL; keyspace = keyspace->next) {
-        if (keyspace->id == id && atomic_load_explicit(&keyspace->state, memory_order_relaxed) !=
-                                      KEYSPACE_DROPPED) {
+        if (keyspace->id == id &&
+            atomic_load_explicit(&keyspace->state, memory_order_relaxed) != KEYSPACE_DROPPED) {
             found = keyspace;
             break;
         }
@@ -298,10 +298,10 @@ static tern_status prepare_one(struct tern_db *db, const struct catalog_change *
         bool is_live =
             atomic_load_explicit(&keyspace->state, memory_order_relaxed) == KEYSPACE_LIVE &&
             atomic_load_explicit(&keyspace->dropped_seq, memory_order_relaxed) == SEQ_MAX;
-        return is_own || is_live ? TERN_OK
-                                 : ERROR_SET(error, TERN_NOT_FOUND,
-                                             "keyspace '%s' has been dropped already",
-                                             keyspace->name);
+        return is_own || is_live
+                   ? TERN_OK
+                   : ERROR_SET(error, TERN_NOT_FOUND, "keyspace '%s' has been dropped already",
+                               keyspace->name);
     }
     const tern_keyspace *holder = find_live(db, keyspace->name);
     for (size_t j = 0; holder != NULL && j < i; j++) {

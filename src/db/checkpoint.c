@@ -24,7 +24,7 @@
 #include "txn/commit_queue.h"
 
 /* Written per step; a few milliseconds. */
-#define DRAIN_QUANTUM_BYTES ((size_t)1 << 20)
+#define DRAIN_QUANTUM_BYTES  ((size_t)1 << 20)
 #define LIVE_GENERATIONS_MIN 64
 
 static void update_debt(struct tern_db *db) {
@@ -58,8 +58,7 @@ tern_status checkpoint_begin(struct tern_db *db, tern_error *error) {
     commit_applier_lock(&db->manager);
     tern_status status = views_prepare(db, db->slot_count, error);
     seq_no seq = db->manager.next_seq - 1;
-    uint64_t time_ms =
-        atomic_load_explicit(&db->manager.visible_time_ms, memory_order_relaxed);
+    uint64_t time_ms = atomic_load_explicit(&db->manager.visible_time_ms, memory_order_relaxed);
     bool has_frozen = false;
     for (uint32_t i = 0; status == TERN_OK && i < db->slot_count; i++) {
         bool changed = false;
@@ -97,8 +96,8 @@ tern_status checkpoint_step(struct tern_db *db, bool *out_more, tern_error *erro
         enum engine_drain_state state = ENGINE_DRAIN_IDLE;
         tern_status status = TERN_OK;
         if (keyspace != NULL) {
-            status = keyspace->methods->drain_step(keyspace->engine, DRAIN_QUANTUM_BYTES, &state,
-                                                   error);
+            status =
+                keyspace->methods->drain_step(keyspace->engine, DRAIN_QUANTUM_BYTES, &state, error);
         }
         if (status == TERN_OK && state == ENGINE_DRAIN_SLICE) {
             atomic_fetch_add_explicit(&db->counters.slices, 1, memory_order_relaxed);
@@ -136,7 +135,7 @@ tern_status checkpoint_step(struct tern_db *db, bool *out_more, tern_error *erro
 /* What a manifest is made of, taken at one moment. */
 struct manifest_draft {
     struct manifest manifest;
-    tern_keyspace **keyspaces;            /* live ones */
+    tern_keyspace **keyspaces; /* live ones */
     struct manifest_keyspace *entries;
     size_t *state_offsets;
     struct buffer states;
@@ -191,8 +190,8 @@ static tern_status draft_states(struct manifest_draft *draft, tern_error *error)
         const tern_keyspace *keyspace = draft->keyspaces[i];
         struct engine_drained drained;
         draft->state_offsets[i] = draft->states.size;
-        tern_status status = keyspace->methods->state(keyspace->engine, &draft->states, &drained,
-                                                      error);
+        tern_status status =
+            keyspace->methods->state(keyspace->engine, &draft->states, &drained, error);
         if (status != TERN_OK) {
             return status;
         }

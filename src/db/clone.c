@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "db/database_internal.h"
 
-#define COPY_BYTES ((size_t)256 << 10)
+#define COPY_BYTES     ((size_t)256 << 10)
 #define PROGRESS_EVERY 4096
 
 /* Streams one keyspace of a snapshot into the ingest of another database's engine. */

@@ -20,12 +20,11 @@ static tern_status compact_one_step(struct tern_db *db, tern_keyspace *keyspace,
     if (db->maintenance.phase != CHECKPOINT_IDLE) {
         bool more;
         status = checkpoint_step(db, &more, error); /* first things first */
-    } else if (keyspace->engine == NULL ||
-               atomic_load(&keyspace->state) != KEYSPACE_LIVE) {
+    } else if (keyspace->engine == NULL || atomic_load(&keyspace->state) != KEYSPACE_LIVE) {
         *out_more = false;
     } else {
-        status = keyspace->methods->compact_step(keyspace->engine, COMPACT_QUANTUM_BYTES, &state,
-                                                 error);
+        status =
+            keyspace->methods->compact_step(keyspace->engine, COMPACT_QUANTUM_BYTES, &state, error);
         if (status == TERN_OK) {
             status = checkpoint_publish(db, false, error);
         }

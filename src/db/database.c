@@ -8,14 +8,14 @@
 #include "txn/commit_queue.h"
 
 #define MEMORY_BYTES_DEFAULT ((uint64_t)256 << 20)
-#define MEMORY_BYTES_MIN ((uint64_t)8 << 20)
+#define MEMORY_BYTES_MIN     ((uint64_t)8 << 20)
 /* Segments are mapped: a sixteenth of the budget each, within bounds. */
 #define SEGMENT_BYTES_DEFAULT_MIN ((uint64_t)1 << 20)
 #define SEGMENT_BYTES_DEFAULT_MAX ((uint64_t)32 << 20)
 #define LARGE_VALUE_BYTES_DEFAULT ((uint64_t)128 << 10)
 /* Overlays larger than this are drained at close, so that the next open has little to replay. */
 #define CLOSE_DRAIN_BYTES ((uint64_t)1 << 20)
-#define LOCK_FILE_NAME "LOCK"
+#define LOCK_FILE_NAME    "LOCK"
 
 struct txn_manager *database_manager(tern_db *db) {
     return &db->manager;
@@ -89,10 +89,8 @@ static tern_status resolve_options(const tern_db_options *given, tern_db_options
     options.overlay_bytes = or_default(options.overlay_bytes, options.memory_bytes / 10 * 3);
     options.segment_bytes =
         or_default(options.segment_bytes, default_segment_bytes(options.memory_bytes));
-    options.transaction_bytes =
-        or_default(options.transaction_bytes, options.memory_bytes / 4);
-    options.large_value_bytes =
-        or_default(options.large_value_bytes, LARGE_VALUE_BYTES_DEFAULT);
+    options.transaction_bytes = or_default(options.transaction_bytes, options.memory_bytes / 4);
+    options.large_value_bytes = or_default(options.large_value_bytes, LARGE_VALUE_BYTES_DEFAULT);
     if (options.large_value_bytes > options.segment_bytes / 8) {
         options.large_value_bytes = options.segment_bytes / 8;
     }
@@ -123,8 +121,8 @@ static tern_status start_executor(struct tern_db *db, tern_error *error) {
     if (db->options.executor != NULL) {
         return TERN_OK;
     }
-    tern_status status = tern_thread_executor_start(db->options.background_threads,
-                                                    &db->own_executor, error);
+    tern_status status =
+        tern_thread_executor_start(db->options.background_threads, &db->own_executor, error);
     if (status == TERN_OK) {
         db->options.executor = tern_thread_executor_interface(db->own_executor);
     }
@@ -312,8 +310,8 @@ static tern_status create_root(struct tern_db *db, struct manifest *out_manifest
                            &db->manifest, error);
 }
 
-static tern_status read_root(struct tern_db *db, struct arena *arena,
-                             struct manifest *out_manifest, tern_error *error) {
+static tern_status read_root(struct tern_db *db, struct arena *arena, struct manifest *out_manifest,
+                             tern_error *error) {
     struct manifest other = {0};
     tern_status status =
         manifest_open(db->options.file_system, db->allocator, db->path, db->options.read_only,
@@ -462,7 +460,8 @@ tern_status tern_open(const char *path, const tern_db_options *options, tern_db 
                       tern_error *error) {
     tern_db_options resolved;
     if (path == NULL || path[0] == '\0' || out_db == NULL) {
-        return ERROR_SET(error, TERN_INVALID, "tern_open needs a path and somewhere for the handle");
+        return ERROR_SET(error, TERN_INVALID,
+                         "tern_open needs a path and somewhere for the handle");
     }
     tern_status status = resolve_options(options, &resolved, error);
     if (status != TERN_OK) {

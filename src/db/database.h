@@ -19,9 +19,9 @@ static inline tern_db *database_of(const tern_keyspace *keyspace) {
 
 /*
  * A handle for a keyspace that a transaction is about to create: checks name and options, gives it
- * an id that is never used again and an empty engine. State PENDING; becomes LIVE by the commit (see
- * txn_callbacks.catalog_apply). TERN_INVALID, TERN_NO_MEMORY, TERN_UNSUPPORTED. Names already taken
- * are found at commit (TERN_EXISTS); `database_keyspace_find` tells earlier.
+ * an id that is never used again and an empty engine. State PENDING; becomes LIVE by the commit
+ * (see txn_callbacks.catalog_apply). TERN_INVALID, TERN_NO_MEMORY, TERN_UNSUPPORTED. Names already
+ * taken are found at commit (TERN_EXISTS); `database_keyspace_find` tells earlier.
  */
 TERN_MUST_CHECK tern_status database_keyspace_pending(tern_db *db, const char *name,
                                                       const tern_keyspace_options *options,

@@ -26,19 +26,19 @@ enum checkpoint_phase { CHECKPOINT_IDLE, CHECKPOINT_DRAIN };
 
 struct maintenance {
     enum checkpoint_phase phase;
-    seq_no frozen_seq;            /* of the checkpoint under way */
+    seq_no frozen_seq; /* of the checkpoint under way */
     uint64_t frozen_time_ms;
-    log_position frozen_position; /* end of the log at the freeze */
-    size_t keyspace_index;        /* which keyspace is being drained */
-    seq_no drained_seq;           /* of the last whole checkpoint */
-    uint64_t used_after_checkpoint; /* overlay bytes that the last one left, or less */
-    log_position log_start;       /* where replay has to begin */
+    log_position frozen_position;    /* end of the log at the freeze */
+    size_t keyspace_index;           /* which keyspace is being drained */
+    seq_no drained_seq;              /* of the last whole checkpoint */
+    uint64_t used_after_checkpoint;  /* overlay bytes that the last one left, or less */
+    log_position log_start;          /* where replay has to begin */
     log_position written_log_start;  /* as the last manifest says */
     log_position previous_log_start; /* as the one before says */
     uint64_t durable_generations[MANIFEST_SLOTS]; /* view generations of the two manifests */
     uint64_t manifest_generation;
     seq_no manifest_catalog_seq;
-    bool has_failed;              /* a manifest sync failed: no more manifests */
+    bool has_failed; /* a manifest sync failed: no more manifests */
     tern_error failure;
 };
 
@@ -62,36 +62,36 @@ struct tern_db {
 
     /* Catalog. */
     struct mutex catalog_mutex;
-    tern_keyspace *keyspaces;        /* all handles, newest first */
-    tern_keyspace **slots;           /* by slot; NULL once gone */
+    tern_keyspace *keyspaces; /* all handles, newest first */
+    tern_keyspace **slots;    /* by slot; NULL once gone */
     uint32_t slot_count;
     uint32_t slot_capacity;
     _Atomic uint64_t next_partition;
-    seq_no catalog_seq;              /* of the last catalog change; applier */
+    seq_no catalog_seq; /* of the last catalog change; applier */
 
     /* Maintenance. */
     struct mutex maintenance_mutex;
     struct maintenance maintenance;
     struct manifest_file *manifest;
-    uint64_t view_generation;        /* of the newest view; applier */
+    uint64_t view_generation;         /* of the newest view; applier */
     struct database_view *spare_view; /* so that publishing a view cannot fail; applier */
     uint32_t spare_slots;
-    _Atomic seq_no checkpoint_wanted;  /* drain everything up to here */
-    _Atomic seq_no checkpoint_done;    /* drained up to here, durable */
-    _Atomic uint64_t drain_debt;       /* bytes of frozen overlays not merged yet */
+    _Atomic seq_no checkpoint_wanted; /* drain everything up to here */
+    _Atomic seq_no checkpoint_done;   /* drained up to here, durable */
+    _Atomic uint64_t drain_debt;      /* bytes of frozen overlays not merged yet */
     _Atomic bool is_closing;
     _Atomic bool is_draining;
-    _Atomic uint64_t live_keyspaces;   /* each has overlays, however small */
-    _Atomic uint64_t overlay_excused;  /* overlay bytes that writers are not made to wait for */
+    _Atomic uint64_t live_keyspaces;  /* each has overlays, however small */
+    _Atomic uint64_t overlay_excused; /* overlay bytes that writers are not made to wait for */
     tern_task maintenance_task;
     tern_task prepare_task;
     tern_task sync_task;
     tern_task tick_task;
     struct prewarm prewarm;
-    log_position last_marked;        /* sync task's */
-    _Atomic uint32_t seen_segment;   /* of the log, when log segments were last prepared */
+    log_position last_marked;      /* sync task's */
+    _Atomic uint32_t seen_segment; /* of the log, when log segments were last prepared */
 
-    struct tern_commit_hook *hooks;  /* under catalog_mutex */
+    struct tern_commit_hook *hooks; /* under catalog_mutex */
     struct database_counters counters;
 };
 
@@ -138,13 +138,11 @@ TERN_MUST_CHECK tern_status recovery_run(struct tern_db *db, const struct manife
 /* Freezes all overlays with something in them and begins to drain. */
 TERN_MUST_CHECK tern_status checkpoint_begin(struct tern_db *db, tern_error *error);
 /* One quantum of draining; *out_more false: the checkpoint is complete (or none was under way). */
-TERN_MUST_CHECK tern_status checkpoint_step(struct tern_db *db, bool *out_more,
-                                            tern_error *error);
+TERN_MUST_CHECK tern_status checkpoint_step(struct tern_db *db, bool *out_more, tern_error *error);
 /* Seals what engines have ready, makes it durable, switches the manifest, publishes. `is_last`: all
  * of the checkpoint is drained, so the log may begin at its freeze; then a manifest is written also
  * when no engine has anything new. */
-TERN_MUST_CHECK tern_status checkpoint_publish(struct tern_db *db, bool is_last,
-                                               tern_error *error);
+TERN_MUST_CHECK tern_status checkpoint_publish(struct tern_db *db, bool is_last, tern_error *error);
 /* Writes a manifest of what is published now: at open, so that both slots say the same. */
 TERN_MUST_CHECK tern_status checkpoint_rewrite_manifest(struct tern_db *db, tern_error *error);
 /* Releases the log below what both manifests need. */
@@ -160,8 +158,7 @@ void maintenance_stop(struct tern_db *db);
 /* Asks for background work. */
 void maintenance_wake(struct tern_db *db);
 /* Runs steps (or waits for those who do) until everything committed up to `seq` is in bases. */
-TERN_MUST_CHECK tern_status maintenance_drain_to(struct tern_db *db, seq_no seq,
-                                                 tern_error *error);
+TERN_MUST_CHECK tern_status maintenance_drain_to(struct tern_db *db, seq_no seq, tern_error *error);
 /* txn_callbacks.throttle. */
 tern_status maintenance_throttle(void *context, uint64_t bytes, tern_error *error);
 

@@ -9,8 +9,7 @@ static void fill_options(struct directory_reader *reader, const tern_db_options 
     if (options != NULL && options->size <= sizeof(resolved)) {
         memcpy(&resolved, options, options->size);
     }
-    resolved.allocator =
-        resolved.allocator != NULL ? resolved.allocator : tern_allocator_default();
+    resolved.allocator = resolved.allocator != NULL ? resolved.allocator : tern_allocator_default();
     resolved.file_system =
         resolved.file_system != NULL ? resolved.file_system : tern_file_system_default();
     resolved.clock = resolved.clock != NULL ? resolved.clock : tern_clock_default();
@@ -70,16 +69,15 @@ tern_status directory_reader_open(struct directory_reader *reader, const char *p
         directory_reader_close(reader);
         return status;
     }
-    reader->environment =
-        (struct engine_environment){.allocator = allocator,
-                                    .file_system = reader->options.file_system,
-                                    .clock = reader->options.clock,
-                                    .directory = reader->path,
-                                    .epoch = reader->epoch,
-                                    .budget = &reader->budget,
-                                    .cache = reader->cache,
-                                    .read_only = true,
-                                    .buffered_io = reader->options.buffered_io};
+    reader->environment = (struct engine_environment){.allocator = allocator,
+                                                      .file_system = reader->options.file_system,
+                                                      .clock = reader->options.clock,
+                                                      .directory = reader->path,
+                                                      .epoch = reader->epoch,
+                                                      .budget = &reader->budget,
+                                                      .cache = reader->cache,
+                                                      .read_only = true,
+                                                      .buffered_io = reader->options.buffered_io};
     reader->log_options = (struct log_options){.directory = reader->path,
                                                .allocator = allocator,
                                                .file_system = reader->options.file_system,
@@ -91,8 +89,8 @@ tern_status directory_reader_open(struct directory_reader *reader, const char *p
 
 tern_status directory_reader_manifest(struct directory_reader *reader, tern_error *error) {
     return manifest_open(reader->options.file_system, reader->options.allocator, reader->path, true,
-                         &reader->arena, &reader->manifest_file, &reader->manifest,
-                         &reader->other, error);
+                         &reader->arena, &reader->manifest_file, &reader->manifest, &reader->other,
+                         error);
 }
 
 void directory_reader_quiesce(struct directory_reader *reader) {

@@ -12,7 +12,7 @@
 #include "txn/commit_queue.h"
 
 #define RECORDS_PER_SLICE 256
-#define RETRY_NS 100000000ull
+#define RETRY_NS          100000000ull
 
 struct tern_commit_hook {
     struct tern_db *db;
@@ -63,10 +63,10 @@ static tern_status tell(struct tern_commit_hook *hook, const struct decoded_comm
     size_t filled = 0;
     for (size_t i = 0; i < commit->catalog_count; i++) {
         const struct decoded_catalog_change *change = &commit->catalog[i];
-        changes[filled++] = (tern_change){
-            .kind = change->is_drop ? TERN_CHANGE_KEYSPACE_DROP : TERN_CHANGE_KEYSPACE_CREATE,
-            .keyspace_id = change->id,
-            .key = change->name};
+        changes[filled++] = (tern_change){.kind = change->is_drop ? TERN_CHANGE_KEYSPACE_DROP
+                                                                  : TERN_CHANGE_KEYSPACE_CREATE,
+                                          .keyspace_id = change->id,
+                                          .key = change->name};
     }
     for (size_t i = 0; i < commit->part_count; i++) {
         for (size_t j = 0; j < commit->parts[i].count; j++) {
@@ -112,8 +112,8 @@ static tern_task_state hook_step(struct tern_task *task) {
         (struct tern_commit_hook *)((char *)task - offsetof(struct tern_commit_hook, task));
     struct log *log = hook->db->manager.log;
     size_t visited = 0;
-    tern_status status = log_reader_next(hook->reader, log_durable_position(log),
-                                         RECORDS_PER_SLICE, visit, hook, &visited, NULL);
+    tern_status status = log_reader_next(hook->reader, log_durable_position(log), RECORDS_PER_SLICE,
+                                         visit, hook, &visited, NULL);
     if (status != TERN_OK && status != TERN_NOT_FOUND) {
         task->delay_ns = RETRY_NS;
         return TERN_TASK_SLEEP;

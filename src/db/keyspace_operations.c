@@ -21,9 +21,8 @@ void tern_keyspace_get_options(const tern_keyspace *keyspace, tern_keyspace_opti
 static tern_status commit_catalog_change(struct tern_db *db, tern_keyspace *keyspace, bool is_drop,
                                          tern_error *error) {
     struct catalog_change change = {keyspace, is_drop};
-    struct commit_request request = {.catalog = &change,
-                                     .catalog_count = 1,
-                                     .durability = db->options.durability};
+    struct commit_request request = {
+        .catalog = &change, .catalog_count = 1, .durability = db->options.durability};
     tern_status status = commit_submit(&db->manager, &request);
     if (status != TERN_OK) {
         error_copy(error, &request.error);
@@ -38,8 +37,8 @@ static tern_status refuse_read_only(const struct tern_db *db, tern_error *error)
 }
 
 tern_status tern_keyspace_create(tern_db *db, const char *name,
-                                 const tern_keyspace_options *options,
-                                 tern_keyspace **out_keyspace, tern_error *error) {
+                                 const tern_keyspace_options *options, tern_keyspace **out_keyspace,
+                                 tern_error *error) {
     tern_keyspace *keyspace;
     tern_status status = refuse_read_only(db, error);
     if (status != TERN_OK) {

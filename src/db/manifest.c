@@ -18,7 +18,7 @@
 struct manifest_file {
     const tern_allocator *allocator;
     tern_file *file;
-    unsigned current; /* slot */
+    unsigned current;          /* slot */
     struct manifest_slot slot; /* the current one */
     char path[FILE_PATH_BYTES];
 };
@@ -180,8 +180,8 @@ static tern_status write_slot(struct manifest_file *file, unsigned index,
     manifest_slot_encode(&slot, bytes);
     status = file_write(file->file, slot.body_offset, body.data, body.size, error);
     if (status == TERN_OK) {
-        status = file_write(file->file, (uint64_t)index * MANIFEST_SLOT_BYTES, bytes,
-                            sizeof(bytes), error);
+        status = file_write(file->file, (uint64_t)index * MANIFEST_SLOT_BYTES, bytes, sizeof(bytes),
+                            error);
     }
     if (status == TERN_OK) {
         status = file_sync(file->file, error);

@@ -19,7 +19,7 @@
 #include "log/log.h"
 
 #define MANIFEST_FILE_NAME "tern.root"
-#define MANIFEST_SLOTS 2
+#define MANIFEST_SLOTS     2
 
 /* One keyspace as the manifest knows it; borrowed bytes. */
 struct manifest_keyspace {
@@ -35,10 +35,10 @@ struct manifest {
     uint64_t generation;      /* of the manifest; grows by one with each switch */
     uint64_t view_generation; /* of the view that the states belong to */
     uint32_t incarnation;
-    seq_no catalog_seq;       /* catalog changes up to here are in it */
-    seq_no last_seq;          /* at least this was committed when it was written */
-    uint64_t time_ms;         /* logged time of last_seq */
-    log_position log_start;   /* replay begins here */
+    seq_no catalog_seq;     /* catalog changes up to here are in it */
+    seq_no last_seq;        /* at least this was committed when it was written */
+    uint64_t time_ms;       /* logged time of last_seq */
+    log_position log_start; /* replay begins here */
     partition_id next_partition;
     bool has_expiring;
     const struct manifest_keyspace *keyspaces;
@@ -50,15 +50,15 @@ struct manifest_file;
 
 /*
  * Opens the root file and reads the newest whole manifest into `out_manifest` (borrowing from
- * `arena`). TERN_NOT_FOUND without detail when there is none; TERN_CORRUPTION when no slot is whole;
- * TERN_VERSION. out_other_view_generation: that of the other whole slot, or 0.
+ * `arena`). TERN_NOT_FOUND without detail when there is none; TERN_CORRUPTION when no slot is
+ * whole; TERN_VERSION. out_other_view_generation: that of the other whole slot, or 0.
  */
 TERN_MUST_CHECK tern_status manifest_open(const tern_file_system *file_system,
                                           const tern_allocator *allocator, const char *directory,
                                           bool read_only, struct arena *arena,
                                           struct manifest_file **out_file,
-                                          struct manifest *out_manifest,
-                                          struct manifest *out_other, tern_error *error);
+                                          struct manifest *out_manifest, struct manifest *out_other,
+                                          tern_error *error);
 
 /* Creates the root file of a new database: written aside, synced, renamed, directory synced. */
 TERN_MUST_CHECK tern_status manifest_create(const tern_file_system *file_system,

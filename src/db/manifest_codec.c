@@ -23,9 +23,9 @@
 #include "base/bytes.h"
 #include "simd/hash.h"
 
-#define BODY_HEADER_BYTES 68
+#define BODY_HEADER_BYTES     68
 #define KEYSPACE_HEADER_BYTES 34
-#define FLAG_HAS_EXPIRING 1u
+#define FLAG_HAS_EXPIRING     1u
 
 static const uint8_t magic[8] = {'T', 'E', 'R', 'N', 'R', 'O', 'O', 'T'};
 
@@ -46,8 +46,7 @@ const char *manifest_slot_decode(const uint8_t source[MANIFEST_SLOT_BYTES],
     if (memcmp(source, magic, sizeof(magic)) != 0) {
         return "manifest-magic";
     }
-    if (get_u64(source + MANIFEST_SLOT_BYTES - 8) !=
-        hash_u64(source, MANIFEST_SLOT_BYTES - 8, 0)) {
+    if (get_u64(source + MANIFEST_SLOT_BYTES - 8) != hash_u64(source, MANIFEST_SLOT_BYTES - 8, 0)) {
         return "manifest-slot-checksum";
     }
     *out_version = get_u32(source + 8);

@@ -5,7 +5,7 @@
 
 #include "db/manifest.h"
 
-#define MANIFEST_SLOT_BYTES 4096
+#define MANIFEST_SLOT_BYTES     4096
 #define MANIFEST_FORMAT_VERSION 1
 /* Largest body, so that a damaged size asks for no absurd memory. */
 #define MANIFEST_BODY_BYTES_MAX ((uint64_t)1 << 30)
@@ -25,7 +25,8 @@ const char *manifest_slot_decode(const uint8_t source[MANIFEST_SLOT_BYTES],
 
 TERN_MUST_CHECK tern_status manifest_body_encode(const struct manifest *manifest,
                                                  struct buffer *out_body);
-/* Decodes hostile bytes; returns NULL or what is wrong. Borrows from `body`, arrays from `arena`. */
+/* Decodes hostile bytes; returns NULL or what is wrong. Borrows from `body`, arrays from `arena`.
+ */
 const char *manifest_body_decode(tern_slice body, struct arena *arena,
                                  struct manifest *out_manifest);
 

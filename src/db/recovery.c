@@ -3,9 +3,9 @@
  * Recovery: opens the engines as the manifest describes them, replays the log over them, and leaves
  * the database as of the last commit that the log holds.
  *
- * The manifest's catalog is as of catalog_seq; later catalog changes come from the log. Engines leave
- * out what their bases hold already. Large values are put together again from their chunks; those
- * whose commit is not in the log are given up.
+ * The manifest's catalog is as of catalog_seq; later catalog changes come from the log. Engines
+ * leave out what their bases hold already. Large values are put together again from their chunks;
+ * those whose commit is not in the log are given up.
  */
 #include <stdio.h>
 
@@ -78,8 +78,8 @@ static tern_status begin_value(struct replay *replay, uint64_t token, tern_keysp
     tern_status status = keyspace->methods->large_begin(keyspace->engine, &value->writer, error);
     if (status == TERN_OK) {
         /* Its chunks may be moved by the recovery of the log; log_start is before them anyway. */
-        status = large_retention_add(&db->manager.retention, token, replay->manifest->log_start,
-                                     error);
+        status =
+            large_retention_add(&db->manager.retention, token, replay->manifest->log_start, error);
     }
     value->next = replay->values;
     replay->values = value;
@@ -160,9 +160,8 @@ static tern_status resolve_large(struct replay *replay, struct engine_change *ch
 
 /* ---- commits ---- */
 
-static tern_status replay_create(struct replay *replay,
-                                 const struct decoded_catalog_change *change, seq_no seq,
-                                 tern_error *error) {
+static tern_status replay_create(struct replay *replay, const struct decoded_catalog_change *change,
+                                 seq_no seq, tern_error *error) {
     struct engine_drained drained;
     tern_keyspace *keyspace;
     tern_status status =
@@ -187,8 +186,7 @@ static tern_status replay_catalog(struct replay *replay, const struct decoded_co
         const struct decoded_catalog_change *change = &commit->catalog[i];
         tern_keyspace *keyspace = catalog_by_id(replay->db, change->id);
         if (!change->is_drop) {
-            status = keyspace == NULL ? replay_create(replay, change, commit->seq, error)
-                                      : TERN_OK;
+            status = keyspace == NULL ? replay_create(replay, change, commit->seq, error) : TERN_OK;
         } else if (keyspace != NULL) {
             catalog_mark_dropped(replay->db, keyspace, commit->seq);
         }
@@ -265,8 +263,8 @@ static tern_status replay_record(void *context, const struct log_record *record,
         status = replay_commit(replay, record, error);
         break;
     case LOG_RECORD_PART:
-        status = commit_assembler_part(&replay->assembler, record->payload, record->payload_size,
-                                       error);
+        status =
+            commit_assembler_part(&replay->assembler, record->payload, record->payload_size, error);
         break;
     case LOG_RECORD_CHUNK:
         status = replay_chunk(replay, record, error);
@@ -315,24 +313,22 @@ tern_status recovery_run(struct tern_db *db, const struct manifest *manifest, te
                                   .reserve_segments = 1,
                                   .archive = db->options.archive,
                                   .archive_context = db->options.archive_context};
-    struct replay replay = {.db = db,
-                            .manifest = manifest,
-                            .last_time_ms = manifest->time_ms};
+    struct replay replay = {.db = db, .manifest = manifest, .last_time_ms = manifest->time_ms};
     struct log_recovery recovery;
     arena_init(&replay.arena, db->allocator, 16384);
     commit_assembler_init(&replay.assembler, db->allocator);
     tern_status status = open_keyspaces(db, manifest, error);
     if (status == TERN_OK) {
-        status = log_open(&options, manifest->log_start, manifest->incarnation,
-                          db->options.read_only, replay_record, &replay, &recovery,
-                          &db->manager.log, error);
+        status =
+            log_open(&options, manifest->log_start, manifest->incarnation, db->options.read_only,
+                     replay_record, &replay, &recovery, &db->manager.log, error);
     }
     if (status == TERN_OK && replay.last_seq < manifest->last_seq && replay.last_seq != SEQ_NONE) {
-        status = ERROR_SET(error, TERN_CORRUPTION,
-                           "commit-missing: the manifest knows of seq %llu, the log ends at %llu; "
-                           "run 'tern verify', then 'tern repair' into a new directory",
-                           (unsigned long long)manifest->last_seq,
-                           (unsigned long long)replay.last_seq);
+        status =
+            ERROR_SET(error, TERN_CORRUPTION,
+                      "commit-missing: the manifest knows of seq %llu, the log ends at %llu; "
+                      "run 'tern verify', then 'tern repair' into a new directory",
+                      (unsigned long long)manifest->last_seq, (unsigned long long)replay.last_seq);
     }
     while (replay.values != NULL) {
         abandon_value(&replay, &replay.values);

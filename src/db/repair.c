@@ -3,10 +3,10 @@
  * Repair: saves everything readable of a damaged directory into a new database.
  *
  * First the bases: every record that a page still yields. Then the log in order over them: what it
- * holds is newer than any base, so its last word on a key counts. Merge operands that the base holds
- * already (by its drained seq) are left out. When no manifest is whole, keyspaces are named after
- * their files ("recovered-<id>"), every page that checks out counts, and of two versions of a key
- * the one from the younger page wins.
+ * holds is newer than any base, so its last word on a key counts. Merge operands that the base
+ * holds already (by its drained seq) are left out. When no manifest is whole, keyspaces are named
+ * after their files ("recovered-<id>"), every page that checks out counts, and of two versions of a
+ * key the one from the younger page wins.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -18,9 +18,9 @@
 #include "txn/commit_codec.h"
 
 #define CHANGES_PER_COMMIT 256
-#define BYTES_PER_COMMIT ((size_t)1 << 20)
-#define COPY_BYTES ((size_t)256 << 10)
-#define AGES_NAME ".repair"
+#define BYTES_PER_COMMIT   ((size_t)1 << 20)
+#define COPY_BYTES         ((size_t)256 << 10)
+#define AGES_NAME          ".repair"
 
 struct saved_keyspace {
     partition_id id;
@@ -103,8 +103,7 @@ static tern_status add_change(struct repair *repair, struct saved_keyspace *keys
     if (change->record.expires_ms != 0 && change->record.kind != RECORD_MERGE) {
         atomic_store(&repair->target->manager.has_expiring, true);
     }
-    bool is_full =
-        repair->change_count == CHANGES_PER_COMMIT || repair->bytes >= BYTES_PER_COMMIT;
+    bool is_full = repair->change_count == CHANGES_PER_COMMIT || repair->bytes >= BYTES_PER_COMMIT;
     return is_full ? flush(repair, keyspace) : TERN_OK;
 }
 
@@ -125,8 +124,7 @@ static tern_status copy_value(struct repair *repair, const struct record *record
     if (keyspace->source == NULL) {
         return TERN_CORRUPTION;
     }
-    tern_status status =
-        methods->large_begin(keyspace->target->engine, &writer, repair->error);
+    tern_status status = methods->large_begin(keyspace->target->engine, &writer, repair->error);
     if (status != TERN_OK) {
         return status;
     }
@@ -254,9 +252,9 @@ static struct saved_keyspace *by_id(struct repair *repair, partition_id id) {
 }
 
 static tern_status grow_keyspaces(struct repair *repair, size_t count) {
-    struct saved_keyspace *grown = memory_resize(
-        repair->reader.options.allocator, repair->keyspaces,
-        (repair->keyspace_count + count + 1) * sizeof(grown[0]));
+    struct saved_keyspace *grown =
+        memory_resize(repair->reader.options.allocator, repair->keyspaces,
+                      (repair->keyspace_count + count + 1) * sizeof(grown[0]));
     if (grown == NULL) {
         return ERROR_NO_MEMORY(repair->error, "repair");
     }
@@ -284,8 +282,8 @@ static tern_status save_catalog(struct repair *repair, const struct decoded_comm
             name[change->name.size] = '\0';
             keyspace = &repair->keyspaces[repair->keyspace_count];
             *keyspace = (struct saved_keyspace){.id = change->id};
-            status = tern_keyspace_create(repair->target, name, &change->options,
-                                          &keyspace->target, repair->error);
+            status = tern_keyspace_create(repair->target, name, &change->options, &keyspace->target,
+                                          repair->error);
             repair->keyspace_count++;
             repair->report.keyspaces++;
         }
@@ -355,8 +353,8 @@ static tern_status save_large(struct repair *repair, struct saved_keyspace *keys
         }
         return TERN_OK;
     }
-    tern_status status = keyspace->target->methods->large_finish(value->writer, reference, &size,
-                                                                 repair->error);
+    tern_status status =
+        keyspace->target->methods->large_finish(value->writer, reference, &size, repair->error);
     value->writer = NULL;
     drop_value(repair, link);
     if (status == TERN_OK) {
@@ -402,8 +400,8 @@ static tern_status save_log_record(void *context, const struct log_record *recor
         status = commit_assembler_commit(&repair->assembler, record->payload, record->payload_size,
                                          &encoding, &found);
         if (status == TERN_OK) {
-            status = commit_decode(encoding.data, encoding.size, &repair->log_arena, &commit,
-                                   &found);
+            status =
+                commit_decode(encoding.data, encoding.size, &repair->log_arena, &commit, &found);
         }
         if (status == TERN_OK) {
             repair->report.log_records++;
@@ -512,7 +510,8 @@ static tern_status prepare(struct repair *repair, const char *target_path) {
     tern_status status = tern_open(target_path, &options, &repair->target, repair->error);
     if (status == TERN_OK) {
         const tern_allocator *allocator = repair->reader.options.allocator;
-        repair->changes = memory_allocate(allocator, CHANGES_PER_COMMIT * sizeof(repair->changes[0]));
+        repair->changes =
+            memory_allocate(allocator, CHANGES_PER_COMMIT * sizeof(repair->changes[0]));
         repair->chunk = memory_allocate(allocator, COPY_BYTES);
         if (repair->changes == NULL || repair->chunk == NULL) {
             status = ERROR_NO_MEMORY(repair->error, "repair");

@@ -80,8 +80,7 @@ tern_status tern_keyspace_stats(tern_keyspace *keyspace, tern_stat_visitor visit
     }
     struct engine_view *part = view_part(snapshot.view, keyspace);
     if (part == NULL) {
-        status = ERROR_SET(error, TERN_NOT_FOUND, "keyspace '%s' has been dropped",
-                           keyspace->name);
+        status = ERROR_SET(error, TERN_NOT_FOUND, "keyspace '%s' has been dropped", keyspace->name);
     } else {
         status = keyspace->methods->stats(part, visit, context, error);
     }

@@ -49,8 +49,7 @@ struct log_check {
     uint64_t records;
 };
 
-static tern_status check_record(void *context, const struct log_record *record,
-                                tern_error *error) {
+static tern_status check_record(void *context, const struct log_record *record, tern_error *error) {
     struct log_check *check = context;
     tern_slice encoding;
     struct decoded_commit commit;
@@ -59,8 +58,8 @@ static tern_status check_record(void *context, const struct log_record *record,
     (void)error;
     check->records++;
     if (record->kind == LOG_RECORD_PART) {
-        status = commit_assembler_part(&check->assembler, record->payload, record->payload_size,
-                                       &found);
+        status =
+            commit_assembler_part(&check->assembler, record->payload, record->payload_size, &found);
     } else if (record->kind == LOG_RECORD_COMMIT) {
         arena_reset(&check->arena);
         status = commit_assembler_commit(&check->assembler, record->payload, record->payload_size,
@@ -70,8 +69,7 @@ static tern_status check_record(void *context, const struct log_record *record,
         }
         if (status == TERN_OK && commit.seq <= check->last_seq) {
             status = ERROR_SET(&found, TERN_CORRUPTION, "commit-order: seq %llu follows %llu",
-                               (unsigned long long)commit.seq,
-                               (unsigned long long)check->last_seq);
+                               (unsigned long long)commit.seq, (unsigned long long)check->last_seq);
         }
         if (status == TERN_OK) {
             check->last_seq = commit.seq;
@@ -152,7 +150,7 @@ tern_status tern_verify(tern_db *db, tern_finding_function on_finding, void *con
     if (status != TERN_OK) {
         return status;
     }
-    struct keyspace_check check = {db,      &snapshot, &sink, progress, progress_context,
+    struct keyspace_check check = {db,      &snapshot, &sink,  progress, progress_context,
                                    &report, error,     TERN_OK};
     status = tern_keyspace_list(db, check_keyspace, &check, error);
     if (status == TERN_OK) {
@@ -194,10 +192,9 @@ static tern_status verify_slots(struct directory_reader *reader, struct verify_s
 }
 
 static tern_status verify_partition(struct directory_reader *reader,
-                                    const struct manifest_keyspace *entry,
-                                    struct verify_sink *sink, tern_progress_function progress,
-                                    void *progress_context, tern_verify_report *report,
-                                    tern_error *error) {
+                                    const struct manifest_keyspace *entry, struct verify_sink *sink,
+                                    tern_progress_function progress, void *progress_context,
+                                    tern_verify_report *report, tern_error *error) {
     struct engine_config config = {.id = entry->id};
     struct engine_drained drained;
     struct engine *engine = NULL;
@@ -255,8 +252,8 @@ tern_status tern_verify_directory(const char *path, const tern_db_options *optio
                                       progress_context, &report, error);
         }
         if (status == TERN_OK && !sink.is_stopped) {
-            status = verify_log(&reader.log_options, reader.manifest.log_start, &sink, &report,
-                                error);
+            status =
+                verify_log(&reader.log_options, reader.manifest.log_start, &sink, &report, error);
         }
     }
     directory_reader_close(&reader);

@@ -7,15 +7,15 @@
  *
  *   open -> [replay]* -> ( apply | freeze | drain_step | state | publish | readers )* -> close
  *
- * - `apply` puts committed changes into memory; one applier at a time (the commit leader). It cannot
- *   fail: `reserve` made room before the batch went into the log.
+ * - `apply` puts committed changes into memory; one applier at a time (the commit leader). It
+ * cannot fail: `reserve` made room before the batch went into the log.
  * - `freeze` closes the active overlay at a sequence boundary. `drain_step` moves frozen data into
  *   new durable blocks a slice at a time, beside what readers see. `sync` makes the blocks durable,
  *   `state` describes the new base for the manifest, and once the manifest is durable `publish`
  *   makes it what new views see.
- * - Readers work on an engine_view: an immutable list of what to read. The database's view holds one
- *   per partition. A view's floor is the newest seq inside its base and frozen overlays; a reader's
- *   snapshot is never below it.
+ * - Readers work on an engine_view: an immutable list of what to read. The database's view holds
+ * one per partition. A view's floor is the newest seq inside its base and frozen overlays; a
+ * reader's snapshot is never below it.
  *
  * Threads: apply, reserve, freeze, publish, replay belong to whoever holds the database's applier
  * role; drain_step, sync, state, compact_step to whoever holds its maintenance role (one at a
@@ -89,9 +89,9 @@ uint64_t engine_key_hash(partition_id id, tern_slice key);
 
 /* The sequence numbers that some snapshot may still select; what lies between may be pruned. */
 struct engine_horizon {
-    const seq_no *live;  /* of live snapshots, ascending */
+    const seq_no *live; /* of live snapshots, ascending */
     size_t live_count;
-    seq_no visible_seq;  /* a new snapshot may be taken here or above at any time */
+    seq_no visible_seq; /* a new snapshot may be taken here or above at any time */
 };
 
 /* As of when a reader reads. */
@@ -152,9 +152,9 @@ struct engine_drained {
 };
 
 enum engine_drain_state {
-    ENGINE_DRAIN_IDLE,   /* nothing frozen is left to drain */
-    ENGINE_DRAIN_MORE,   /* call again */
-    ENGINE_DRAIN_SLICE   /* enough new blocks that a publish should bound the growth */
+    ENGINE_DRAIN_IDLE, /* nothing frozen is left to drain */
+    ENGINE_DRAIN_MORE, /* call again */
+    ENGINE_DRAIN_SLICE /* enough new blocks that a publish should bound the growth */
 };
 
 /* How far `warm` has come; zero to begin. */
@@ -332,8 +332,8 @@ struct engine_methods {
                                tern_error *error);
     tern_status (*large_append)(struct engine_large_writer *writer, const void *bytes, size_t size,
                                 tern_error *error);
-    /* Completes: writes the reference (at most ENGINE_LARGE_REFERENCE_BYTES_MAX). Blocks are durable
-     * after the next sync of the engine. Frees the writer whatever the status. */
+    /* Completes: writes the reference (at most ENGINE_LARGE_REFERENCE_BYTES_MAX). Blocks are
+     * durable after the next sync of the engine. Frees the writer whatever the status. */
     tern_status (*large_finish)(struct engine_large_writer *writer, uint8_t *out_reference,
                                 size_t *out_reference_size, tern_error *error);
     void (*large_abandon)(struct engine_large_writer *writer);
@@ -376,8 +376,8 @@ struct engine_methods {
                                               struct record *out_record),
                           void *context, tern_error *error);
     /*
-     * Places of pages of the partition that are cached now, hot ones first: what `warm` may be given
-     * after the next open. At most `capacity`; returns how many. May be NULL.
+     * Places of pages of the partition that are cached now, hot ones first: what `warm` may be
+     * given after the next open. At most `capacity`; returns how many. May be NULL.
      */
     size_t (*cached_places)(struct engine_view *view, uint64_t *out_places, size_t capacity);
     /*

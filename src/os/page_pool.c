@@ -47,8 +47,8 @@ bool page_pool_put(struct page_pool *pool, void *memory, uint64_t used_bytes) {
         return false;
     }
     mutex_lock(&pool->mutex);
-    bool keeps = atomic_load_explicit(&pool->pooled_bytes, memory_order_relaxed) +
-                     HUGE_PAGE_BYTES + used_bytes <=
+    bool keeps = atomic_load_explicit(&pool->pooled_bytes, memory_order_relaxed) + HUGE_PAGE_BYTES +
+                     used_bytes <=
                  pool->limit_bytes;
     if (keeps) {
         memcpy(memory, &pool->first, sizeof(pool->first));

@@ -14,7 +14,7 @@
 struct page_pool {
     struct mutex mutex;
     uint64_t limit_bytes; /* for what is kept and what is in use, together */
-    void *first; /* each begins with a pointer to the next */
+    void *first;          /* each begins with a pointer to the next */
     _Atomic uint64_t pooled_bytes;
 };
 
@@ -24,8 +24,8 @@ void page_pool_release(struct page_pool *pool);
 
 /* HUGE_PAGE_BYTES of memory with any contents, or NULL when none is kept. NULL pool: none. */
 void *page_pool_take(struct page_pool *pool);
-/* Keeps the memory unless that and the `used_bytes` that users hold would exceed the limit; false: it
- * is still the caller's. */
+/* Keeps the memory unless that and the `used_bytes` that users hold would exceed the limit; false:
+ * it is still the caller's. */
 bool page_pool_put(struct page_pool *pool, void *memory, uint64_t used_bytes);
 
 #endif

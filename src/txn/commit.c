@@ -190,8 +190,8 @@ tern_status commit_large_chunk(struct txn_manager *manager, const tern_keyspace 
     commit_applier_lock(manager);
     tern_status status = TERN_OK;
     if (offset == 0) {
-        status = large_retention_add(&manager->retention, token,
-                                     log_end_position(manager->log), error);
+        status =
+            large_retention_add(&manager->retention, token, log_end_position(manager->log), error);
     }
     if (status == TERN_OK) {
         status = log_begin(manager->log, LOG_RECORD_CHUNK, size, &payload, error);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The commit pipeline. A request joins a lock-free queue; whoever finds no leader leads: takes what
- * waits, validates each in queue order, gives sequence numbers, encodes into the log, applies to the
- * partitions, syncs once if any asks for it, publishes visible_seq, and wakes the rest.
+ * waits, validates each in queue order, gives sequence numbers, encodes into the log, applies to
+ * the partitions, syncs once if any asks for it, publishes visible_seq, and wakes the rest.
  */
 #ifndef TERN_TXN_COMMIT_H
 #define TERN_TXN_COMMIT_H
@@ -45,23 +45,23 @@ struct commit_request {
     size_t part_count;
     struct catalog_change *catalog;
     size_t catalog_count;
-    size_t change_count;         /* sum over parts */
-    size_t bytes;                /* sum of key and value sizes */
-    uint32_t flags;              /* enum commit_flags */
-    tern_durability durability;  /* resolved: full, interval or none */
+    size_t change_count;        /* sum over parts */
+    size_t bytes;               /* sum of key and value sizes */
+    uint32_t flags;             /* enum commit_flags */
+    tern_durability durability; /* resolved: full, interval or none */
     seq_no snapshot_seq;
     const uint64_t *read_hashes; /* of keys read */
     size_t read_count;
     const struct commit_range *read_ranges;
     size_t range_count;
-    uint64_t owner_id;           /* transaction id for lock checks; 0 none */
+    uint64_t owner_id; /* transaction id for lock checks; 0 none */
     /* For asynchronous commits: called when done, in commit order; NULL for synchronous ones. */
     void (*on_done)(struct commit_request *request);
     void *on_done_context;
 
     /* Outcome. */
     tern_status status;
-    seq_no seq;                  /* of the commit */
+    seq_no seq; /* of the commit */
     tern_error error;
 
     /* The pipeline's own. */
@@ -70,8 +70,7 @@ struct commit_request {
 };
 
 TERN_MUST_CHECK tern_status commit_queue_create(struct txn_manager *manager,
-                                                struct commit_queue **out_queue,
-                                                tern_error *error);
+                                                struct commit_queue **out_queue, tern_error *error);
 /* Nothing may be queued. Accepts NULL. */
 void commit_queue_destroy(struct commit_queue *queue);
 
@@ -82,8 +81,8 @@ tern_status commit_submit(struct txn_manager *manager, struct commit_request *re
 void commit_submit_async(struct txn_manager *manager, struct commit_request *request);
 
 /* Callbacks: with a descriptor they wait for commit_poll, otherwise they run on the executor. */
-TERN_MUST_CHECK tern_status commit_poll_descriptor(struct txn_manager *manager,
-                                                   int *out_descriptor, tern_error *error);
+TERN_MUST_CHECK tern_status commit_poll_descriptor(struct txn_manager *manager, int *out_descriptor,
+                                                   tern_error *error);
 size_t commit_poll(struct txn_manager *manager);
 
 /* Waits until all asynchronous commits have been done and told. */
@@ -95,8 +94,8 @@ void commit_drain_async(struct txn_manager *manager);
 TERN_MUST_CHECK tern_status commit_tick(struct txn_manager *manager, tern_error *error);
 
 /*
- * Appends one chunk of a large value to the log, before the commit that names `token`. Offsets begin
- * at 0 and are contiguous. The log keeps the chunks until the commit that names them has been
+ * Appends one chunk of a large value to the log, before the commit that names `token`. Offsets
+ * begin at 0 and are contiguous. The log keeps the chunks until the commit that names them has been
  * drained, or commit_large_forget. Takes the applier mutex shortly. TERN_DISK_FULL, TERN_POISONED,
  * TERN_IO, TERN_NO_MEMORY.
  */

@@ -25,12 +25,12 @@
 #include "base/error.h"
 #include "base/varint.h"
 
-#define TAG_EXPIRES 0x08u
-#define TAG_RANGE_END 0x10u
-#define TAG_MERGE_SHIFT 5
-#define END_MARKER UINT64_MAX
-#define CHANGE_BYTES_MAX 48
-#define PART_BYTES_MAX 20
+#define TAG_EXPIRES       0x08u
+#define TAG_RANGE_END     0x10u
+#define TAG_MERGE_SHIFT   5
+#define END_MARKER        UINT64_MAX
+#define CHANGE_BYTES_MAX  48
+#define PART_BYTES_MAX    20
 #define CATALOG_BYTES_MAX (64 + TERN_KEYSPACE_NAME_BYTES)
 
 size_t commit_encoded_bound(const struct commit_request *request) {
@@ -282,8 +282,7 @@ tern_status commit_decode(const uint8_t *payload, size_t size, struct arena *are
         return ERROR_NO_MEMORY(error, "reading the log");
     }
     for (size_t i = 0; i < commit.part_count; i++) {
-        tern_status status =
-            read_part(&reader, arena, commit.time_ms, &commit.parts[i], error);
+        tern_status status = read_part(&reader, arena, commit.time_ms, &commit.parts[i], error);
         if (status != TERN_OK) {
             return status;
         }

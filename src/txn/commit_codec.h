@@ -15,7 +15,7 @@
 #define COMMIT_PART_HEADER_BYTES 8
 /* CHUNK: u64 token, u64 partition id, u64 offset, bytes. */
 #define COMMIT_CHUNK_HEADER_BYTES 24
-#define COMMIT_TICK_BYTES 8
+#define COMMIT_TICK_BYTES         8
 
 /* At least what commit_encode will write. */
 size_t commit_encoded_bound(const struct commit_request *request);

@@ -49,22 +49,21 @@ static tern_status append_in_parts(struct commit_queue *queue, struct commit_req
     }
     encoding->size = commit_encode(request, seq, time_ms, encoding->data);
     uint32_t part_count = (uint32_t)((encoding->size + piece_max - 1) / piece_max);
-    tern_status status =
-        log_reserve(manager->log, encoding->size + COMMIT_END_BYTES +
-                                      (size_t)part_count * COMMIT_PART_HEADER_BYTES,
-                    part_count + 1, &request->error);
+    tern_status status = log_reserve(manager->log,
+                                     encoding->size + COMMIT_END_BYTES +
+                                         (size_t)part_count * COMMIT_PART_HEADER_BYTES,
+                                     part_count + 1, &request->error);
     for (uint32_t i = 0; status == TERN_OK && i < part_count; i++) {
         size_t offset = (size_t)i * piece_max;
         size_t size = encoding->size - offset < piece_max ? encoding->size - offset : piece_max;
         uint8_t *payload;
         log_position end;
-        status = log_begin(manager->log, LOG_RECORD_PART, size + COMMIT_PART_HEADER_BYTES,
-                           &payload, &request->error);
+        status = log_begin(manager->log, LOG_RECORD_PART, size + COMMIT_PART_HEADER_BYTES, &payload,
+                           &request->error);
         if (status == TERN_OK) {
             put_u64(payload, seq);
             memcpy(payload + COMMIT_PART_HEADER_BYTES, encoding->data + offset, size);
-            status =
-                log_end(manager->log, size + COMMIT_PART_HEADER_BYTES, &end, &request->error);
+            status = log_end(manager->log, size + COMMIT_PART_HEADER_BYTES, &end, &request->error);
         }
     }
     if (status == TERN_OK) {
@@ -254,9 +253,9 @@ bool commit_process_group(struct txn_manager *manager) {
     uint64_t visible_ms = atomic_load_explicit(&manager->visible_time_ms, memory_order_relaxed);
     uint64_t time_ms = now_ms > visible_ms ? now_ms : visible_ms;
     struct engine_horizon horizon;
-    snapshot_registry_horizon(
-        manager->snapshots,
-        atomic_load_explicit(&manager->visible_seq, memory_order_relaxed), &horizon);
+    snapshot_registry_horizon(manager->snapshots,
+                              atomic_load_explicit(&manager->visible_seq, memory_order_relaxed),
+                              &horizon);
     size_t committed = 0;
     for (struct commit_request *request = group; request != NULL; request = request->next) {
         request->status = commit_one(queue, request, time_ms, &horizon);

@@ -16,7 +16,7 @@ struct commit_queue {
 
     /* Under the applier mutex. */
     struct range_history ranges;
-    struct buffer encoding;         /* of transactions in parts */
+    struct buffer encoding; /* of transactions in parts */
 
     /* Asynchronous commits. */
     tern_task lead_task;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a commit is checked against:
- *  - written keys (and, serializable, read keys): the conflict table by hash, and the ring of recent
- *    range deletes;
+ *  - written keys (and, serializable, read keys): the conflict table by hash, and the ring of
+ * recent range deletes;
  *  - range deletes and ranges read: the overlays of the current view (engine changed_since);
  *  - all written keys: locks held by others, when there are any;
  *  - keyspaces: alive, and for a drop unwritten since the snapshot.
@@ -41,9 +41,9 @@ static void remember_range(struct range_history *history, partition_id partition
     tern_slice end = change->range_has_end ? change->record.value : tern_slice_of(NULL, 0);
     uint8_t *begin_copy =
         (uint8_t *)memory_copy_string(history->allocator, change->key.data, change->key.size);
-    uint8_t *end_copy = change->range_has_end ? (uint8_t *)memory_copy_string(
-                                                    history->allocator, end.data, end.size)
-                                              : NULL;
+    uint8_t *end_copy = change->range_has_end
+                            ? (uint8_t *)memory_copy_string(history->allocator, end.data, end.size)
+                            : NULL;
     history->newest_seq = seq;
     if (begin_copy == NULL || (change->range_has_end && end_copy == NULL)) {
         memory_release(history->allocator, begin_copy);
@@ -51,8 +51,8 @@ static void remember_range(struct range_history *history, partition_id partition
         history->horizon_seq = seq;
         return;
     }
-    *entry = (struct range_memory){partition, seq,      begin_copy, end_copy,
-                                   change->key.size, end.size};
+    *entry =
+        (struct range_memory){partition, seq, begin_copy, end_copy, change->key.size, end.size};
     history->next = (history->next + 1) % RANGE_HISTORY_ENTRIES;
 }
 
@@ -106,8 +106,7 @@ static bool changed_since(struct txn_manager *manager, const tern_keyspace *keys
     return part != NULL && keyspace->methods->changed_since(part, bounds, since);
 }
 
-static tern_status validate_change(struct txn_manager *manager,
-                                   const struct range_history *history,
+static tern_status validate_change(struct txn_manager *manager, const struct range_history *history,
                                    struct commit_request *request, const tern_keyspace *keyspace,
                                    const struct engine_change *change) {
     seq_no since = request->snapshot_seq;
@@ -154,13 +153,12 @@ static tern_status check_locks(struct txn_manager *manager, struct commit_reques
                                const tern_keyspace *keyspace, const struct engine_change *change) {
     bool is_locked;
     if ((int)change->record.kind == (int)CHANGE_DELETE_RANGE) {
-        is_locked = lock_manager_is_range_locked(manager->locks, request->owner_id, keyspace->id,
-                                                 change->key,
-                                                 change->range_has_end ? &change->record.value
-                                                                       : NULL);
+        is_locked = lock_manager_is_range_locked(
+            manager->locks, request->owner_id, keyspace->id, change->key,
+            change->range_has_end ? &change->record.value : NULL);
     } else {
-        is_locked = lock_manager_is_locked(manager->locks, request->owner_id, keyspace->id,
-                                           change->key);
+        is_locked =
+            lock_manager_is_locked(manager->locks, request->owner_id, keyspace->id, change->key);
     }
     if (is_locked) {
         return ERROR_SET(&request->error, TERN_LOCKED,
@@ -174,8 +172,8 @@ static tern_status check_locks(struct txn_manager *manager, struct commit_reques
 /* A keyspace may be written when it is alive, or when this very request creates it. */
 static tern_status check_keyspace(struct commit_request *request, const tern_keyspace *keyspace) {
     uint32_t state = atomic_load_explicit(&keyspace->state, memory_order_relaxed);
-    bool is_alive = state == KEYSPACE_LIVE && atomic_load_explicit(&keyspace->dropped_seq,
-                                                                   memory_order_relaxed) == SEQ_MAX;
+    bool is_alive = state == KEYSPACE_LIVE &&
+                    atomic_load_explicit(&keyspace->dropped_seq, memory_order_relaxed) == SEQ_MAX;
     for (size_t i = 0; !is_alive && i < request->catalog_count; i++) {
         is_alive = request->catalog[i].keyspace == keyspace && !request->catalog[i].is_drop;
     }
@@ -212,8 +210,8 @@ tern_status commit_validate(struct txn_manager *manager, const struct range_hist
         status = check_keyspace(request, part->keyspace);
         for (size_t j = 0; status == TERN_OK && (validates || has_locks) && j < part->count; j++) {
             if (validates) {
-                status = validate_change(manager, history, request, part->keyspace,
-                                         &part->changes[j]);
+                status =
+                    validate_change(manager, history, request, part->keyspace, &part->changes[j]);
             }
             if (status == TERN_OK && has_locks) {
                 status = check_locks(manager, request, part->keyspace, &part->changes[j]);

@@ -35,8 +35,8 @@ void conflict_table_record(struct conflict_table *table, uint64_t key_hash, seq_
 
 enum conflict_answer {
     CONFLICT_NO,
-    CONFLICT_YES,      /* an entry with this tag is newer than `since` */
-    CONFLICT_POSSIBLE  /* pushed out: cannot be told */
+    CONFLICT_YES,     /* an entry with this tag is newer than `since` */
+    CONFLICT_POSSIBLE /* pushed out: cannot be told */
 };
 
 /*

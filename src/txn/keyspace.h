@@ -30,16 +30,16 @@ struct tern_keyspace {
     tern_keyspace_options options; /* defaults filled in */
     size_t key_bytes_max;
     const struct engine_methods *methods;
-    struct engine *engine;         /* owned by the catalog; NULL once destroyed */
-    _Atomic uint32_t slot;         /* index into database_view.parts */
-    _Atomic uint32_t state;        /* enum keyspace_state */
+    struct engine *engine;  /* owned by the catalog; NULL once destroyed */
+    _Atomic uint32_t slot;  /* index into database_view.parts */
+    _Atomic uint32_t state; /* enum keyspace_state */
     _Atomic uint64_t created_seq;
-    _Atomic uint64_t dropped_seq;  /* SEQ_MAX while live */
+    _Atomic uint64_t dropped_seq; /* SEQ_MAX while live */
     _Atomic uint64_t last_write_seq;
-    struct tern_keyspace *next;    /* the catalog's list */
+    struct tern_keyspace *next; /* the catalog's list */
     /* Maintenance role. */
-    bool is_sealed;                /* has a sealed root that is not published yet */
-    uint64_t gone_view_generation; /* first view without it; 0: still in views */
+    bool is_sealed;                    /* has a sealed root that is not published yet */
+    uint64_t gone_view_generation;     /* first view without it; 0: still in views */
     uint64_t gone_manifest_generation; /* the newest manifest when it was dropped */
 };
 
@@ -49,11 +49,12 @@ struct tern_keyspace {
  */
 struct database_view {
     _Atomic uint64_t references;
-    uint64_t generation;     /* grows with each published view */
-    seq_no floor_seq;        /* newest seq inside its bases and frozen overlays */
+    uint64_t generation; /* grows with each published view */
+    seq_no floor_seq;    /* newest seq inside its bases and frozen overlays */
     struct epoch_node limbo;
     struct txn_manager *manager;
-    struct database_view *next_live; /* list of views not yet destroyed, under manager->views_mutex */
+    struct database_view
+        *next_live; /* list of views not yet destroyed, under manager->views_mutex */
     struct database_view *previous_live;
     uint32_t slot_count;
     struct engine_view *parts[];

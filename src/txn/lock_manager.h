@@ -20,10 +20,10 @@ struct lock_manager;
 
 /* The locks of one transaction; embedded in it. Zero-initialise, then set id. */
 struct lock_owner {
-    uint64_t id;               /* transaction id; smaller is older */
-    struct lock_entry *held;   /* list of held locks */
+    uint64_t id;             /* transaction id; smaller is older */
+    struct lock_entry *held; /* list of held locks */
     uint64_t held_count;
-    void *waiting;             /* private */
+    void *waiting; /* private */
 };
 
 TERN_MUST_CHECK tern_status lock_manager_create(const tern_allocator *allocator,
@@ -49,8 +49,8 @@ void lock_manager_release_all(struct lock_manager *manager, struct lock_owner *o
 uint64_t lock_manager_held(const struct lock_manager *manager);
 
 /* True when somebody other than `owner_id` (0: nobody) holds the key in any mode. */
-bool lock_manager_is_locked(struct lock_manager *manager, uint64_t owner_id,
-                            partition_id partition, tern_slice key);
+bool lock_manager_is_locked(struct lock_manager *manager, uint64_t owner_id, partition_id partition,
+                            tern_slice key);
 /* The same for any key in a range. */
 bool lock_manager_is_range_locked(struct lock_manager *manager, uint64_t owner_id,
                                   partition_id partition, tern_slice begin, const tern_slice *end);

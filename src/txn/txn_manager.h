@@ -70,9 +70,9 @@ struct txn_manager {
 
     /* Applier role: the commit leader, or maintenance between groups. */
     _Alignas(64) struct mutex applier_mutex;
-    seq_no next_seq;                /* under applier_mutex */
-    _Atomic bool wants_boundary;    /* ask the leader to call at_boundary before the next group */
-    _Atomic bool has_expiring;      /* some record with an expiry was ever written */
+    seq_no next_seq;             /* under applier_mutex */
+    _Atomic bool wants_boundary; /* ask the leader to call at_boundary before the next group */
+    _Atomic bool has_expiring;   /* some record with an expiry was ever written */
     _Atomic uint64_t next_large_token;
     struct commit_queue *queue;
 
@@ -80,9 +80,9 @@ struct txn_manager {
     struct conflict_table *conflicts;
     struct lock_manager *locks;
     _Atomic uint64_t paying_snapshots; /* of transactions that are inside `throttle` */
-    struct large_retention retention; /* chunks of large values that the log must keep */
-    _Atomic uint64_t next_txn_id;   /* age: smaller is older */
-    _Atomic uint64_t live_writers;  /* read-write transactions that validate at commit */
+    struct large_retention retention;  /* chunks of large values that the log must keep */
+    _Atomic uint64_t next_txn_id;      /* age: smaller is older */
+    _Atomic uint64_t live_writers;     /* read-write transactions that validate at commit */
 
     /* Views not yet destroyed, newest first. */
     struct mutex views_mutex;
@@ -100,8 +100,8 @@ struct txn_manager {
 void txn_manager_publish_view(struct txn_manager *manager, struct database_view *view);
 
 /*
- * A view with `slot_count` empty parts, generation and floor unset, one reference. It counts as live
- * from its publication on; before that, free it with memory_release. TERN_NO_MEMORY.
+ * A view with `slot_count` empty parts, generation and floor unset, one reference. It counts as
+ * live from its publication on; before that, free it with memory_release. TERN_NO_MEMORY.
  */
 TERN_MUST_CHECK tern_status database_view_create(struct txn_manager *manager, uint32_t slot_count,
                                                  struct database_view **out_view,
@@ -110,8 +110,8 @@ TERN_MUST_CHECK tern_status database_view_create(struct txn_manager *manager, ui
 void database_view_release(struct database_view *view);
 
 /*
- * Generations of all views that some reader may still use, ascending, into `out` (capacity entries);
- * returns how many there are. When there are more than `capacity` nothing is written.
+ * Generations of all views that some reader may still use, ascending, into `out` (capacity
+ * entries); returns how many there are. When there are more than `capacity` nothing is written.
  */
 size_t txn_manager_live_generations(struct txn_manager *manager, uint64_t *out, size_t capacity);
 
@@ -123,8 +123,7 @@ static inline struct database_view *txn_manager_now(struct txn_manager *manager,
     for (;;) {
         struct database_view *view = atomic_load_explicit(&manager->view, memory_order_acquire);
         out_moment->seq = atomic_load_explicit(&manager->visible_seq, memory_order_acquire);
-        out_moment->time_ms =
-            atomic_load_explicit(&manager->visible_time_ms, memory_order_relaxed);
+        out_moment->time_ms = atomic_load_explicit(&manager->visible_time_ms, memory_order_relaxed);
         if (atomic_load_explicit(&manager->view, memory_order_acquire) == view) {
             return view;
         }

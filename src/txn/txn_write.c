@@ -94,9 +94,9 @@ tern_status txn_delete_range(tern_txn *txn, tern_keyspace *keyspace, const tern_
     if (status != TERN_OK) {
         return status;
     }
-    struct engine_change change = {.key = begin != NULL ? *begin : tern_slice_of("", 0),
-                                   .record = {.kind = CHANGE_DELETE_RANGE,
-                                              .value = end != NULL ? *end : tern_slice_of("", 0)},
-                                   .range_has_end = end != NULL};
+    struct engine_change change = {
+        .key = begin != NULL ? *begin : tern_slice_of("", 0),
+        .record = {.kind = CHANGE_DELETE_RANGE, .value = end != NULL ? *end : tern_slice_of("", 0)},
+        .range_has_end = end != NULL};
     return write_set_add(&txn->writes, keyspace, &change, &txn->error);
 }

@@ -14,6 +14,7 @@
 
 #include "db/manifest_codec.h"
 #include "support/cmocka_test.h"
+#include "support/fault_file_system.h"
 #include "support/seeded_random.h"
 #include "support/temporary_directory.h"
 
@@ -23,6 +24,7 @@
 
 struct store {
     char *path;
+    struct fault_file_system *faults;
     tern_db *db;
     tern_keyspace *keyspace;
     struct seeded_random random;
@@ -37,6 +39,7 @@ static void open_store(struct store *store) {
     options.memory_bytes = (uint64_t)16 << 20;
     options.overlay_bytes = (uint64_t)2 << 20;
     options.segment_bytes = (uint64_t)64 << 10;
+    options.file_system = fault_file_system_interface(store->faults);
     assert_ok(tern_open(store->path, &options, &store->db, &error), error);
     tern_status status = tern_keyspace_open(store->db, "test", &store->keyspace, &error);
     if (status == TERN_NOT_FOUND) {
@@ -127,6 +130,16 @@ static void checkpoint(struct store *store) {
     assert_ok(tern_checkpoint(store->db, &error), error);
 }
 
+/*
+ * A checkpoint that has written its blocks and comes no further, as if the process had ended there:
+ * what was free for it to write on is written on.
+ */
+static void break_off_checkpoint(struct store *store) {
+    const struct fault_plan plan = {.kinds = FAULT_SYNC, .nth = 1, .sticky = true};
+    fault_file_system_arm(store->faults, &plan);
+    assert_int_not_equal(tern_checkpoint(store->db, NULL), TERN_OK);
+}
+
 static void nothing_is_lost_with_the_newest_root(void **state) {
     struct store *store = *state;
     tern_error error = TERN_ERROR_INIT;
@@ -138,10 +151,16 @@ static void nothing_is_lost_with_the_newest_root(void **state) {
             work(store);
             checkpoint(store);
         }
-        if (seeded_random_chance(&store->random, 1, 2)) {
+        bool breaks_off = seeded_random_chance(&store->random, 2, 3);
+        if (breaks_off || seeded_random_chance(&store->random, 1, 2)) {
             work(store);
         }
-        assert_ok(tern_close(store->db, &error), error);
+        if (breaks_off) {
+            break_off_checkpoint(store);
+        }
+        tern_status status = tern_close(store->db, &error);
+        assert_int_equal(status == TERN_OK, !breaks_off);
+        fault_file_system_disarm(store->faults);
         damage_newest_root(store);
         open_store(store);
         check_all(store);
@@ -156,7 +175,8 @@ static void nothing_is_lost_with_the_newest_root(void **state) {
 
 static int set_up(void **state) {
     static struct store store;
-    store = (struct store){.path = temporary_directory_create()};
+    store = (struct store){.path = temporary_directory_create(),
+                           .faults = fault_file_system_create(tern_file_system_default())};
     seeded_random_init(&store.random, seeded_random_seed("crash.previous_root"));
     *state = &store;
     return 0;
@@ -164,6 +184,7 @@ static int set_up(void **state) {
 
 static int tear_down(void **state) {
     struct store *store = *state;
+    fault_file_system_destroy(store->faults);
     temporary_directory_remove(store->path);
     return 0;
 }

@@ -189,8 +189,7 @@ static bool cursor_matches(tern_cursor *cursor, unsigned index,
             return entry == NULL;
         }
         if (status != TERN_OK) {
-            (void)snprintf(out, capacity, "ks%u: %s", index,
-                           tern_cursor_error(cursor)->message);
+            (void)snprintf(out, capacity, "ks%u: %s", index, tern_cursor_error(cursor)->message);
             return false;
         }
         tern_slice key = tern_cursor_key(cursor);

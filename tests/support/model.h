@@ -14,10 +14,10 @@
 
 #include "support/seeded_random.h"
 
-#define MODEL_KEYSPACES 5
+#define MODEL_KEYSPACES     5
 #define MODEL_KEY_BYTES_MAX 1200
-#define MODEL_SHORT_TTL_MS 50u
-#define MODEL_LONG_TTL_MS 3600000000u
+#define MODEL_SHORT_TTL_MS  50u
+#define MODEL_LONG_TTL_MS   3600000000u
 
 struct model_entry {
     tern_slice key;

@@ -94,8 +94,8 @@ static tern_status delete_range(struct random_workload *workload, tern_txn *txn,
     tern_slice end = model_random_key(&workload->random, other);
     bool has_begin = below(workload, 8) != 0;
     bool has_end = below(workload, 8) != 0;
-    tern_status status = tern_txn_delete_range(txn, keyspace, has_begin ? &key : NULL,
-                                               has_end ? &end : NULL);
+    tern_status status =
+        tern_txn_delete_range(txn, keyspace, has_begin ? &key : NULL, has_end ? &end : NULL);
     if (status == TERN_OK) {
         model_delete_range(&workload->history, index, has_begin ? &key : NULL,
                            has_end ? &end : NULL);
@@ -114,14 +114,13 @@ static tern_status change_keyspace(struct random_workload *workload, tern_txn *t
         options.page_bytes = 4096u << below(workload, 3);
         options.fan_out = 16u + (uint32_t)below(workload, 30);
         options.compression = (tern_compression)below(workload, 4);
-        status = tern_txn_keyspace_create(txn, model_keyspace_name(index, name), &options,
-                                          &keyspace);
+        status =
+            tern_txn_keyspace_create(txn, model_keyspace_name(index, name), &options, &keyspace);
         if (status == TERN_OK) {
             model_create(&workload->history, index);
         }
-    } else if (below(workload, 3) == 0 &&
-               tern_keyspace_open(db, model_keyspace_name(index, name), &keyspace, NULL) ==
-                   TERN_OK) {
+    } else if (below(workload, 3) == 0 && tern_keyspace_open(db, model_keyspace_name(index, name),
+                                                             &keyspace, NULL) == TERN_OK) {
         status = tern_txn_keyspace_drop(txn, keyspace);
         if (status == TERN_OK) {
             model_drop(&workload->history, index);
@@ -273,7 +272,7 @@ bool random_workload_find_state(struct random_workload *workload, tern_db *db, c
         (void)snprintf(out_difference, capacity, "cannot write: %s", workload->error.message);
         return false;
     }
-    char difference[300] = "";
+    char difference[1000] = "";
     for (size_t i = workload->history.count; i-- > workload->durable;) {
         char text[300] = "";
         if (model_matches(db, &workload->history.states[i], text, sizeof(text))) {
@@ -283,11 +282,7 @@ bool random_workload_find_state(struct random_workload *workload, tern_db *db, c
             return true;
         }
         size_t used = strlen(difference);
-        if (used < sizeof(difference) - 1) {
-            int written = snprintf(difference + used, sizeof(difference) - used, "%s[%zu] %s",
-                                   used > 0 ? "; " : "", i, text);
-            (void)written;
-        }
+        (void)snprintf(difference + used, sizeof(difference) - used, " [%zu] %.100s", i, text);
     }
     for (size_t i = workload->durable; i-- > 0;) {
         char text[300] = "";
@@ -298,8 +293,7 @@ bool random_workload_find_state(struct random_workload *workload, tern_db *db, c
             return false;
         }
     }
-    (void)snprintf(out_difference, capacity,
-                   "no state from %zu to %zu fits: %s", workload->durable,
+    (void)snprintf(out_difference, capacity, "no state from %zu to %zu fits:%s", workload->durable,
                    workload->history.count - 1, difference);
     return false;
 }

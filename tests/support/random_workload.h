@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Random work on a database beside its model: transactions of puts, deletes, merges, range deletes,
- * expiring keys, values of all sizes, keyspaces created and dropped; checkpoints, compaction, syncs,
- * steps of background work. Everything is drawn from a seed.
+ * expiring keys, values of all sizes, keyspaces created and dropped; checkpoints, compaction,
+ * syncs, steps of background work. Everything is drawn from a seed.
  */
 #ifndef TERN_TESTS_RANDOM_WORKLOAD_H
 #define TERN_TESTS_RANDOM_WORKLOAD_H
@@ -29,8 +29,8 @@ void random_workload_release(struct random_workload *workload);
 void random_workload_options(tern_db_options *options);
 
 /*
- * One random piece of work. False when the database failed (the error is kept); then the last commit
- * may have happened or not.
+ * One random piece of work. False when the database failed (the error is kept); then the last
+ * commit may have happened or not.
  */
 bool random_workload_step(struct random_workload *workload, tern_db *db);
 

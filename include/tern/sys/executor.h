@@ -63,8 +63,9 @@ typedef struct tern_thread_executor tern_thread_executor;
  * Starts an executor with `thread_count` threads (1 to 64).
  * @param out_executor receives the handle; release with tern_thread_executor_stop().
  */
-TERN_API TERN_MUST_CHECK tern_status tern_thread_executor_start(
-    uint32_t thread_count, tern_thread_executor **out_executor, tern_error *error);
+TERN_API TERN_MUST_CHECK tern_status tern_thread_executor_start(uint32_t thread_count,
+                                                                tern_thread_executor **out_executor,
+                                                                tern_error *error);
 
 /** The interface to give to tern_open(); lives as long as the handle. */
 TERN_API const tern_executor *tern_thread_executor_interface(tern_thread_executor *executor);

@@ -21,8 +21,8 @@ struct btree {
 
 /* ---- reading (any thread, inside an epoch) ---- */
 
-/* Looks the key up in a root: adds a terminal record to the resolution (frame source, readable until
- * the epoch is left, longer when the frame is pinned) or nothing. */
+/* Looks the key up in a root: adds a terminal record to the resolution (frame source, readable
+ * until the epoch is left, longer when the frame is pinned) or nothing. */
 TERN_MUST_CHECK tern_status btree_lookup(struct btree *tree, struct btree_root *root,
                                          tern_slice key, struct resolution *resolution,
                                          tern_error *error);
@@ -56,8 +56,9 @@ TERN_MUST_CHECK tern_status btree_child_node(struct btree *tree, struct inner_no
                                              tern_error *error);
 
 /* Payload of a leaf: from its frame, or read into a frame (or into a temporary buffer when no frame
- * can be had: then *out_owned is what to release to the allocator, else NULL, and *out_frame is NULL).
- * `hint` and `out_frame` may be NULL. Inside an epoch: frames are readable until it is left. */
+ * can be had: then *out_owned is what to release to the allocator, else NULL, and *out_frame is
+ * NULL). `hint` and `out_frame` may be NULL. Inside an epoch: frames are readable until it is left.
+ */
 TERN_MUST_CHECK tern_status btree_leaf(struct btree *tree, packed_ref ref, uint64_t checksum,
                                        _Atomic cache_hint *hint, const uint8_t **out_payload,
                                        struct cache_frame **out_frame, void **out_owned,

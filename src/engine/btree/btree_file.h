@@ -3,9 +3,9 @@
  * The file of a partition: "p-<16 hex digits of the id>.btree", one 4 KiB header, then blocks in
  * units of 512 bytes, never overwritten while anybody may read them.
  *
- * Space: free extents are kept as intervals in memory, derived at open by walking the inner nodes of
- * every root that recovery may choose. A block lives over [born, superseded) of view generations;
- * superseded blocks wait until no live view lies inside (see engine_methods.release).
+ * Space: free extents are kept as intervals in memory, derived at open by walking the inner nodes
+ * of every root that recovery may choose. A block lives over [born, superseded) of view
+ * generations; superseded blocks wait until no live view lies inside (see engine_methods.release).
  *
  * Threads: reading from any thread; allocation, writing and release belong to the maintenance role,
  * except value blocks (file_allocate/file_release_now/file_write take the file's lock).

@@ -4,9 +4,9 @@
  * last found) and loaded children. Shared between versions of the tree by reference count: a new
  * version copies the path and shares the rest.
  *
- * Search form (one allocation, 64-byte aligned): every 16th head is repeated in `samples`, so that a
- * node of 256 children is searched by reading one line of samples and one line of heads; the child's
- * reference and hint lie together in a third.
+ * Search form (one allocation, 64-byte aligned): every 16th head is repeated in `samples`, so that
+ * a node of 256 children is searched by reading one line of samples and one line of heads; the
+ * child's reference and hint lie together in a third.
  */
 #ifndef TERN_ENGINE_BTREE_NODE_H
 #define TERN_ENGINE_BTREE_NODE_H
@@ -23,7 +23,7 @@
 struct node_child {
     packed_ref ref;
     union {
-        _Atomic cache_hint hint;   /* level 1 */
+        _Atomic cache_hint hint; /* level 1 */
         _Atomic uint32_t unused;
     };
     uint32_t reserved;
@@ -31,35 +31,36 @@ struct node_child {
 
 struct inner_node {
     _Atomic uint32_t references;
-    uint16_t level;        /* 1: children are leaves */
+    uint16_t level; /* 1: children are leaves */
     uint16_t sample_count;
-    uint32_t count;        /* children */
-    uint32_t prefix_size;  /* common prefix of the separators; 0 with fewer than two */
+    uint32_t count;       /* children */
+    uint32_t prefix_size; /* common prefix of the separators; 0 with fewer than two */
     const uint8_t *prefix;
-    const uint32_t *samples;      /* head of separators 15, 31, ... */
-    const uint32_t *heads;        /* count - 1, after the prefix */
-    const uint32_t *key_offsets;  /* count: separator i is keys[key_offsets[i] .. [i+1]) without prefix */
+    const uint32_t *samples; /* head of separators 15, 31, ... */
+    const uint32_t *heads;   /* count - 1, after the prefix */
+    const uint32_t
+        *key_offsets; /* count: separator i is keys[key_offsets[i] .. [i+1]) without prefix */
     const uint8_t *keys;
     struct node_child *children;
     _Atomic(struct inner_node *) *nodes; /* level > 1: loaded children or NULL; else NULL */
     const uint64_t *checksums;
     const uint64_t *records;
     const uint64_t *bytes;
-    packed_ref self;       /* where the node is stored; 0: not written yet */
+    packed_ref self; /* where the node is stored; 0: not written yet */
     uint64_t self_checksum;
-    uint64_t generation;   /* born */
+    uint64_t generation; /* born */
     size_t memory_bytes;
 };
 
 /* One version of the tree. Reference counted by views; immutable. */
 struct btree_root {
     _Atomic uint64_t references;
-    uint32_t height;          /* 0: empty; 1: a single leaf, in `leaf`; else inner levels + 1 */
-    struct inner_node *top;   /* height >= 2 */
-    struct child_ref child;   /* reference of the topmost page (leaf or inner) */
+    uint32_t height;              /* 0: empty; 1: a single leaf, in `leaf`; else inner levels + 1 */
+    struct inner_node *top;       /* height >= 2 */
+    struct child_ref child;       /* reference of the topmost page (leaf or inner) */
     _Atomic cache_hint leaf_hint; /* height == 1 */
     uint64_t generation;
-    uint64_t records;         /* live records in the tree */
+    uint64_t records; /* live records in the tree */
 };
 
 /* Separators and children to make a node of; borrowed during the call. */
@@ -67,9 +68,9 @@ struct node_source {
     uint16_t level;
     uint32_t count;
     const struct child_ref *children;
-    struct inner_node *const *nodes;  /* level > 1: loaded children, retained by the node; or NULL */
-    const cache_hint *hints;          /* level 1: or NULL */
-    const tern_slice *separators;     /* count - 1 */
+    struct inner_node *const *nodes; /* level > 1: loaded children, retained by the node; or NULL */
+    const cache_hint *hints;         /* level 1: or NULL */
+    const tern_slice *separators;    /* count - 1 */
     uint64_t generation;
 };
 
@@ -78,8 +79,8 @@ TERN_MUST_CHECK tern_status node_build(const tern_allocator *allocator, struct b
                                        const struct node_source *source,
                                        struct inner_node **out_node, tern_error *error);
 void node_retain(struct inner_node *node);
-/* The last reference releases loaded children too, then the memory: no reader may be inside (callers
- * come here through an epoch). Accepts NULL. */
+/* The last reference releases loaded children too, then the memory: no reader may be inside
+ * (callers come here through an epoch). Accepts NULL. */
 void node_release(const tern_allocator *allocator, struct budget *budget, struct inner_node *node);
 
 /* Index of the child that holds the key: number of separators <= key. */

@@ -22,10 +22,10 @@
  *        key bytes after the prefix, value bytes
  * Heads always come after the shared prefix, or they would tell nothing apart. With PAGE_WHOLE_KEYS
  * the records still hold their keys whole (the key size counts the prefix, the key bytes begin with
- * it), so that keys can be handed out in place: set when leaving the prefix out would save less than
- * a sixteenth of the payload, or when there is one record only (its prefix is empty: size 0).
- * No bytes lie between or after records: data size, slots and records agree to the byte, records lie
- * in order of key.
+ * it), so that keys can be handed out in place: set when leaving the prefix out would save less
+ * than a sixteenth of the payload, or when there is one record only (its prefix is empty: size 0).
+ * No bytes lie between or after records: data size, slots and records agree to the byte, records
+ * lie in order of key.
  *
  * Inner payload:
  *   0  u8   type: PAGE_INNER
@@ -53,15 +53,15 @@
 
 enum page_type { PAGE_LEAF = 1, PAGE_INNER = 2, PAGE_VALUE = 3, PAGE_VALUE_INDEX = 4 };
 
-#define PAGE_HAS_LARGE 1u
-#define PAGE_WHOLE_KEYS 2u
-#define RECORD_FLAG_LARGE 1u
+#define PAGE_HAS_LARGE      1u
+#define PAGE_WHOLE_KEYS     2u
+#define RECORD_FLAG_LARGE   1u
 #define RECORD_FLAG_EXPIRES 2u
 
-#define LEAF_HEADER_BYTES 16
-#define INNER_HEADER_BYTES 16
-#define INNER_CHILD_BYTES 32
-#define INNER_CHILDREN_MAX 4096u
+#define LEAF_HEADER_BYTES       16
+#define INNER_HEADER_BYTES      16
+#define INNER_CHILD_BYTES       32
+#define INNER_CHILDREN_MAX      4096u
 #define INNER_PAYLOAD_BYTES_MAX ((size_t)1 << 20)
 /* Levels of inner nodes above the leaves, at most. */
 #define INNER_LEVELS_MAX 40u

@@ -74,8 +74,7 @@ static void release_chunk(struct overlay_memory *memory, struct memory_chunk *ch
         return;
     }
     size_t size_bytes = chunk->size_bytes;
-    uint64_t used =
-        memory->budget != NULL ? budget_used(memory->budget, BUDGET_OVERLAY) : 0;
+    uint64_t used = memory->budget != NULL ? budget_used(memory->budget, BUDGET_OVERLAY) : 0;
     if (size_bytes != HUGE_PAGE_BYTES || !page_pool_put(memory->pool, chunk, used)) {
         pages_release(chunk, size_bytes);
     }

@@ -77,8 +77,7 @@ struct overlay_memory {
 };
 
 void overlay_memory_init(struct overlay_memory *memory, const tern_allocator *allocator,
-                         struct budget *budget, struct epoch_domain *epoch,
-                         struct page_pool *pool);
+                         struct budget *budget, struct epoch_domain *epoch, struct page_pool *pool);
 void overlay_memory_release(struct overlay_memory *memory);
 
 /* Counts memory that somebody else allocated for the overlay. */

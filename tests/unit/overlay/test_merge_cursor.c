@@ -43,9 +43,8 @@ static void set_up(struct fixture *fixture, size_t key_count, uint64_t seed) {
     memset(fixture, 0, sizeof(*fixture));
     model_init(&fixture->model, key_count, seed);
     assert_int_equal(epoch_domain_create(tern_allocator_default(), &fixture->epoch, NULL), TERN_OK);
-    fixture->options =
-        (struct overlay_options){tern_allocator_default(), &fixture->budget, fixture->epoch, NULL,
-                                 0};
+    fixture->options = (struct overlay_options){tern_allocator_default(), &fixture->budget,
+                                                fixture->epoch, NULL, 0};
     fixture->now.stack.allocator = tern_allocator_default();
     assert_int_equal(shared_overlay_create(&fixture->options, &fixture->now.stack.active, NULL),
                      TERN_OK);
