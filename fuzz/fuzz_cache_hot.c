@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     /* Exactly as long as it is, so that a step outside shows. */
-    uint8_t *file = malloc(HEADER_BYTES + size);
+    uint8_t *file = calloc(1, HEADER_BYTES + size);
     ASSERT(file != NULL);
     memcpy(file, "TERNHOT1", 8);
     if (size > 0) {
