@@ -13,7 +13,8 @@ static uint64_t system_monotonic_ns(void *context) {
 static uint64_t system_wall_ms(void *context) {
     (void)context;
     struct timespec now;
-    (void)clock_gettime(CLOCK_REALTIME, &now);
+    /* Some milliseconds coarse and a fifth of the price: every commit logs it. */
+    (void)clock_gettime(CLOCK_REALTIME_COARSE, &now);
     return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
 }
 
