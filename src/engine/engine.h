@@ -263,6 +263,13 @@ struct engine_methods {
      */
     tern_status (*compact_step)(struct engine *engine, size_t quantum_bytes,
                                 enum engine_drain_state *out_state, tern_error *error);
+    /*
+     * Work that an engine has in the background (compaction of sorted tables), about quantum_bytes
+     * of it; goes with seal/sync/state/publish like a drain. IDLE: nothing to do now. NULL: the
+     * engine has no such work. What must not wait counts in drain_debt, so that writers pay.
+     */
+    tern_status (*maintain_step)(struct engine *engine, size_t quantum_bytes,
+                                 enum engine_drain_state *out_state, tern_error *error);
     /* Cuts free space off the end of the files. */
     tern_status (*shrink)(struct engine *engine, uint64_t *out_freed_bytes, tern_error *error);
 

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Compaction: which tables to merge next, and merging them a quantum at a time. Maintenance role.
+ * A compaction under way stays valid while drains publish: they only add runs that are newer than
+ * all its inputs.
+ */
+#ifndef TERN_ENGINE_LSM_COMPACTION_H
+#define TERN_ENGINE_LSM_COMPACTION_H
+
+#include "engine/lsm/output.h"
+#include "engine/lsm/version.h"
+#include "engine/overlay/merge_cursor.h"
+
+/* What to merge into what. */
+struct compaction_plan {
+    struct lsm_table **inputs; /* by run, newest run first, ascending within; one reference each */
+    struct run_shape *shapes;
+    uint32_t input_count, run_count;
+    uint32_t level;     /* of the output */
+    bool joins_run;     /* the output becomes part of the level's run */
+    bool is_move;       /* the inputs only change their level */
+    bool is_drop;       /* the inputs only go */
+    uint32_t first_older_run; /* runs of the version from here on are older than all inputs */
+};
+
+struct compaction_memory {
+    tern_slice last_keys[LSM_LEVELS]; /* where the last pick of a level ended; owned */
+};
+
+enum lsm_style { LSM_STYLE_LEVELED, LSM_STYLE_TIERED, LSM_STYLE_FIFO };
+
+/* Chooses; *out_plan stays NULL when there is nothing to do. */
+TERN_MUST_CHECK tern_status compaction_pick(struct lsm_version *version, enum lsm_style style,
+                                            struct compaction_memory *memory,
+                                            struct compaction_plan **out_plan, tern_error *error);
+/* All of the base into one run of the last level; NULL when that would gain nothing. */
+TERN_MUST_CHECK tern_status compaction_pick_all(struct lsm_version *version,
+                                                struct compaction_plan **out_plan,
+                                                tern_error *error);
+void compaction_plan_destroy(struct lsm *lsm, struct compaction_plan *plan);
+void compaction_memory_release(struct compaction_memory *memory, const tern_allocator *allocator);
+/* Bytes that have to be compacted before level 0 is short again. */
+uint64_t compaction_debt(const struct lsm_version *version, enum lsm_style style);
+/* Level 0 is so long that drains must wait. */
+bool compaction_is_urgent(const struct lsm_version *version, enum lsm_style style);
+
+struct compaction {
+    struct lsm *lsm;
+    struct compaction_plan *plan;
+    struct lsm_version *version; /* as it was when the plan was made */
+    struct lsm_version *inputs;  /* the inputs as a version of their own */
+    struct base_cursor *cursor;
+    struct lsm_range *ranges;
+    struct lsm_output output;
+    struct engine_scratch scratch;
+    uint64_t work_bytes;
+    bool has_begun;
+    bool is_done;
+};
+
+/* Takes over the plan. */
+TERN_MUST_CHECK tern_status compaction_start(struct lsm_version *version,
+                                             struct compaction_plan *plan,
+                                             struct compaction **out_compaction,
+                                             tern_error *error);
+TERN_MUST_CHECK tern_status compaction_run(struct compaction *compaction, size_t quantum_bytes,
+                                           tern_error *error);
+void compaction_destroy(struct compaction *compaction);
+/* The edit that puts the result in place; points into the compaction. */
+void compaction_edit(const struct compaction *compaction, const struct lsm_version *current,
+                     struct version_edit *out_edit);
+
+#endif

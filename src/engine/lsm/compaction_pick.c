@@ -1,0 +1,481 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Choosing what to compact.
+ *
+ * Levelled, with dynamic level sizes (RocksDB): the last level is as large as the data; each level
+ * above may hold a tenth of the one below, and level 0 goes to the first level that may hold
+ * `base_bytes` (levels above it stay empty). What is over its size most is compacted first, a table
+ * at a time, round the keys. Level 0 also goes down when it is as large as all below: then merging
+ * costs no more than what was written already, and space is never more than about twice the data.
+ *
+ * Tiered: levels hold up to TIERED_RUNS runs; when a level has more, all go to one run of the next.
+ * FIFO: as tiered with more runs, and the oldest run goes when all in it has expired.
+ *
+ * Whatever the style, tables go early that consist mostly of deletes (they hide what lies below and
+ * slow scans down) or of records that have expired.
+ */
+#include "base/compare.h"
+#include "base/error.h"
+#include "engine/lsm/compaction.h"
+
+#define LAST_LEVEL      (LSM_LEVELS - 1)
+#define LEVEL_FACTOR    10u
+#define RUNS_WANTED     4u  /* of level 0 before they are merged */
+#define RUNS_MAX        12u /* of level 0 before drains wait */
+#define TIERED_RUNS     4u
+#define FIFO_RUNS       10u
+#define BASE_BYTES_MIN  ((uint64_t)16 << 20)
+#define DELETES_PERCENT 40u
+#define EXPIRED_PERCENT 50u
+
+struct level_numbers {
+    uint64_t bytes;
+    uint64_t target;
+    uint32_t runs;
+    uint32_t first_run; /* of the version; run_count when there is none */
+};
+
+struct shape {
+    struct level_numbers levels[LSM_LEVELS];
+    uint64_t below_bytes; /* of all levels but 0 */
+    uint32_t base_level;  /* where level 0 goes */
+};
+
+static void look_at(const struct lsm_version *version, struct shape *out_shape) {
+    struct shape shape = {0};
+    uint64_t largest = 0;
+    for (uint32_t i = version->run_count; i-- > 0;) {
+        const struct lsm_run *run = &version->runs[i];
+        struct level_numbers *level = &shape.levels[run->level];
+        level->bytes += run->file_bytes;
+        level->runs++;
+        level->first_run = i;
+        if (run->level == 0) {
+            largest = run->file_bytes > largest ? run->file_bytes : largest;
+        } else {
+            shape.below_bytes += run->file_bytes;
+        }
+    }
+    uint64_t base_bytes = largest * RUNS_WANTED;
+    base_bytes = base_bytes > BASE_BYTES_MIN ? base_bytes : BASE_BYTES_MIN;
+    shape.base_level = LAST_LEVEL;
+    shape.levels[LAST_LEVEL].target = UINT64_MAX;
+    uint64_t target = shape.levels[LAST_LEVEL].bytes;
+    for (uint32_t i = LAST_LEVEL; i-- > 1;) {
+        target /= LEVEL_FACTOR;
+        shape.levels[i].target = target > base_bytes ? target : base_bytes;
+        bool is_used = target >= base_bytes && shape.base_level == i + 1;
+        if (is_used || shape.levels[i].runs > 0) {
+            shape.base_level = i;
+        }
+    }
+    *out_shape = shape;
+}
+
+/* ---- making plans ---- */
+
+static struct compaction_plan *create_plan(const struct lsm_version *version, tern_error *error) {
+    const tern_allocator *allocator = lsm_allocator(version->lsm);
+    size_t tables = 0;
+    for (uint32_t i = 0; i < version->run_count; i++) {
+        tables += version->runs[i].count;
+    }
+    struct compaction_plan *plan = memory_allocate_zeroed(allocator, sizeof(*plan));
+    if (plan != NULL) {
+        plan->inputs = memory_allocate(allocator, (tables + 1) * sizeof(plan->inputs[0]));
+        plan->shapes =
+            memory_allocate(allocator, (version->run_count + 1u) * sizeof(plan->shapes[0]));
+        plan->first_older_run = version->run_count;
+    }
+    if (plan == NULL || plan->inputs == NULL || plan->shapes == NULL) {
+        compaction_plan_destroy(version->lsm, plan);
+        (void)ERROR_NO_MEMORY(error, "a compaction");
+        return NULL;
+    }
+    return plan;
+}
+
+void compaction_plan_destroy(struct lsm *lsm, struct compaction_plan *plan) {
+    if (plan == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < plan->input_count; i++) {
+        table_release(plan->inputs[i]);
+    }
+    memory_release(lsm_allocator(lsm), plan->inputs);
+    memory_release(lsm_allocator(lsm), plan->shapes);
+    memory_release(lsm_allocator(lsm), plan);
+}
+
+static void add_table(struct compaction_plan *plan, struct lsm_table *table) {
+    table_retain(table);
+    plan->inputs[plan->input_count++] = table;
+    plan->shapes[plan->run_count - 1].count++;
+}
+
+static void begin_run(struct compaction_plan *plan, uint32_t level) {
+    plan->shapes[plan->run_count++] = (struct run_shape){level, 0};
+}
+
+static void end_run(struct compaction_plan *plan) {
+    if (plan->shapes[plan->run_count - 1].count == 0) {
+        plan->run_count--;
+    }
+}
+
+static void add_run(struct compaction_plan *plan, const struct lsm_run *run) {
+    begin_run(plan, run->level);
+    for (uint32_t i = 0; i < run->count; i++) {
+        add_table(plan, run->tables[i]);
+    }
+    end_run(plan);
+}
+
+static void set_older(struct compaction_plan *plan, const struct lsm_version *version) {
+    uint32_t first = version->run_count;
+    while (first > 0 && version->runs[first - 1].level > plan->level) {
+        first--;
+    }
+    plan->first_older_run = first;
+}
+
+/* Adds the tables of a run that overlap any input so far. Since the output may then reach as far as
+ * those, but not further, one pass is enough: they do not overlap their neighbours. */
+static uint32_t add_overlapping(struct compaction_plan *plan, const struct lsm_run *run) {
+    uint32_t input_count = plan->input_count;
+    uint32_t added = 0;
+    begin_run(plan, run->level);
+    for (uint32_t i = 0; i < run->count; i++) {
+        bool overlaps = false;
+        for (uint32_t j = 0; !overlaps && j < input_count; j++) {
+            overlaps = table_extents_overlap(run->tables[i], plan->inputs[j]);
+        }
+        if (overlaps) {
+            add_table(plan, run->tables[i]);
+            added++;
+        }
+    }
+    end_run(plan);
+    return added;
+}
+
+/* A merge of inputs with gaps between them writes tables over the gaps: what lies there must be an
+ * input too. So all from the first to the last that overlap are taken. */
+static uint32_t add_between(struct compaction_plan *plan, const struct lsm_run *run) {
+    uint32_t input_count = plan->input_count;
+    uint32_t first = UINT32_MAX;
+    uint32_t last = 0;
+    const struct lsm_table *lowest = plan->inputs[0];
+    const struct lsm_table *highest = plan->inputs[0];
+    for (uint32_t j = 1; j < input_count; j++) {
+        const struct lsm_table *input = plan->inputs[j];
+        lowest = slice_compare(input->lower, lowest->lower) < 0 ? input : lowest;
+        bool is_higher = highest->has_upper &&
+                         (!input->has_upper || slice_compare(input->upper, highest->upper) > 0);
+        highest = is_higher ? input : highest;
+    }
+    for (uint32_t i = 0; i < run->count; i++) {
+        const struct lsm_table *table = run->tables[i];
+        bool is_below = table->has_upper && slice_compare(table->upper, lowest->lower) < 0;
+        bool is_above = highest->has_upper && slice_compare(table->lower, highest->upper) > 0;
+        if (!is_below && !is_above) {
+            first = first == UINT32_MAX ? i : first;
+            last = i;
+        }
+    }
+    if (first == UINT32_MAX) {
+        return 0;
+    }
+    begin_run(plan, run->level);
+    for (uint32_t i = first; i <= last; i++) {
+        add_table(plan, run->tables[i]);
+    }
+    end_run(plan);
+    return last - first + 1;
+}
+
+static const struct lsm_run *run_of_level(const struct lsm_version *version,
+                                          const struct shape *shape, uint32_t level) {
+    return shape->levels[level].runs > 0 ? &version->runs[shape->levels[level].first_run] : NULL;
+}
+
+static bool is_plain(const struct lsm_table *table) {
+    return table->numbers.deletes == 0 && table->numbers.merges == 0 && table->range_count == 0;
+}
+
+/* The inputs can go down as they are: nothing is in their way, and nothing would be cleaned up. */
+static bool can_move(const struct compaction_plan *plan) {
+    if (plan->run_count != 1) {
+        return false;
+    }
+    for (uint32_t i = 0; plan->level == LAST_LEVEL && i < plan->input_count; i++) {
+        if (!is_plain(plan->inputs[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- levelled ---- */
+
+static struct compaction_plan *plan_level_zero(struct lsm_version *version,
+                                               const struct shape *shape, tern_error *error) {
+    struct compaction_plan *plan = create_plan(version, error);
+    if (plan == NULL) {
+        return NULL;
+    }
+    plan->level = shape->base_level;
+    plan->joins_run = true;
+    for (uint32_t i = 0; i < shape->levels[0].runs; i++) {
+        add_run(plan, &version->runs[i]);
+    }
+    const struct lsm_run *below = run_of_level(version, shape, plan->level);
+    uint32_t added = below != NULL ? add_between(plan, below) : 0;
+    plan->is_move = added == 0 && can_move(plan);
+    set_older(plan, version);
+    return plan;
+}
+
+/* One table of a level to the next. */
+static struct compaction_plan *plan_table(struct lsm_version *version, const struct shape *shape,
+                                          uint32_t run_index, uint32_t table_index,
+                                          tern_error *error) {
+    const struct lsm_run *run = &version->runs[run_index];
+    struct compaction_plan *plan = create_plan(version, error);
+    if (plan == NULL) {
+        return NULL;
+    }
+    plan->level = run->level < LAST_LEVEL ? run->level + 1 : LAST_LEVEL;
+    plan->joins_run = true;
+    begin_run(plan, run->level);
+    add_table(plan, run->tables[table_index]);
+    uint32_t added = 0;
+    if (run->level < LAST_LEVEL) {
+        const struct lsm_run *below = run_of_level(version, shape, plan->level);
+        added = below != NULL ? add_overlapping(plan, below) : 0;
+        plan->is_move = added == 0 && can_move(plan);
+    }
+    set_older(plan, version);
+    return plan;
+}
+
+/* The table of the run where the last pick of its level ended. */
+static uint32_t next_table(const struct lsm_run *run, const struct compaction_memory *memory) {
+    tern_slice after = memory->last_keys[run->level];
+    for (uint32_t i = 0; after.data != NULL && i < run->count; i++) {
+        if (slice_compare(run->tables[i]->lower, after) > 0) {
+            return i;
+        }
+    }
+    return 0;
+}
+
+static void remember(struct lsm_version *version, struct compaction_memory *memory, uint32_t level,
+                     tern_slice key) {
+    const tern_allocator *allocator = lsm_allocator(version->lsm);
+    memory_release(allocator, (void *)(uintptr_t)memory->last_keys[level].data);
+    void *copy = memory_allocate(allocator, key.size + 1);
+    if (copy != NULL && key.size > 0) {
+        memcpy(copy, key.data, key.size);
+    }
+    /* Without memory it begins with the first table again. */
+    memory->last_keys[level] = tern_slice_of(copy, copy != NULL ? key.size : 0);
+}
+
+void compaction_memory_release(struct compaction_memory *memory, const tern_allocator *allocator) {
+    for (uint32_t i = 0; i < LSM_LEVELS; i++) {
+        memory_release(allocator, (void *)(uintptr_t)memory->last_keys[i].data);
+        memory->last_keys[i] = tern_slice_of(NULL, 0);
+    }
+}
+
+static bool wants_early(const struct lsm_version *version, const struct lsm_table *table,
+                        bool is_last) {
+    const struct table_numbers *numbers = &table->numbers;
+    if (numbers->records == 0) {
+        return !is_last || table->range_count > 0;
+    }
+    bool has_deletes = numbers->deletes * 100 >= numbers->records * DELETES_PERCENT;
+    bool has_expired = numbers->expiring * 100 >= numbers->records * EXPIRED_PERCENT &&
+                       numbers->expires_max <= version->base_time_ms;
+    return has_deletes || has_expired;
+}
+
+/* A table below level 0 that is mostly deletes or mostly expired. */
+static bool find_early(const struct lsm_version *version, uint32_t *out_run,
+                       uint32_t *out_table) {
+    for (uint32_t i = 0; i < version->run_count; i++) {
+        const struct lsm_run *run = &version->runs[i];
+        for (uint32_t j = 0; run->level > 0 && j < run->count; j++) {
+            if (wants_early(version, run->tables[j], run->level == LAST_LEVEL)) {
+                *out_run = i;
+                *out_table = j;
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static struct compaction_plan *pick_leveled(struct lsm_version *version,
+                                            struct compaction_memory *memory, tern_error *error) {
+    struct shape shape;
+    look_at(version, &shape);
+    const struct level_numbers *zero = &shape.levels[0];
+    if (zero->runs >= RUNS_WANTED || (zero->runs > 0 && zero->bytes >= shape.below_bytes)) {
+        return plan_level_zero(version, &shape, error);
+    }
+    uint32_t worst = 0;
+    double worst_score = 1.0;
+    for (uint32_t i = 1; i < LAST_LEVEL; i++) {
+        double score = (double)shape.levels[i].bytes / ((double)shape.levels[i].target + 1);
+        if (shape.levels[i].runs > 0 && score > worst_score) {
+            worst = i;
+            worst_score = score;
+        }
+    }
+    if (worst > 0) {
+        uint32_t run_index = shape.levels[worst].first_run;
+        const struct lsm_run *run = &version->runs[run_index];
+        uint32_t table = next_table(run, memory);
+        struct compaction_plan *plan = plan_table(version, &shape, run_index, table, error);
+        remember(version, memory, worst, run->tables[table]->lower);
+        return plan;
+    }
+    uint32_t run_index = 0;
+    uint32_t table = 0;
+    if (find_early(version, &run_index, &table)) {
+        return plan_table(version, &shape, run_index, table, error);
+    }
+    return NULL;
+}
+
+/* ---- tiered and FIFO ---- */
+
+static struct compaction_plan *plan_runs(struct lsm_version *version, uint32_t first,
+                                         uint32_t count, uint32_t level, tern_error *error) {
+    struct compaction_plan *plan = create_plan(version, error);
+    if (plan == NULL) {
+        return NULL;
+    }
+    plan->level = level;
+    for (uint32_t i = 0; i < count; i++) {
+        add_run(plan, &version->runs[first + i]);
+    }
+    plan->first_older_run = first + count;
+    return plan;
+}
+
+static struct compaction_plan *pick_tiered(struct lsm_version *version, uint32_t runs_max,
+                                           tern_error *error) {
+    for (uint32_t first = 0; first < version->run_count;) {
+        uint32_t level = version->runs[first].level;
+        uint32_t count = 0;
+        while (first + count < version->run_count && version->runs[first + count].level == level) {
+            count++;
+        }
+        if (count >= runs_max) {
+            return plan_runs(version, first, count, level < LAST_LEVEL ? level + 1 : level, error);
+        }
+        first += count;
+    }
+    return NULL;
+}
+
+static bool has_expired(const struct lsm_version *version, const struct lsm_run *run) {
+    for (uint32_t i = 0; i < run->count; i++) {
+        const struct table_numbers *numbers = &run->tables[i]->numbers;
+        if (numbers->expiring + numbers->deletes < numbers->records ||
+            (numbers->expiring > 0 && numbers->expires_max > version->base_time_ms)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static struct compaction_plan *pick_fifo(struct lsm_version *version, tern_error *error) {
+    uint32_t last = version->run_count - 1;
+    if (version->run_count > 0 && has_expired(version, &version->runs[last])) {
+        struct compaction_plan *plan =
+            plan_runs(version, last, 1, version->runs[last].level, error);
+        if (plan != NULL) {
+            plan->is_drop = true;
+        }
+        return plan;
+    }
+    return pick_tiered(version, FIFO_RUNS, error);
+}
+
+/* ---- the whole ---- */
+
+tern_status compaction_pick(struct lsm_version *version, enum lsm_style style,
+                            struct compaction_memory *memory, struct compaction_plan **out_plan,
+                            tern_error *error) {
+    tern_error failure = TERN_ERROR_INIT;
+    switch (style) {
+    case LSM_STYLE_TIERED:
+        *out_plan = pick_tiered(version, TIERED_RUNS, &failure);
+        break;
+    case LSM_STYLE_FIFO:
+        *out_plan = pick_fifo(version, &failure);
+        break;
+    default:
+        *out_plan = pick_leveled(version, memory, &failure);
+        break;
+    }
+    if (*out_plan == NULL && failure.status != TERN_OK) {
+        error_copy(error, &failure);
+        return failure.status;
+    }
+    return TERN_OK;
+}
+
+static bool is_settled(const struct lsm_version *version) {
+    if (version->run_count == 0) {
+        return true;
+    }
+    const struct lsm_run *run = &version->runs[0];
+    if (version->run_count > 1 || run->level != LAST_LEVEL) {
+        return false;
+    }
+    for (uint32_t i = 0; i < run->count; i++) {
+        const struct table_numbers *numbers = &run->tables[i]->numbers;
+        if (!is_plain(run->tables[i]) ||
+            (numbers->expiring > 0 && numbers->expires_min <= version->base_time_ms)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+tern_status compaction_pick_all(struct lsm_version *version, struct compaction_plan **out_plan,
+                                tern_error *error) {
+    *out_plan = NULL;
+    if (is_settled(version)) {
+        return TERN_OK;
+    }
+    struct compaction_plan *plan =
+        plan_runs(version, 0, version->run_count, LAST_LEVEL, error);
+    if (plan == NULL) {
+        return TERN_NO_MEMORY;
+    }
+    *out_plan = plan;
+    return TERN_OK;
+}
+
+uint64_t compaction_debt(const struct lsm_version *version, enum lsm_style style) {
+    struct shape shape;
+    if (style != LSM_STYLE_LEVELED) {
+        return 0;
+    }
+    look_at(version, &shape);
+    uint32_t runs = shape.levels[0].runs;
+    uint32_t over = runs > RUNS_WANTED + RUNS_WANTED / 2 ? runs - RUNS_WANTED : 0;
+    return runs > 0 ? shape.levels[0].bytes / runs * over : 0;
+}
+
+bool compaction_is_urgent(const struct lsm_version *version, enum lsm_style style) {
+    struct shape shape;
+    look_at(version, &shape);
+    return style == LSM_STYLE_LEVELED && shape.levels[0].runs >= RUNS_MAX;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the parts of an LSM partition share, and the names of its files. */
+#ifndef TERN_ENGINE_LSM_LSM_H
+#define TERN_ENGINE_LSM_LSM_H
+
+#include "block/block.h"
+#include "cache/cache.h"
+#include "engine/engine.h"
+#include "engine/lsm/lsm_format.h"
+#include "os/file.h"
+
+#define LSM_FILE_NAME_BYTES 64
+/* Tables of one cache space: their serial numbers have 20 bits. */
+#define LSM_SERIALS ((uint32_t)1 << 20)
+
+struct file_registry;
+
+struct lsm {
+    const struct engine_environment *environment;
+    struct engine_config config; /* defaults filled in */
+    uint32_t space;              /* of the cache; maintenance role */
+    uint32_t next_serial;
+    _Atomic uint64_t next_file;  /* numbers of files are not reused */
+    struct file_registry *files;
+    _Atomic uint64_t written_bytes;
+    _Atomic uint64_t read_bytes;
+    _Atomic uint64_t reads;
+    _Atomic uint64_t filter_hits; /* lookups that a filter ended */
+};
+
+enum lsm_file_kind { LSM_FILE_TABLE, LSM_FILE_VALUES };
+
+/* "p-<id>.<number>.lsm" or ".val". */
+void lsm_file_name(partition_id id, uint64_t number, enum lsm_file_kind kind,
+                   char out_name[LSM_FILE_NAME_BYTES]);
+/* False when it is no file of this partition. */
+bool lsm_file_parse(partition_id id, const char *name, uint64_t *out_number,
+                    enum lsm_file_kind *out_kind);
+TERN_MUST_CHECK tern_status lsm_file_path(const struct lsm *lsm, uint64_t number,
+                                          enum lsm_file_kind kind, char out_path[FILE_PATH_BYTES],
+                                          tern_error *error);
+/* Removes a file; that it is not there is no failure. */
+tern_status lsm_file_remove(const struct lsm *lsm, uint64_t number, enum lsm_file_kind kind,
+                            tern_error *error);
+
+static inline const tern_allocator *lsm_allocator(const struct lsm *lsm) {
+    return lsm->environment->allocator;
+}
+
+/* Longest key, and longest value inside a block. */
+size_t lsm_key_bytes_max(const tern_keyspace_options *options);
+static inline size_t lsm_inline_bytes_max(const struct lsm *lsm) {
+    size_t bytes = 2u * (size_t)lsm->config.options.page_bytes;
+    return bytes < LSM_INLINE_BYTES_MAX ? bytes : LSM_INLINE_BYTES_MAX;
+}
+
+#endif

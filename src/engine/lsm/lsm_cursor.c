@@ -1,0 +1,495 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Sources are the runs that have records, newest first, each standing at its first key from the
+ * position on in the direction of travel. What a newer run's range deletes cover is skipped by
+ * seeking in the older ones.
+ *
+ * Invariants:
+ *  1. `entry` is what it stands on; its bytes lie in blocks that are held, in a table's meta block,
+ *     or in the scratch.
+ *  2. Sources marked in `at_key` stand on the entry's key, unless `is_ahead`: then all sources
+ *     stand beyond it (after a batch), and none has left the block that lent entries.
+ *
+ * A leaf, for the merging cursor, is what can be handed out before any source has to leave its
+ * block: all keys up to the lowest last key of the blocks.
+ */
+#include "engine/lsm/lsm_cursor.h"
+
+#include "base/assert.h"
+#include "base/bytes.h"
+#include "base/compare.h"
+#include "base/error.h"
+#include "engine/lsm/operand_list.h"
+#include "engine/lsm/run_cursor.h"
+#include "engine/lsm/value_file.h"
+
+struct source {
+    struct run_cursor run;
+    uint64_t head; /* of the key it stands on */
+    bool is_valid;
+    bool at_key;
+};
+
+struct lsm_cursor {
+    struct base_cursor base;
+    struct lsm_version *version;
+    uint64_t time_ms;
+    bool is_raw; /* as lsm_cursor_open_raw says */
+    bool is_backward;
+    bool is_ahead;
+    bool has_ranges;
+    bool is_scratch; /* the entry's value was built */
+    struct engine_entry entry;
+    struct engine_scratch scratch;
+    struct buffer fence;
+    struct buffer key; /* while sources are sought */
+    uint32_t source_count;
+    struct source sources[];
+};
+
+static struct lsm_cursor *cursor_of(struct base_cursor *cursor) {
+    return (struct lsm_cursor *)cursor;
+}
+
+static void refresh(struct source *source) {
+    source->is_valid = run_cursor_is_valid(&source->run);
+    if (source->is_valid) {
+        tern_slice key = run_cursor_entry(&source->run)->key;
+        source->head = key_head_u64(key.data, key.size);
+    }
+}
+
+static tern_status step_source(struct lsm_cursor *cursor, struct source *source,
+                               tern_error *error) {
+    tern_status status = run_cursor_step(&source->run, cursor->is_backward, error);
+    refresh(source);
+    return status;
+}
+
+static int compare_sources(const struct source *left, const struct source *right) {
+    if (left->head != right->head) {
+        return left->head < right->head ? -1 : 1;
+    }
+    return slice_compare(run_cursor_entry(&left->run)->key, run_cursor_entry(&right->run)->key);
+}
+
+/* Marks those that stand on the next key; false: there is none. */
+static bool mark_next(struct lsm_cursor *cursor, uint32_t *out_first) {
+    uint32_t first = UINT32_MAX;
+    uint32_t marked = 0;
+    for (uint32_t i = 0; i < cursor->source_count; i++) {
+        struct source *source = &cursor->sources[i];
+        source->at_key = false;
+        if (!source->is_valid) {
+            continue;
+        }
+        int order = first == UINT32_MAX ? -1 : compare_sources(source, &cursor->sources[first]);
+        if (first != UINT32_MAX && cursor->is_backward) {
+            order = -order;
+        }
+        if (order < 0) {
+            for (uint32_t j = first; marked > 0 && j < i; j++) {
+                cursor->sources[j].at_key = false;
+            }
+            first = i;
+            marked = 0;
+        }
+        if (order <= 0) {
+            source->at_key = true;
+            marked++;
+        }
+    }
+    *out_first = first;
+    return first != UINT32_MAX;
+}
+
+/* The range delete of a run newer than run `run` over the key that reaches furthest. */
+static const struct lsm_range *find_cover(const struct lsm_cursor *cursor, uint32_t run,
+                                          tern_slice key) {
+    const struct lsm_range *cover = NULL;
+    for (uint32_t i = 0; i < run; i++) {
+        const struct lsm_range *range = cursor->version->runs[i].range_count > 0
+                                            ? run_range(&cursor->version->runs[i], key)
+                                            : NULL;
+        bool reaches_further =
+            range != NULL &&
+            (cover == NULL ||
+             (cursor->is_backward
+                  ? slice_compare(range->begin, cover->begin) < 0
+                  : cover->has_end &&
+                        (!range->has_end || slice_compare(range->end, cover->end) > 0)));
+        cover = reaches_further ? range : cover;
+    }
+    return cover;
+}
+
+/* Moves a source over a range delete that covers where it stands. */
+static tern_status skip_range(struct lsm_cursor *cursor, struct source *source,
+                              const struct lsm_range *range, tern_error *error) {
+    tern_status status = TERN_OK;
+    if (cursor->is_backward) {
+        if (range->begin.size == 0) {
+            run_cursor_end(&source->run);
+        } else {
+            status = run_cursor_seek(&source->run, &range->begin, true, error);
+            if (status == TERN_OK && run_cursor_is_valid(&source->run) &&
+                slice_equal(run_cursor_entry(&source->run)->key, range->begin)) {
+                status = run_cursor_step(&source->run, true, error);
+            }
+        }
+    } else if (!range->has_end) {
+        run_cursor_end(&source->run);
+    } else {
+        status = run_cursor_seek(&source->run, &range->end, false, error);
+    }
+    refresh(source);
+    return status;
+}
+
+/* Merges what the marked sources have of the key, newest first. NONE: the key is not there. */
+static tern_status resolve(struct lsm_cursor *cursor, tern_slice key, struct record *out_record,
+                           tern_error *error) {
+    struct lsm *lsm = cursor->version->lsm;
+    struct resolution resolution;
+    struct engine_result result;
+    tern_status status = TERN_OK;
+    resolution_init(&resolution, lsm_allocator(lsm));
+    for (uint32_t i = 0; status == TERN_OK && i < cursor->source_count; i++) {
+        const struct source *source = &cursor->sources[i];
+        if (source->at_key) {
+            status = table_add_record(&resolution, &run_cursor_entry(&source->run)->record, NULL,
+                                      error);
+        }
+        if (resolution.is_complete) {
+            break;
+        }
+        if (status == TERN_OK && run_range(&cursor->version->runs[i], key) != NULL) {
+            const struct record gone = {.kind = RECORD_DELETE};
+            status = table_add_record(&resolution, &gone, NULL, error);
+            break;
+        }
+    }
+    if (status != TERN_OK) {
+        resolution_release(&resolution);
+        return status;
+    }
+    if (cursor->is_raw && !resolution.is_complete) {
+        status = operand_list_encode(&resolution, &cursor->scratch.value);
+        resolution_release(&resolution);
+        *out_record = (struct record){.kind = RECORD_MERGE,
+                                      .value = buffer_slice(&cursor->scratch.value)};
+        cursor->is_scratch = true;
+        return status == TERN_OK ? TERN_OK : ERROR_NO_MEMORY(error, "merge operands");
+    }
+    if (resolution.operand_count == 0) {
+        /* Expiry is the caller's to judge. */
+        *out_record = resolution.terminal;
+        resolution_release(&resolution);
+        return TERN_OK;
+    }
+    status = resolution_finish(&resolution, cursor->time_ms, &cursor->scratch, value_load, lsm,
+                               &result, error);
+    *out_record = result.record;
+    cursor->is_scratch = true;
+    return status;
+}
+
+/* Stands on the first key that is there from where the sources are. */
+static tern_status settle(struct lsm_cursor *cursor, tern_error *error) {
+    uint32_t first = 0;
+    cursor->is_ahead = false;
+    cursor->is_scratch = false;
+    while (mark_next(cursor, &first)) {
+        struct source *source = &cursor->sources[first];
+        const struct engine_entry *entry = run_cursor_entry(&source->run);
+        if (cursor->has_ranges) {
+            const struct lsm_range *cover = find_cover(cursor, first, entry->key);
+            if (cover != NULL) {
+                tern_status status = skip_range(cursor, source, cover, error);
+                if (status != TERN_OK) {
+                    return status;
+                }
+                continue;
+            }
+        }
+        cursor->entry = *entry;
+        if (entry->record.kind == RECORD_MERGE) {
+            tern_status status = resolve(cursor, entry->key, &cursor->entry.record, error);
+            if (status != TERN_OK) {
+                return status;
+            }
+        }
+        struct record *record = &cursor->entry.record;
+        if (cursor->is_raw) {
+            bool has_value = record->kind == RECORD_PUT || record->kind == RECORD_LARGE;
+            if (record->kind == RECORD_NONE ||
+                (has_value && record_has_expired(record, cursor->time_ms))) {
+                *record = (struct record){.kind = RECORD_DELETE};
+            }
+            return TERN_OK;
+        }
+        if (record->kind == RECORD_PUT || record->kind == RECORD_LARGE) {
+            return TERN_OK;
+        }
+        for (uint32_t i = first; i < cursor->source_count; i++) {
+            if (cursor->sources[i].at_key) {
+                tern_status status = step_source(cursor, &cursor->sources[i], error);
+                if (status != TERN_OK) {
+                    return status;
+                }
+            }
+        }
+        cursor->is_scratch = false;
+    }
+    return TERN_NOT_FOUND;
+}
+
+/* ---- the table ---- */
+
+static tern_status lsm_seek(struct base_cursor *base, const tern_slice *key, bool backward,
+                            tern_error *error) {
+    struct lsm_cursor *cursor = cursor_of(base);
+    tern_slice wanted = tern_slice_of(NULL, 0);
+    if (key != NULL) {
+        cursor->key.size = 0; /* the key may lie in a block that is let go */
+        if (buffer_append(&cursor->key, key->data, key->size) != TERN_OK) {
+            return ERROR_NO_MEMORY(error, "a cursor");
+        }
+        wanted = buffer_slice(&cursor->key);
+    }
+    cursor->is_backward = backward;
+    for (uint32_t i = 0; i < cursor->source_count; i++) {
+        struct source *source = &cursor->sources[i];
+        tern_status status =
+            run_cursor_seek(&source->run, key != NULL ? &wanted : NULL, backward, error);
+        refresh(source);
+        if (status != TERN_OK) {
+            return status;
+        }
+    }
+    return settle(cursor, error);
+}
+
+static tern_status move(struct lsm_cursor *cursor, bool backward, tern_error *error) {
+    if (backward != cursor->is_backward) {
+        tern_slice key = cursor->entry.key;
+        tern_status status = lsm_seek(&cursor->base, &key, backward, error);
+        if (status != TERN_OK || !slice_equal(cursor->entry.key, buffer_slice(&cursor->key))) {
+            return status;
+        }
+    }
+    for (uint32_t i = 0; !cursor->is_ahead && i < cursor->source_count; i++) {
+        if (cursor->sources[i].at_key) {
+            tern_status status = step_source(cursor, &cursor->sources[i], error);
+            if (status != TERN_OK) {
+                return status;
+            }
+        }
+    }
+    return settle(cursor, error);
+}
+
+static tern_status lsm_next(struct base_cursor *base, tern_error *error) {
+    return move(cursor_of(base), false, error);
+}
+
+static tern_status lsm_previous(struct base_cursor *base, tern_error *error) {
+    return move(cursor_of(base), true, error);
+}
+
+static tern_slice lsm_key(const struct base_cursor *base) {
+    return ((const struct lsm_cursor *)base)->entry.key;
+}
+
+static void lsm_record(const struct base_cursor *base, struct record *out_record) {
+    *out_record = ((const struct lsm_cursor *)base)->entry.record;
+}
+
+/* Goes beyond the entry without letting go of a block; false: it cannot. */
+static bool step_inside(struct lsm_cursor *cursor) {
+    if (cursor->is_ahead) {
+        return true;
+    }
+    for (uint32_t i = 0; i < cursor->source_count; i++) {
+        if (cursor->sources[i].at_key && !run_cursor_stays(&cursor->sources[i].run, false)) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < cursor->source_count; i++) {
+        struct source *source = &cursor->sources[i];
+        if (source->at_key) {
+            source->run.position++;
+            refresh(source);
+        }
+    }
+    cursor->is_ahead = true;
+    return true;
+}
+
+/* With one source left it is an array from here to the end of its block. */
+static size_t take_rest(struct lsm_cursor *cursor, struct source *source, const tern_slice *end,
+                        struct engine_entry *out_entries, size_t capacity) {
+    struct run_cursor *run = &source->run;
+    size_t count = 0;
+    while (count < capacity && run->position < run->count) {
+        const struct engine_entry *entry = &run->entries[run->position];
+        bool is_value = entry->record.kind == RECORD_PUT || entry->record.kind == RECORD_LARGE;
+        if (!is_value || (end != NULL && slice_compare(entry->key, *end) >= 0)) {
+            break;
+        }
+        out_entries[count++] = *entry;
+        if (!run_cursor_stays(run, false)) {
+            break;
+        }
+        run->position++;
+    }
+    if (count > 0) {
+        cursor->entry = out_entries[count - 1];
+        /* At the block's last entry it stays on it; else it is beyond. */
+        cursor->is_ahead = run_cursor_entry(run)->key.data != cursor->entry.key.data;
+        source->at_key = !cursor->is_ahead;
+    }
+    refresh(source);
+    return count;
+}
+
+static struct source *only_source(struct lsm_cursor *cursor) {
+    struct source *only = NULL;
+    for (uint32_t i = 0; i < cursor->source_count; i++) {
+        if (cursor->sources[i].is_valid) {
+            if (only != NULL) {
+                return NULL;
+            }
+            only = &cursor->sources[i];
+        }
+    }
+    return only;
+}
+
+static size_t lsm_leaf_batch(struct base_cursor *base, const tern_slice *end,
+                             struct engine_entry *out_entries, size_t capacity) {
+    struct lsm_cursor *cursor = cursor_of(base);
+    size_t count = 0;
+    ASSERT(!cursor->is_backward);
+    if (capacity == 0 || (end != NULL && slice_compare(cursor->entry.key, *end) >= 0)) {
+        return 0;
+    }
+    out_entries[count++] = cursor->entry;
+    if (cursor->is_scratch) {
+        return count; /* the next step may build another value there */
+    }
+    struct source *only = cursor->has_ranges ? NULL : only_source(cursor);
+    while (count < capacity && step_inside(cursor)) {
+        uint32_t first = 0;
+        if (only != NULL) {
+            return count + take_rest(cursor, only, end, out_entries + count, capacity - count);
+        }
+        if (!mark_next(cursor, &first)) {
+            break;
+        }
+        const struct engine_entry *entry = run_cursor_entry(&cursor->sources[first].run);
+        if ((end != NULL && slice_compare(entry->key, *end) >= 0) ||
+            entry->record.kind == RECORD_MERGE ||
+            (cursor->has_ranges && find_cover(cursor, first, entry->key) != NULL)) {
+            break;
+        }
+        cursor->is_ahead = false;
+        if (entry->record.kind != RECORD_DELETE) {
+            cursor->entry = *entry;
+            out_entries[count++] = *entry;
+            continue;
+        }
+        /* Deleted: it has to be passed, or all must stay where they are. */
+        bool can_pass = step_inside(cursor);
+        cursor->is_ahead = true;
+        if (!can_pass) {
+            break;
+        }
+    }
+    return count;
+}
+
+static bool lsm_leaf_fence(const struct base_cursor *base, tern_slice *out_fence) {
+    struct lsm_cursor *cursor = (struct lsm_cursor *)(uintptr_t)base;
+    tern_slice lowest = tern_slice_of(NULL, 0);
+    for (uint32_t i = 0; i < cursor->source_count; i++) {
+        const struct source *source = &cursor->sources[i];
+        if (source->is_valid) {
+            tern_slice last = source->run.entries[source->run.count - 1].key;
+            lowest = lowest.data == NULL || slice_compare(last, lowest) < 0 ? last : lowest;
+        }
+    }
+    if (lowest.data == NULL || slice_compare(lowest, cursor->entry.key) < 0) {
+        lowest = cursor->entry.key;
+    }
+    /* The shortest key above it. */
+    cursor->fence.size = 0;
+    if (buffer_append(&cursor->fence, lowest.data, lowest.size) != TERN_OK ||
+        buffer_append(&cursor->fence, "", 1) != TERN_OK) {
+        return false;
+    }
+    *out_fence = buffer_slice(&cursor->fence);
+    return true;
+}
+
+static void lsm_close(struct base_cursor *base) {
+    struct lsm_cursor *cursor = cursor_of(base);
+    struct lsm_version *version = cursor->version;
+    const tern_allocator *allocator = lsm_allocator(version->lsm);
+    for (uint32_t i = 0; i < cursor->source_count; i++) {
+        run_cursor_release(&cursor->sources[i].run);
+    }
+    engine_scratch_release(&cursor->scratch);
+    buffer_release(&cursor->fence);
+    buffer_release(&cursor->key);
+    memory_release(allocator, cursor);
+    version_release(version);
+}
+
+static const struct base_cursor_methods methods = {
+    .seek = lsm_seek,
+    .next = lsm_next,
+    .previous = lsm_previous,
+    .key = lsm_key,
+    .record = lsm_record,
+    .leaf_batch = lsm_leaf_batch,
+    .leaf_fence = lsm_leaf_fence,
+    .close = lsm_close,
+};
+
+static tern_status open_cursor(struct lsm_version *version, uint64_t time_ms, bool beside_cache,
+                               bool is_raw, struct base_cursor **out_cursor, tern_error *error) {
+    struct lsm *lsm = version->lsm;
+    const tern_allocator *allocator = lsm_allocator(lsm);
+    struct lsm_cursor *cursor = memory_allocate_zeroed(
+        allocator, sizeof(*cursor) + version->run_count * sizeof(cursor->sources[0]));
+    if (cursor == NULL) {
+        return ERROR_NO_MEMORY(error, "a cursor");
+    }
+    cursor->base.methods = &methods;
+    cursor->version = version;
+    version_retain(version);
+    cursor->time_ms = time_ms;
+    cursor->is_raw = is_raw;
+    engine_scratch_init(&cursor->scratch, allocator);
+    buffer_init(&cursor->fence, allocator);
+    buffer_init(&cursor->key, allocator);
+    cursor->source_count = version->run_count;
+    for (uint32_t i = 0; i < version->run_count; i++) {
+        const struct lsm_run *run = &version->runs[i];
+        run_cursor_init(&cursor->sources[i].run, lsm, run->tables, run->count, beside_cache);
+        cursor->has_ranges = cursor->has_ranges || run->range_count > 0;
+    }
+    *out_cursor = &cursor->base;
+    return TERN_OK;
+}
+
+tern_status lsm_cursor_open(struct lsm_version *version, uint64_t time_ms, bool beside_cache,
+                            struct base_cursor **out_cursor, tern_error *error) {
+    return open_cursor(version, time_ms, beside_cache, false, out_cursor, error);
+}
+
+tern_status lsm_cursor_open_raw(struct lsm_version *version, uint64_t time_ms,
+                                struct base_cursor **out_cursor, tern_error *error) {
+    return open_cursor(version, time_ms, true, true, out_cursor, error);
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Bytes of a state:
+ *   u8      format version (1)
+ *   varint  complete seq
+ *   varint  base time in ms
+ *   varint  next file number
+ *   varint  runs, newest first, each: varint level, varint tables, each: varint number, u64 checksum
+ *           of the meta block
+ */
+#include "engine/lsm/state.h"
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/varint.h"
+
+#define STATE_FORMAT_VERSION 1u
+#define STATE_BYTES_MAX      ((size_t)64 * 1024)
+
+tern_status lsm_state_encode(const struct lsm_version *version, struct buffer *out_state,
+                             tern_error *error) {
+    size_t size_max = 1 + 4 * VARINT_BYTES_MAX;
+    for (uint32_t i = 0; i < version->run_count; i++) {
+        size_max += 2 * VARINT_BYTES_MAX + version->runs[i].count * (VARINT_BYTES_MAX + 8u);
+    }
+    size_t begin = out_state->size;
+    if (buffer_reserve(out_state, size_max) != TERN_OK) {
+        return ERROR_NO_MEMORY(error, "the state of a partition");
+    }
+    uint8_t *end = out_state->data + begin;
+    *end++ = STATE_FORMAT_VERSION;
+    end = varint_put(end, version->complete_seq);
+    end = varint_put(end, version->base_time_ms);
+    end = varint_put(end, atomic_load_explicit(&version->lsm->next_file, memory_order_relaxed));
+    end = varint_put(end, version->run_count);
+    for (uint32_t i = 0; i < version->run_count; i++) {
+        const struct lsm_run *run = &version->runs[i];
+        end = varint_put(end, run->level);
+        end = varint_put(end, run->count);
+        for (uint32_t j = 0; j < run->count; j++) {
+            end = varint_put(end, run->tables[j]->number);
+            put_u64(end, run->tables[j]->meta_checksum);
+            end += 8;
+        }
+    }
+    size_t size = (size_t)(end - (out_state->data + begin));
+    if (size > STATE_BYTES_MAX) {
+        return ERROR_SET(error, TERN_INVALID,
+                         "a partition of too many tables for a manifest; compact the keyspace");
+    }
+    out_state->size = begin + size;
+    return TERN_OK;
+}
+
+/* ---- decoding ---- */
+
+struct decoded {
+    struct run_shape *shapes;
+    struct lsm_table **tables;
+    uint32_t run_count, table_count;
+    seq_no complete_seq;
+    uint64_t base_time_ms;
+};
+
+struct opening {
+    struct lsm *lsm;
+    bool is_lenient;
+    void (*on_lost)(void *context, uint64_t number, const tern_error *detail);
+    void *context;
+    tern_error *error;
+};
+
+static tern_status malformed(tern_error *error) {
+    return ERROR_SET(error, TERN_CORRUPTION,
+                     "the state of an LSM partition is malformed; repair the database");
+}
+
+static tern_status open_one(struct opening *opening, struct decoded *decoded, uint64_t number,
+                            uint64_t checksum) {
+    tern_error failure = TERN_ERROR_INIT;
+    struct lsm_table *table = NULL;
+    tern_status status = table_open(opening->lsm, number, checksum, &table, &failure);
+    if (status == TERN_OK) {
+        decoded->tables[decoded->table_count++] = table;
+        decoded->shapes[decoded->run_count - 1].count++;
+        return TERN_OK;
+    }
+    if (opening->is_lenient && status != TERN_NO_MEMORY) {
+        opening->on_lost(opening->context, number, &failure);
+        return TERN_OK;
+    }
+    error_copy(opening->error, &failure);
+    return status;
+}
+
+static tern_status open_runs(struct opening *opening, struct decoded *decoded,
+                             const uint8_t *source, const uint8_t *end, uint64_t run_count) {
+    tern_status status = TERN_OK;
+    for (uint64_t i = 0; status == TERN_OK && i < run_count; i++) {
+        uint64_t level = 0;
+        uint64_t count = 0;
+        source = varint_get(source, end, &level);
+        source = source != NULL ? varint_get(source, end, &count) : NULL;
+        if (source == NULL || level >= LSM_LEVELS || count > (uint64_t)(end - source) / 9) {
+            return malformed(opening->error);
+        }
+        decoded->shapes[decoded->run_count++] = (struct run_shape){(uint32_t)level, 0};
+        for (uint64_t j = 0; status == TERN_OK && j < count; j++) {
+            uint64_t number = 0;
+            source = varint_get(source, end, &number);
+            if (source == NULL || end - source < 8) {
+                return malformed(opening->error);
+            }
+            status = open_one(opening, decoded, number, get_u64(source));
+            source += 8;
+        }
+    }
+    return status == TERN_OK && source != end ? malformed(opening->error) : status;
+}
+
+tern_status lsm_state_open(struct lsm *lsm, tern_slice bytes, bool is_lenient,
+                           void (*on_lost)(void *context, uint64_t number,
+                                           const tern_error *detail),
+                           void *context, struct lsm_version **out_version, tern_error *error) {
+    const tern_allocator *allocator = lsm_allocator(lsm);
+    struct opening opening = {lsm, is_lenient, on_lost, context, error};
+    struct decoded decoded = {0};
+    if (bytes.size == 0) {
+        return version_create(lsm, out_version, error);
+    }
+    const uint8_t *source = bytes.data;
+    const uint8_t *end = source + bytes.size;
+    if (*source != STATE_FORMAT_VERSION) {
+        return ERROR_SET(error, TERN_VERSION, "state of an LSM partition in format %u",
+                         (unsigned)*source);
+    }
+    uint64_t next_file = 0;
+    uint64_t run_count = 0;
+    source = varint_get(source + 1, end, &decoded.complete_seq);
+    source = source != NULL ? varint_get(source, end, &decoded.base_time_ms) : NULL;
+    source = source != NULL ? varint_get(source, end, &next_file) : NULL;
+    source = source != NULL ? varint_get(source, end, &run_count) : NULL;
+    if (source == NULL || run_count > (uint64_t)(end - source) || next_file > UINT64_MAX / 2) {
+        return malformed(error);
+    }
+    if (next_file > atomic_load(&lsm->next_file)) {
+        atomic_store(&lsm->next_file, next_file);
+    }
+    decoded.shapes = memory_allocate(allocator, (size_t)(run_count + 1) * sizeof(decoded.shapes[0]));
+    decoded.tables = memory_allocate(allocator, (bytes.size / 9 + 1) * sizeof(decoded.tables[0]));
+    tern_status status = TERN_OK;
+    if (decoded.shapes == NULL || decoded.tables == NULL) {
+        status = ERROR_NO_MEMORY(error, "the state of a partition");
+    } else {
+        status = open_runs(&opening, &decoded, source, end, run_count);
+    }
+    if (status == TERN_OK) {
+        status = version_build(lsm, decoded.shapes, decoded.run_count, decoded.tables,
+                               decoded.complete_seq, decoded.base_time_ms, out_version, error);
+    }
+    for (uint32_t i = 0; i < decoded.table_count; i++) {
+        table_release(decoded.tables[i]);
+    }
+    memory_release(allocator, decoded.shapes);
+    memory_release(allocator, decoded.tables);
+    return status;
+}

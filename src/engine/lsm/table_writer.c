@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Writing a table, front to back; docs/format/lsm.md has the bytes:
+ *
+ *   data blocks of partition 0 | its filter | its index | data blocks of partition 1 | ... | meta |
+ *   footer
+ *
+ * A data block ends where the page size does; a record that is longer has a block of its own. What
+ * is written is collected and goes to the file in long runs.
+ */
+#include "engine/lsm/table_writer.h"
+
+#include "base/bytes.h"
+#include "base/compare.h"
+#include "base/error.h"
+#include "base/varint.h"
+#include "engine/lsm/data_block.h"
+#include "engine/lsm/filter_block.h"
+#include "engine/lsm/index_block.h"
+#include "engine/lsm/table_meta.h"
+#include "engine/lsm/value_file.h"
+
+#define RUN_BYTES ((size_t)512 << 10)
+/* An index block that would be longer begins a new partition. */
+#define INDEX_BYTES_MAX ((size_t)12 << 10)
+#define BITS_PER_KEY    10u
+
+struct table_writer {
+    struct lsm *lsm;
+    uint64_t number;
+    tern_file *file;
+    struct block_context context;
+    uint64_t offset;    /* of the next block */
+    uint64_t flushed;   /* bytes in the file */
+    struct buffer run;  /* from `flushed` on */
+    struct data_block_builder block;
+    struct index_block_builder index;
+    struct buffer separator; /* of the block being built */
+    struct buffer scratch;   /* an uncompressed block with room for its header */
+    uint64_t *hashes;        /* of the partition's keys */
+    size_t hash_count, hash_capacity;
+    uint64_t partition_records;
+    uint32_t partition_first_block;
+    struct table_meta meta;
+};
+
+static tern_status no_memory(tern_error *error) {
+    return ERROR_NO_MEMORY(error, "writing a table");
+}
+
+static void free_writer(struct table_writer *writer) {
+    const tern_allocator *allocator = lsm_allocator(writer->lsm);
+    (void)file_close(writer->file, NULL);
+    buffer_release(&writer->run);
+    buffer_release(&writer->separator);
+    buffer_release(&writer->scratch);
+    data_block_builder_release(&writer->block);
+    index_block_builder_release(&writer->index);
+    table_meta_release(&writer->meta);
+    memory_release(allocator, writer->hashes);
+    memory_release(allocator, writer);
+}
+
+/* Data that is soon written again is not worth a slow compressor. */
+static tern_compression compression_for(const struct lsm *lsm, uint32_t level) {
+    tern_compression wanted = lsm->config.options.compression;
+    return wanted == TERN_COMPRESSION_ZSTD && level < 2 ? TERN_COMPRESSION_LZ4 : wanted;
+}
+
+tern_status table_writer_create(struct lsm *lsm, uint32_t level, struct table_writer **out_writer,
+                                tern_error *error) {
+    const tern_allocator *allocator = lsm_allocator(lsm);
+    const tern_file_system *system = lsm->environment->file_system;
+    char path[FILE_PATH_BYTES];
+    struct table_writer *writer = memory_allocate_zeroed(allocator, sizeof(*writer));
+    if (writer == NULL) {
+        return no_memory(error);
+    }
+    writer->lsm = lsm;
+    writer->number = atomic_fetch_add_explicit(&lsm->next_file, 1, memory_order_relaxed);
+    writer->context = (struct block_context){compression_for(lsm, level),
+                                             lsm->environment->incarnation};
+    buffer_init(&writer->run, allocator);
+    buffer_init(&writer->separator, allocator);
+    buffer_init(&writer->scratch, allocator);
+    data_block_builder_init(&writer->block, allocator);
+    index_block_builder_init(&writer->index, allocator);
+    table_meta_init(&writer->meta, allocator);
+    writer->meta.numbers.hash_seed = lsm->config.id;
+    writer->meta.numbers.level = level;
+    writer->meta.numbers.compression = (uint32_t)writer->context.compression;
+    tern_status status = lsm_file_path(lsm, writer->number, LSM_FILE_TABLE, path, error);
+    if (status == TERN_OK) {
+        status = system->open(system->context, path, TERN_OPEN_CREATE | TERN_OPEN_TRUNCATE,
+                              &writer->file, error);
+    }
+    if (status != TERN_OK) {
+        writer->file = NULL;
+        free_writer(writer);
+        return status;
+    }
+    *out_writer = writer;
+    return TERN_OK;
+}
+
+static tern_status flush(struct table_writer *writer, tern_error *error) {
+    if (writer->run.size == 0) {
+        return TERN_OK;
+    }
+    tern_status status = file_write(writer->file, writer->flushed, writer->run.data,
+                                    writer->run.size, error);
+    if (status == TERN_OK) {
+        atomic_fetch_add_explicit(&writer->lsm->written_bytes, writer->run.size,
+                                  memory_order_relaxed);
+        writer->flushed += writer->run.size;
+        writer->run.size = 0;
+    }
+    return status;
+}
+
+/* Writes a payload as a block. */
+static tern_status write_block(struct table_writer *writer, tern_slice payload,
+                               struct lsm_ref *out_ref, tern_error *error) {
+    size_t bound = block_bound(payload.size);
+    if (writer->run.size + bound > RUN_BYTES) {
+        tern_status status = flush(writer, error);
+        if (status != TERN_OK) {
+            return status;
+        }
+    }
+    if (buffer_reserve(&writer->run, bound > RUN_BYTES ? bound : RUN_BYTES - writer->run.size) !=
+        TERN_OK) {
+        return no_memory(error);
+    }
+    uint8_t *target = writer->run.data + writer->run.size;
+    size_t stored = BLOCK_HEADER_BYTES + payload.size;
+    uint64_t checksum = 0;
+    if (writer->context.compression == TERN_COMPRESSION_NONE) {
+        memcpy(target + BLOCK_HEADER_BYTES, payload.data, payload.size);
+        checksum = block_seal(&writer->context, target, payload.size);
+    } else {
+        tern_status status = block_encode(&writer->context, payload.data, payload.size, target,
+                                          &stored, &checksum, error);
+        if (status != TERN_OK) {
+            return status;
+        }
+    }
+    *out_ref = (struct lsm_ref){lsm_place_of(writer->offset, stored), checksum};
+    writer->run.size += stored;
+    writer->offset += stored;
+    return TERN_OK;
+}
+
+static tern_status end_partition(struct table_writer *writer, tern_error *error) {
+    struct lsm_ref index = {0};
+    struct lsm_ref filter = {0};
+    tern_slice payload;
+    if (writer->index.count == 0) {
+        return TERN_OK;
+    }
+    size_t size = filter_block_size(writer->hash_count, BITS_PER_KEY);
+    writer->scratch.size = 0;
+    if (buffer_reserve(&writer->scratch, size) != TERN_OK) {
+        return no_memory(error);
+    }
+    filter_block_build(writer->scratch.data, size, writer->hashes, writer->hash_count);
+    tern_status status =
+        write_block(writer, tern_slice_of(writer->scratch.data, size), &filter, error);
+    if (status != TERN_OK) {
+        return status;
+    }
+    if (index_block_builder_finish(&writer->index, &payload) != TERN_OK) {
+        return no_memory(error);
+    }
+    status = write_block(writer, payload, &index, error);
+    if (status != TERN_OK) {
+        return status;
+    }
+    const struct table_partition partition = {.lower = index_block_builder_first(&writer->index),
+                                              .index = index,
+                                              .filter = filter,
+                                              .first_block = writer->partition_first_block,
+                                              .block_count = writer->index.count,
+                                              .records = writer->partition_records};
+    if (table_meta_add_partition(&writer->meta, &partition) != TERN_OK) {
+        return no_memory(error);
+    }
+    writer->partition_first_block += writer->index.count;
+    writer->partition_records = 0;
+    writer->hash_count = 0;
+    index_block_builder_reset(&writer->index);
+    return TERN_OK;
+}
+
+static tern_status end_block(struct table_writer *writer, tern_error *error) {
+    struct lsm_ref ref = {0};
+    tern_slice payload;
+    if (writer->block.count == 0) {
+        return TERN_OK;
+    }
+    if (data_block_builder_finish(&writer->block, &payload) != TERN_OK) {
+        return no_memory(error);
+    }
+    tern_status status = write_block(writer, payload, &ref, error);
+    if (status != TERN_OK) {
+        return status;
+    }
+    if (index_block_builder_add(&writer->index, buffer_slice(&writer->separator), ref) !=
+        TERN_OK) {
+        return no_memory(error);
+    }
+    writer->meta.numbers.blocks++;
+    writer->partition_records += writer->block.count;
+    data_block_builder_reset(&writer->block);
+    return TERN_OK;
+}
+
+/* The shortest beginning of the key that is above the last key. */
+static tern_status begin_block(struct table_writer *writer, tern_slice key, tern_error *error) {
+    tern_slice last = buffer_slice(&writer->meta.last);
+    size_t size = key.size;
+    if (writer->meta.numbers.records > 0) {
+        size = slice_common_prefix(last, key) + 1;
+    }
+    if (writer->index.count == INDEX_BLOCKS_MAX ||
+        (writer->index.count > 0 &&
+         index_block_builder_size(&writer->index, size) > INDEX_BYTES_MAX)) {
+        tern_status status = end_partition(writer, error);
+        if (status != TERN_OK) {
+            return status;
+        }
+    }
+    writer->separator.size = 0;
+    if (buffer_append(&writer->separator, key.data, size) != TERN_OK) {
+        return no_memory(error);
+    }
+    return TERN_OK;
+}
+
+static tern_status note_hash(struct table_writer *writer, uint64_t hash) {
+    if (writer->hash_count == writer->hash_capacity) {
+        size_t capacity = writer->hash_capacity * 2 + 1024;
+        uint64_t *grown = memory_resize(lsm_allocator(writer->lsm), writer->hashes,
+                                        capacity * sizeof(grown[0]));
+        if (grown == NULL) {
+            return TERN_NO_MEMORY;
+        }
+        writer->hashes = grown;
+        writer->hash_capacity = capacity;
+    }
+    writer->hashes[writer->hash_count++] = hash;
+    return TERN_OK;
+}
+
+static void count_record(struct table_numbers *numbers, tern_slice key,
+                         const struct record *record) {
+    numbers->records++;
+    numbers->deletes += record->kind == RECORD_DELETE ? 1 : 0;
+    numbers->merges += record->kind == RECORD_MERGE ? 1 : 0;
+    numbers->raw_bytes +=
+        key.size + (record->kind == RECORD_LARGE ? record->value_size : record->value.size);
+    if (record->expires_ms != 0) {
+        uint64_t expires = record->expires_ms;
+        numbers->expires_min =
+            numbers->expiring == 0 || expires < numbers->expires_min ? expires
+                                                                     : numbers->expires_min;
+        numbers->expires_max = expires > numbers->expires_max ? expires : numbers->expires_max;
+        numbers->expiring++;
+    }
+}
+
+tern_status table_writer_add(struct table_writer *writer, tern_slice key,
+                             const struct record *record, tern_error *error) {
+    size_t extra = key.size + record->value.size + DATA_RECORD_BYTES_MAX / 4;
+    size_t page = writer->lsm->config.options.page_bytes - BLOCK_HEADER_BYTES;
+    tern_status status = TERN_OK;
+    if (writer->block.count > 0 && data_block_builder_size(&writer->block, extra) > page) {
+        status = end_block(writer, error);
+    }
+    if (status == TERN_OK && writer->block.count == 0) {
+        status = begin_block(writer, key, error);
+    }
+    if (status != TERN_OK) {
+        return status;
+    }
+    uint64_t hash = engine_key_hash(writer->lsm->config.id, key);
+    if (data_block_builder_add(&writer->block, key, hash, record) != TERN_OK ||
+        note_hash(writer, hash) != TERN_OK || table_meta_note_key(&writer->meta, key) != TERN_OK) {
+        return no_memory(error);
+    }
+    if (record->kind == RECORD_LARGE) {
+        struct value_reference reference;
+        status = value_reference_decode(record->value, &reference, error);
+        if (status == TERN_OK &&
+            table_meta_note_use(&writer->meta, reference.number, reference.stored_bytes) !=
+                TERN_OK) {
+            status = no_memory(error);
+        }
+    }
+    if (status == TERN_OK) {
+        count_record(&writer->meta.numbers, key, record);
+    }
+    return status;
+}
+
+uint64_t table_writer_bytes(const struct table_writer *writer) {
+    return writer->offset + writer->block.entries.size;
+}
+
+bool table_writer_is_full(const struct table_writer *writer) {
+    return writer->meta.numbers.blocks + 2 >= LSM_TABLE_BLOCKS_MAX;
+}
+
+static tern_status write_end(struct table_writer *writer, const struct lsm_range *ranges,
+                             uint32_t range_count, uint64_t *out_meta_checksum,
+                             tern_error *error) {
+    struct lsm_ref ref = {0};
+    tern_slice payload;
+    tern_status status = end_block(writer, error);
+    if (status == TERN_OK) {
+        status = end_partition(writer, error);
+    }
+    if (status == TERN_OK && table_meta_encode(&writer->meta, ranges, range_count,
+                                               &payload) != TERN_OK) {
+        status = no_memory(error);
+    }
+    if (status == TERN_OK) {
+        status = write_block(writer, payload, &ref, error);
+    }
+    if (status == TERN_OK && buffer_reserve(&writer->run, LSM_FOOTER_BYTES) != TERN_OK) {
+        status = no_memory(error);
+    }
+    if (status == TERN_OK) {
+        table_footer_encode(ref, writer->lsm->config.id, writer->number,
+                            writer->run.data + writer->run.size);
+        writer->run.size += LSM_FOOTER_BYTES;
+        writer->offset += LSM_FOOTER_BYTES;
+        status = flush(writer, error);
+        *out_meta_checksum = ref.checksum;
+    }
+    return status;
+}
+
+tern_status table_writer_finish(struct table_writer *writer, const struct lsm_range *ranges,
+                                uint32_t range_count, uint64_t age_seq,
+                                struct lsm_table **out_table, tern_error *error) {
+    struct lsm *lsm = writer->lsm;
+    uint64_t number = writer->number;
+    uint64_t meta_checksum = 0;
+    writer->meta.numbers.age_seq = age_seq;
+    tern_status status = write_end(writer, ranges, range_count, &meta_checksum, error);
+    if (status != TERN_OK) {
+        table_writer_abandon(writer);
+        return status;
+    }
+    free_writer(writer);
+    status = table_open(lsm, number, meta_checksum, out_table, error);
+    if (status != TERN_OK) {
+        (void)lsm_file_remove(lsm, number, LSM_FILE_TABLE, NULL);
+    }
+    return status;
+}
+
+void table_writer_abandon(struct table_writer *writer) {
+    if (writer == NULL) {
+        return;
+    }
+    struct lsm *lsm = writer->lsm;
+    uint64_t number = writer->number;
+    free_writer(writer);
+    /* What cannot be removed now is removed at the next open. */
+    (void)lsm_file_remove(lsm, number, LSM_FILE_TABLE, NULL);
+}
