@@ -106,9 +106,19 @@ static void keep_remnant(struct overlay_memory *memory, const struct memory_regi
     }
 }
 
+/* No chunk adds more than a quarter to what is used, so that a small budget is not overrun. */
+static size_t chunk_bytes(const struct overlay_memory *memory) {
+    uint64_t used = atomic_load_explicit(&memory->used_bytes, memory_order_relaxed);
+    size_t size = memory->next_chunk_bytes;
+    while (size > MEMORY_CHUNK_BYTES_MIN && size > used / 4) {
+        size /= 2;
+    }
+    return size;
+}
+
 /* Adds a chunk with room for `bytes` as the spare region. */
 static bool add_chunk(struct overlay_memory *memory, size_t bytes) {
-    size_t size = memory->next_chunk_bytes;
+    size_t size = chunk_bytes(memory);
     size_t wanted = bytes + sizeof(struct memory_chunk) + 64;
     if (wanted < bytes) {
         return false;
