@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The durable half of a partition: segments of blocks of records, and which records are live.
+ *
+ * A segment is what one stretch of draining wrote: blocks of records, a directory that lists them,
+ * the hashes of all records in order (with which the index is rebuilt without reading a record), and
+ * a bitmap of live records. A root lists the segments. In memory every block has a number, by which
+ * links name it (hash_version.h).
+ *
+ * Liveness changes with the maintenance role as drains and compaction link new records; the next
+ * root says so. A block without live records, and the directory of a segment without live blocks,
+ * are superseded by that root.
+ *
+ * Threads: maintenance role, but base_block and record reading: any thread inside an epoch.
+ */
+#ifndef TERN_ENGINE_HASH_BASE_H
+#define TERN_ENGINE_HASH_BASE_H
+
+#include "cache/cache.h"
+#include "engine/hash/hash_file.h"
+#include "engine/hash/hash_version.h"
+
+#define BLOCK_NONE UINT32_MAX
+#define BLOCK_HAS_EXPIRING ((uint16_t)1)
+#define BLOCK_HAS_LARGE    ((uint16_t)2)
+
+struct block_info {
+    _Atomic cache_hint hint;
+    uint32_t place;
+    uint64_t checksum;
+    uint32_t units;
+    uint32_t raw_bytes;
+    uint32_t segment;
+    uint32_t first_record; /* in its segment */
+    uint16_t records;
+    uint16_t live;
+    uint16_t flags;
+    uint16_t reserved;
+    uint32_t chain_refs; /* links to dead records that snapshots need */
+    uint64_t born;
+};
+
+struct hash_segment {
+    struct hash_ref directory, hashes, bitmap;
+    uint64_t born, bitmap_born;
+    uint32_t *blocks; /* numbers; BLOCK_NONE: nothing lives there */
+    uint32_t block_count, block_capacity;
+    uint32_t record_count, record_capacity, live_count;
+    uint64_t *live; /* bits */
+    uint64_t *hash_list; /* while it is being built */
+    struct block_info *listed; /* while it is being built: as the directory will have them */
+    bool is_closed;
+    bool is_bitmap_dirty;
+    seq_no min_seq, max_seq;
+};
+
+/* Something in the file that a root no longer refers to. */
+struct hash_waiting {
+    uint32_t place, units;
+    uint64_t born;
+    uint32_t block; /* BLOCK_NONE: none */
+};
+
+struct waiting_batch {
+    struct hash_waiting *items;
+    size_t count, capacity;
+    uint64_t superseded;
+    uint64_t epoch;
+};
+
+struct block_chunks;
+
+struct hash_base {
+    const struct engine_environment *environment;
+    struct hash_file *file;
+    tern_compression compression;
+    uint32_t page_bytes;
+    _Atomic(struct block_chunks *) chunks;
+    uint32_t block_limit; /* numbers handed out so far */
+    uint32_t *free_blocks;
+    size_t free_block_count, free_block_capacity;
+    struct hash_segment **segments;
+    uint32_t segment_count, segment_capacity;
+    uint32_t building; /* segment that takes new blocks, or BLOCK_NONE */
+    struct waiting_batch superseding;
+    struct waiting_batch *batches;
+    size_t batch_count, batch_capacity;
+    struct hash_ref root;
+    uint64_t root_born;
+    uint64_t generation; /* of the last published root */
+    _Atomic uint64_t live_records;
+    uint64_t total_records; /* of all segments */
+    _Atomic uint64_t block_bytes;
+    bool is_dirty; /* something changed since the last root */
+};
+
+/* A record on disk. Bytes point into the block. */
+struct hash_record {
+    struct record record;
+    tern_slice key;
+    seq_no seq;
+    uint32_t incarnation;
+    bool is_first; /* when it was written nothing of the key lay below */
+};
+
+tern_status base_open(struct hash_base *base, const struct engine_environment *environment,
+                      partition_id id, const tern_keyspace_options *options, tern_error *error);
+void base_close(struct hash_base *base);
+
+/* ---- blocks ---- */
+
+struct block_info *base_block(const struct hash_base *base, uint32_t block);
+/* Payload of a block through the cache. Inside an epoch. *out_frame is what to pin. */
+TERN_MUST_CHECK tern_status base_read_block(struct hash_base *base, uint32_t block,
+                                            const uint8_t **out_payload,
+                                            struct cache_frame **out_frame, tern_error *error);
+/* The record that a link names. Inside an epoch. */
+TERN_MUST_CHECK tern_status base_read_record(struct hash_base *base, hash_link link,
+                                             struct hash_record *out_record,
+                                             struct cache_frame **out_frame, tern_error *error);
+void base_prefetch(const struct hash_base *base, hash_link link, bool is_second);
+/* False: malformed. */
+bool record_decode(const uint8_t *payload, size_t size, uint32_t slot,
+                   struct hash_record *out_record);
+uint32_t payload_count(const uint8_t *payload, size_t size);
+tern_status base_corrupt(const struct hash_base *base, uint32_t place, const char *what,
+                         tern_error *error);
+
+/* ---- liveness ---- */
+
+TERN_MUST_CHECK tern_status base_reserve_waiting(struct hash_base *base, size_t count,
+                                                 tern_error *error);
+/* The record is no longer what the base holds of its key. Room was reserved. */
+void base_kill(struct hash_base *base, hash_link link);
+bool base_is_live(const struct hash_base *base, hash_link link);
+void base_supersede(struct hash_base *base, uint32_t place, uint32_t units, uint64_t born);
+
+/* ---- writing blocks ---- */
+
+struct hash_output;
+TERN_MUST_CHECK tern_status output_create(struct hash_base *base, struct hash_output **out_output,
+                                          tern_error *error);
+void output_destroy(struct hash_output *output);
+/* Adds a record to the block being built. *out_block counts the blocks since the last flush. */
+TERN_MUST_CHECK tern_status output_add(struct hash_output *output, tern_slice key,
+                                       const struct record *record, uint64_t hash, seq_no seq,
+                                       bool is_first, uint32_t *out_block, uint32_t *out_slot,
+                                       tern_error *error);
+size_t output_bytes(const struct hash_output *output);
+/* Writes all that was added: the blocks are readable and live then. On failure nothing is. */
+TERN_MUST_CHECK tern_status output_flush(struct hash_output *output, tern_error *error);
+/* Number of a block of the last flush. */
+uint32_t output_block(const struct hash_output *output, uint32_t index);
+void output_discard(struct hash_output *output);
+
+/* ---- roots (hash_root.c) ---- */
+
+/* Writes directories, bitmaps and a root. On failure nothing has changed. */
+TERN_MUST_CHECK tern_status base_write_root(struct hash_base *base, tern_error *error);
+void base_published(struct hash_base *base, uint64_t generation);
+void base_release(struct hash_base *base, const uint64_t *live, size_t live_count);
+/* Loads what a root refers to: `visit` gets every live record's hash and link. */
+TERN_MUST_CHECK tern_status base_load_root(struct hash_base *base, const struct hash_ref *root, partition_id id,
+                                           tern_status (*visit)(void *context, uint64_t hash,
+                                                                hash_link link),
+                                           void *context, tern_error *error);
+
+/* ---- between hash_base.c and hash_root.c ---- */
+void base_free_segment(const struct hash_base *base, struct hash_segment *segment);
+TERN_MUST_CHECK tern_status base_new_segment(struct hash_base *base, uint32_t *out_segment);
+TERN_MUST_CHECK tern_status base_take_block(struct hash_base *base, uint32_t *out_block);
+TERN_MUST_CHECK tern_status base_grow_segment(const struct hash_base *base,
+                                              struct hash_segment *segment, size_t blocks,
+                                              size_t records);
+/* What a directory lists. */
+struct listed_segment {
+    uint32_t block_count;
+    uint32_t record_count;
+    const uint8_t *blocks; /* into the payload */
+};
+TERN_MUST_CHECK tern_status base_directory_decode(const struct hash_base *base,
+                                                  const struct hash_ref *ref,
+                                                  const struct buffer *payload,
+                                                  struct listed_segment *out_listed,
+                                                  tern_error *error);
+void base_listed_block(const struct listed_segment *listed, uint32_t index,
+                       struct block_info *out_info);
+
+#endif

@@ -1,0 +1,580 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Verify, salvage, export, bulk load and the numbers of a partition. */
+#include <stdio.h>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "engine/hash/hash_engine.h"
+#include "engine/hash/hash_engine_internal.h"
+#include "os/file.h"
+#include "simd/hash.h"
+
+/* ---- verify ---- */
+
+struct verifying {
+    struct hash_engine *engine;
+    tern_finding_function on_finding;
+    void *context;
+    tern_verify_report *report;
+    bool has_stopped;
+    char name[32];
+};
+
+static void tell(struct verifying *verifying, int64_t offset, const char *invariant,
+                 const char *message) {
+    const tern_finding finding = {verifying->name, offset, invariant, message};
+    verifying->report->findings++;
+    if (verifying->on_finding != NULL && !verifying->has_stopped) {
+        verifying->has_stopped = !verifying->on_finding(verifying->context, &finding);
+    }
+}
+
+/* The live records of a block as verify must find them; a copy, since drains go on. */
+struct block_copy {
+    struct hash_ref ref;
+    uint32_t number;
+    uint32_t records;
+    uint32_t raw_bytes;
+};
+
+static tern_status verify_block(struct verifying *verifying, const struct block_copy *block,
+                                struct buffer *payload, tern_error *error) {
+    struct hash_engine *engine = verifying->engine;
+    int64_t offset = (int64_t)block->ref.place * HASH_UNIT_BYTES;
+    tern_error failure = TERN_ERROR_INIT;
+    tern_status status = hash_file_read(engine->base.file, &block->ref, payload, &failure);
+    verifying->report->pages++;
+    verifying->report->bytes += (uint64_t)block->ref.units * HASH_UNIT_BYTES;
+    if (status == TERN_CORRUPTION) {
+        tell(verifying, offset, "checksum", failure.message);
+        return TERN_OK;
+    }
+    if (status != TERN_OK) {
+        error_copy(error, &failure);
+        return status;
+    }
+    if (payload->size != block->raw_bytes ||
+        payload_count(payload->data, payload->size) != block->records) {
+        tell(verifying, offset, "H-block", "a block differs from its directory");
+        return TERN_OK;
+    }
+    for (uint32_t i = 0; i < block->records; i++) {
+        struct hash_record record;
+        if (!record_decode(payload->data, payload->size, i, &record)) {
+            tell(verifying, offset, "H-record", "a record is malformed");
+            continue;
+        }
+        verifying->report->records++;
+        if (record.record.kind == RECORD_LARGE) {
+            uint8_t byte;
+            for (uint64_t at = 0; at < record.record.value_size; at += (uint64_t)256 << 10) {
+                size_t got = 0;
+                status = hash_value_read(engine->base.file, hash_allocator(engine),
+                                         record.record.value, at, &byte, 1, &got, &failure);
+                if (status == TERN_CORRUPTION) {
+                    tell(verifying, failure.offset, "checksum", failure.message);
+                    break;
+                }
+                if (status != TERN_OK) {
+                    error_copy(error, &failure);
+                    return status;
+                }
+            }
+        }
+    }
+    return TERN_OK;
+}
+
+/* Blocks that the current root refers to. */
+static tern_status list_blocks(struct hash_engine *engine, struct buffer *out_blocks) {
+    const struct hash_base *base = &engine->base;
+    for (uint32_t i = 0; i < base->segment_count; i++) {
+        const struct hash_segment *segment = base->segments[i];
+        for (uint32_t j = 0; segment != NULL && j < segment->block_count; j++) {
+            if (segment->blocks[j] == BLOCK_NONE) {
+                continue;
+            }
+            const struct block_info *info = base_block(base, segment->blocks[j]);
+            const struct block_copy copy = {{info->place, info->units, info->checksum},
+                                            segment->blocks[j], info->records, info->raw_bytes};
+            if (buffer_append(out_blocks, &copy, sizeof(copy)) != TERN_OK) {
+                return TERN_NO_MEMORY;
+            }
+        }
+    }
+    return TERN_OK;
+}
+
+tern_status hash_verify(struct engine_view *view, tern_finding_function on_finding, void *context,
+                        tern_progress_function progress, void *progress_context,
+                        tern_verify_report *report, tern_error *error) {
+    struct hash_engine *engine = hash_of(view->engine);
+    struct verifying verifying = {engine, on_finding, context, report, false, ""};
+    struct buffer blocks;
+    struct buffer payload;
+    buffer_init(&blocks, hash_allocator(engine));
+    buffer_init(&payload, hash_allocator(engine));
+    hash_file_name(engine->head.id, verifying.name);
+    report->files++;
+    if (engine->base.root.units > 0 && !hash_file_has_valid_header(engine->base.file)) {
+        tell(&verifying, 0, "H-header", "the header of the file is damaged");
+    }
+    mutex_lock(&engine->index_lock);
+    const char *broken = hash_index_check(engine->index);
+    mutex_unlock(&engine->index_lock);
+    if (broken != NULL) {
+        tell(&verifying, -1, "H-index", broken);
+    }
+    tern_status status = list_blocks(engine, &blocks);
+    if (status != TERN_OK) {
+        status = ERROR_NO_MEMORY(error, "verifying");
+    }
+    size_t count = blocks.size / sizeof(struct block_copy);
+    for (size_t i = 0; status == TERN_OK && i < count && !verifying.has_stopped; i++) {
+        struct block_copy block;
+        memcpy(&block, blocks.data + i * sizeof(block), sizeof(block));
+        status = verify_block(&verifying, &block, &payload, error);
+        if (progress != NULL && i % 256 == 0 &&
+            !progress(progress_context, "hash blocks", i, count)) {
+            status = ERROR_SET(error, TERN_CANCELLED, "verification was stopped");
+        }
+    }
+    const struct hash_base *base = &engine->base;
+    for (uint32_t i = 0; status == TERN_OK && i < base->segment_count; i++) {
+        const struct hash_segment *segment = base->segments[i];
+        if (segment == NULL || !segment->is_closed) {
+            continue;
+        }
+        const struct hash_ref refs[3] = {segment->directory, segment->hashes, segment->bitmap};
+        for (size_t j = 0; j < 3 && status == TERN_OK; j++) {
+            tern_error failure = TERN_ERROR_INIT;
+            if (refs[j].units > 0) {
+                status = hash_file_read(base->file, &refs[j], &payload, &failure);
+                report->pages++;
+            }
+            if (status == TERN_CORRUPTION) {
+                tell(&verifying, failure.offset, "checksum", failure.message);
+                status = TERN_OK;
+            } else if (status != TERN_OK) {
+                error_copy(error, &failure);
+            }
+        }
+    }
+    buffer_release(&blocks);
+    buffer_release(&payload);
+    return status;
+}
+
+/* ---- salvage ---- */
+
+struct salvaging {
+    tern_status (*visit)(void *context, tern_slice key, const struct record *record,
+                         uint64_t generation);
+    void *context;
+    struct hash_file *file;
+    const tern_allocator *allocator;
+    uint64_t lost;
+};
+
+static tern_status salvage_payload(struct salvaging *salvaging, const struct buffer *payload,
+                                   const struct hash_segment *segment, uint32_t first) {
+    tern_status status = TERN_OK;
+    uint32_t count = payload_count(payload->data, payload->size);
+    struct buffer value;
+    buffer_init(&value, salvaging->allocator);
+    for (uint32_t i = 0; status == TERN_OK && i < count; i++) {
+        struct hash_record record;
+        uint32_t at = first + i;
+        if (segment != NULL && (segment->live[at / 64] >> (at % 64) & 1) == 0) {
+            continue;
+        }
+        if (!record_decode(payload->data, payload->size, i, &record)) {
+            continue;
+        }
+        if (record.record.kind == RECORD_LARGE) {
+            value.size = 0;
+            if (hash_value_load(salvaging->file, salvaging->allocator, record.record.value, &value,
+                                NULL) != TERN_OK) {
+                salvaging->lost++;
+                continue;
+            }
+            record.record.kind = RECORD_PUT;
+            record.record.value = buffer_slice(&value);
+        }
+        status = salvaging->visit(salvaging->context, record.key, &record.record, record.seq);
+    }
+    buffer_release(&value);
+    return status;
+}
+
+static tern_status ignore_record(void *context, uint64_t hash, hash_link link) {
+    (void)context;
+    (void)hash;
+    (void)link;
+    return TERN_OK;
+}
+
+/* By the root, as far as it can be read. */
+static tern_status salvage_by_root(struct salvaging *salvaging, struct hash_base *base,
+                                   tern_error *error) {
+    struct buffer payload;
+    tern_status status = TERN_OK;
+    buffer_init(&payload, salvaging->allocator);
+    for (uint32_t i = 0; status == TERN_OK && i < base->segment_count; i++) {
+        const struct hash_segment *segment = base->segments[i];
+        for (uint32_t j = 0; segment != NULL && j < segment->block_count && status == TERN_OK;
+             j++) {
+            if (segment->blocks[j] == BLOCK_NONE) {
+                continue;
+            }
+            const struct block_info *info = base_block(base, segment->blocks[j]);
+            const struct hash_ref ref = {info->place, info->units, info->checksum};
+            tern_error failure = TERN_ERROR_INIT;
+            status = hash_file_read(salvaging->file, &ref, &payload, &failure);
+            if (status == TERN_CORRUPTION || status == TERN_IO) {
+                salvaging->lost++;
+                status = TERN_OK;
+            } else if (status == TERN_OK) {
+                status = salvage_payload(salvaging, &payload, segment, info->first_record);
+            } else {
+                error_copy(error, &failure);
+            }
+        }
+    }
+    buffer_release(&payload);
+    return status;
+}
+
+/* Without a root: every unit that looks like the begin of a block of records. There is no checksum
+ * to go by, so what is taken must be well formed throughout. */
+static tern_status salvage_by_scan(struct salvaging *salvaging, tern_error *error) {
+    struct hash_file_stats stats;
+    hash_file_get_stats(salvaging->file, &stats);
+    uint32_t end = (uint32_t)(stats.file_bytes / HASH_UNIT_BYTES);
+    size_t capacity = (size_t)1 << 20;
+    uint8_t *bytes = memory_allocate_aligned(salvaging->allocator, HASH_UNIT_BYTES, capacity);
+    struct buffer payload;
+    tern_status status = bytes != NULL ? TERN_OK : ERROR_NO_MEMORY(error, "salvage");
+    buffer_init(&payload, salvaging->allocator);
+    for (uint32_t place = 1; status == TERN_OK && place < end; place++) {
+        size_t got = 0;
+        size_t raw = 0;
+        status = hash_file_read_raw(salvaging->file, place, bytes, HASH_UNIT_BYTES, &got, error);
+        if (status != TERN_OK || got < BLOCK_HEADER_BYTES || bytes[0] != 1) {
+            continue;
+        }
+        size_t stored = BLOCK_HEADER_BYTES + (size_t)get_u32(bytes + 8);
+        size_t wanted = get_u32(bytes + 4);
+        uint32_t units = hash_units_for(stored);
+        if (stored > capacity || wanted > ((size_t)64 << 20) || units > end - place) {
+            continue;
+        }
+        status = hash_file_read_raw(salvaging->file, place, bytes,
+                                    (size_t)units * HASH_UNIT_BYTES, &got, error);
+        if (status != TERN_OK || got < stored) {
+            continue;
+        }
+        payload.size = 0;
+        if (buffer_reserve(&payload, wanted + 1) != TERN_OK) {
+            status = ERROR_NO_MEMORY(error, "salvage");
+            break;
+        }
+        uint64_t checksum = hash_u64(bytes, stored, 0);
+        if (block_decode(bytes, stored, checksum, hash_file_path(salvaging->file),
+                         (uint64_t)place * HASH_UNIT_BYTES, payload.data, wanted, NULL, &raw,
+                         NULL) != TERN_OK) {
+            continue;
+        }
+        payload.size = raw;
+        uint32_t count = payload_count(payload.data, payload.size);
+        bool is_whole = count > 0 && get_u16(payload.data + 2) == 0;
+        for (uint32_t i = 0; is_whole && i < count; i++) {
+            struct hash_record record;
+            is_whole = record_decode(payload.data, payload.size, i, &record) &&
+                       record.key.size > 0 && record.seq > 0;
+        }
+        if (is_whole) {
+            status = salvage_payload(salvaging, &payload, NULL, 0);
+            place += units - 1;
+        }
+    }
+    memory_release_aligned(salvaging->allocator, bytes);
+    buffer_release(&payload);
+    return status;
+}
+
+tern_status hash_salvage(const struct engine_environment *environment,
+                         const struct engine_config *config, tern_slice state_bytes,
+                         tern_status (*visit)(void *context, tern_slice key,
+                                              const struct record *record, uint64_t generation),
+                         void *visit_context, tern_finding_function on_finding,
+                         void *finding_context, uint64_t *out_lost_pages, tern_error *error) {
+    struct hash_state state = {0};
+    struct hash_base base = {0};
+    tern_error failure = TERN_ERROR_INIT;
+    struct engine_environment readable = *environment;
+    struct salvaging salvaging = {visit, visit_context, NULL, environment->allocator, 0};
+    readable.read_only = true;
+    tern_status status = base_open(&base, &readable, config->id, &config->options, error);
+    if (status != TERN_OK) {
+        return status;
+    }
+    salvaging.file = base.file;
+    bool has_root = state_bytes.size > 0 &&
+                    hash_state_decode(state_bytes, &state, &failure) == TERN_OK;
+    if (has_root && state.has_root) {
+        status = base_load_root(&base, &state.root, config->id, ignore_record, NULL, &failure);
+        has_root = status == TERN_OK;
+    }
+    if (has_root) {
+        status = salvage_by_root(&salvaging, &base, error);
+    } else if (status == TERN_OK || status == TERN_CORRUPTION || status == TERN_IO) {
+        char name[32];
+        hash_file_name(config->id, name);
+        const tern_finding finding = {
+            name, -1, "H-root",
+            "the root is lost: all blocks are read, and deleted keys may come back"};
+        if (on_finding != NULL) {
+            (void)on_finding(finding_context, &finding);
+        }
+        status = salvage_by_scan(&salvaging, error);
+    } else {
+        error_copy(error, &failure);
+    }
+    base_close(&base);
+    if (status == TERN_OK) {
+        *out_lost_pages = salvaging.lost;
+    }
+    return status;
+}
+
+/* ---- copying ---- */
+
+/* Adds a record to a base that is being filled. */
+static tern_status copy_record(struct hash_engine *engine, struct hash_base *target,
+                               struct hash_output *output, const struct hash_record *source,
+                               tern_error *error) {
+    struct record record = source->record;
+    uint8_t reference[ENGINE_LARGE_REFERENCE_BYTES_MAX];
+    uint32_t block;
+    uint32_t slot;
+    tern_status status = TERN_OK;
+    if (record.kind == RECORD_LARGE) {
+        struct engine_large_writer *writer = NULL;
+        size_t size = 0;
+        size_t capacity = (size_t)256 << 10;
+        uint8_t *chunk = memory_allocate(hash_allocator(engine), capacity);
+        if (chunk == NULL) {
+            return ERROR_NO_MEMORY(error, "copying a value");
+        }
+        status = hash_value_begin(target->file, target->environment, target->compression, &writer,
+                                  error);
+        for (uint64_t at = 0; status == TERN_OK && at < record.value_size;) {
+            size_t got = 0;
+            status = hash_value_read(engine->base.file, hash_allocator(engine), record.value, at,
+                                     chunk, capacity, &got, error);
+            if (status == TERN_OK) {
+                status = hash_value_append(writer, chunk, got, error);
+                at += got;
+            }
+        }
+        memory_release(hash_allocator(engine), chunk);
+        if (status != TERN_OK) {
+            hash_value_abandon(writer);
+            return status;
+        }
+        status = hash_value_finish(writer, reference, &size, error);
+        record.value = tern_slice_of(reference, size);
+    }
+    if (status == TERN_OK) {
+        status = output_add(output, source->key, &record,
+                            engine_key_hash(engine->head.id, source->key), source->seq,
+                            source->is_first, &block, &slot, error);
+    }
+    if (status == TERN_OK && output_bytes(output) >= ((size_t)1 << 20)) {
+        status = output_flush(output, error);
+    }
+    return status;
+}
+
+static tern_status copy_all(struct hash_engine *engine, struct hash_base *target,
+                            struct hash_output *output, tern_error *error) {
+    const struct hash_base *base = &engine->base;
+    struct buffer payload;
+    tern_status status = TERN_OK;
+    buffer_init(&payload, hash_allocator(engine));
+    for (uint32_t i = 0; status == TERN_OK && i < base->segment_count; i++) {
+        const struct hash_segment *segment = base->segments[i];
+        for (uint32_t j = 0; segment != NULL && j < segment->block_count && status == TERN_OK;
+             j++) {
+            uint32_t number = segment->blocks[j];
+            if (number == BLOCK_NONE) {
+                continue;
+            }
+            const struct block_info *info = base_block(base, number);
+            const struct hash_ref ref = {info->place, info->units, info->checksum};
+            status = hash_file_read(base->file, &ref, &payload, error);
+            for (uint32_t k = 0; status == TERN_OK && k < info->records; k++) {
+                struct hash_record record;
+                if (!base_is_live(base, link_to_record(number, k))) {
+                    continue;
+                }
+                status = record_decode(payload.data, payload.size, k, &record)
+                             ? copy_record(engine, target, output, &record, error)
+                             : base_corrupt(base, info->place, "a record is malformed", error);
+            }
+        }
+    }
+    buffer_release(&payload);
+    return status;
+}
+
+tern_status hash_export_base(struct engine_view *view, const char *target_directory,
+                             struct buffer *out_state, tern_error *error) {
+    struct hash_engine *engine = hash_of(view->engine);
+    struct engine_environment environment = *engine->environment;
+    struct hash_base target = {0};
+    struct hash_output *output = NULL;
+    environment.directory = target_directory;
+    tern_status status =
+        base_open(&target, &environment, engine->head.id, &engine->config.options, error);
+    if (status != TERN_OK) {
+        return status;
+    }
+    status = output_create(&target, &output, error);
+    if (status == TERN_OK) {
+        status = copy_all(engine, &target, output, error);
+    }
+    if (status == TERN_OK) {
+        status = output_flush(output, error);
+    }
+    if (status == TERN_OK) {
+        status = base_write_root(&target, error);
+    }
+    if (status == TERN_OK) {
+        status = hash_file_sync(target.file, error);
+    }
+    if (status == TERN_OK) {
+        const struct hash_state state = {.has_root = target.root.units > 0,
+                                         .complete_seq = engine->complete_seq,
+                                         .records = atomic_load(&target.live_records),
+                                         .root = target.root};
+        status = hash_state_encode(&state, out_state, error);
+    }
+    output_destroy(output);
+    base_close(&target);
+    return status;
+}
+
+/* Writes what was gathered and puts it into the index. */
+static tern_status hash_ingest_flush(struct hash_engine *engine, tern_error *error) {
+    struct hash_drain *drain = &engine->drain;
+    tern_status status = output_flush(drain->output, error);
+    mutex_lock(&engine->index_lock);
+    for (size_t i = 0; status == TERN_OK && i < drain->move_count; i++) {
+        const struct hash_move *move = &drain->moves[i];
+        if (!hash_index_insert(engine->index, move->hash,
+                               link_to_record(output_block(drain->output, move->block),
+                                              move->slot))) {
+            status = ERROR_NO_MEMORY(error, "loading");
+        }
+    }
+    mutex_unlock(&engine->index_lock);
+    drain->move_count = 0;
+    return status;
+}
+
+tern_status hash_ingest(struct engine *base,
+                        tern_status (*next)(void *context, tern_slice *out_key,
+                                            struct record *out_record),
+                        void *context, tern_error *error) {
+    struct hash_engine *engine = hash_of(base);
+    struct hash_drain *drain = &engine->drain;
+    struct hash_index_stats stats;
+    hash_index_get_stats(engine->index, &stats);
+    if (stats.entries > 0 || engine->current->count > 1 || engine->is_sealed) {
+        return ERROR_SET(error, TERN_INVALID, "only an empty partition can be loaded in bulk");
+    }
+    tern_status status = hash_need_output(engine, error);
+    while (status == TERN_OK) {
+        tern_slice key;
+        struct record record;
+        status = next(context, &key, &record);
+        if (status != TERN_OK) {
+            break;
+        }
+        struct hash_move *move = hash_add_move(engine);
+        if (move == NULL) {
+            status = ERROR_NO_MEMORY(error, "loading");
+            break;
+        }
+        move->hash = engine_key_hash(engine->head.id, key);
+        status = output_add(drain->output, key, &record, move->hash, 1, true, &move->block,
+                            &move->slot, error);
+        bool is_full = output_bytes(drain->output) >= ((size_t)1 << 20);
+        if (status == TERN_OK && is_full) {
+            status = hash_ingest_flush(engine, error);
+        }
+    }
+    if (status == TERN_NOT_FOUND) {
+        status = hash_ingest_flush(engine, error);
+    }
+    if (status != TERN_OK) {
+        hash_abandon_moves(engine);
+    }
+    return status;
+}
+
+/* ---- numbers ---- */
+
+struct numbers {
+    tern_stat_visitor visit;
+    void *context;
+    bool has_stopped;
+};
+
+static void number(struct numbers *numbers, const char *name, const char *unit, const char *text,
+                   tern_stat_kind kind, uint64_t value) {
+    if (!numbers->has_stopped) {
+        const tern_stat stat = {name, unit, text, kind, value};
+        numbers->has_stopped = !numbers->visit(numbers->context, &stat);
+    }
+}
+
+tern_status hash_stats(struct engine_view *view, tern_stat_visitor visit, void *context,
+                       tern_error *error) {
+    struct hash_engine *engine = hash_of(view->engine);
+    struct numbers numbers = {visit, context, false};
+    struct hash_file_stats file;
+    struct hash_index_stats index;
+    (void)error;
+    hash_file_get_stats(engine->base.file, &file);
+    hash_index_get_stats(engine->index, &index);
+    number(&numbers, "base_keys", "count", "live records on disk", TERN_STAT_GAUGE,
+           atomic_load(&engine->base.live_records));
+    number(&numbers, "base_bytes", "bytes", "bytes of blocks with live records", TERN_STAT_GAUGE,
+           atomic_load(&engine->base.block_bytes));
+    number(&numbers, "file_bytes", "bytes", "size of the file", TERN_STAT_GAUGE, file.file_bytes);
+    number(&numbers, "free_bytes", "bytes", "free space in the file", TERN_STAT_GAUGE,
+           file.free_bytes);
+    number(&numbers, "pending_bytes", "bytes", "space that readers still hold", TERN_STAT_GAUGE,
+           file.pending_bytes);
+    number(&numbers, "free_extents", "count", "intervals of free space", TERN_STAT_GAUGE,
+           file.free_extents);
+    number(&numbers, "written_bytes", "bytes", "written to the file", TERN_STAT_COUNTER,
+           file.written_bytes);
+    number(&numbers, "read_bytes", "bytes", "read from the file", TERN_STAT_COUNTER,
+           file.read_bytes);
+    number(&numbers, "reads", "count", "reads of the file", TERN_STAT_COUNTER, file.reads);
+    number(&numbers, "index_entries", "count", "entries of the index", TERN_STAT_GAUGE,
+           index.entries);
+    number(&numbers, "index_bytes", "bytes", "memory of the index", TERN_STAT_GAUGE, index.bytes);
+    number(&numbers, "index_pages", "count", "pages of the index", TERN_STAT_GAUGE, index.pages);
+    number(&numbers, "index_splits", "count", "pages split since the open", TERN_STAT_COUNTER,
+           index.splits);
+    number(&numbers, "stubs", "count", "keys whose older versions a snapshot may need",
+           TERN_STAT_GAUGE, atomic_load(&engine->stub_count));
+    number(&numbers, "stub_bytes", "bytes", "memory of those", TERN_STAT_GAUGE,
+           atomic_load(&engine->stub_bytes));
+    return TERN_OK;
+}

@@ -1,0 +1,533 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Chains and stubs: who may still need an older version, and how written records take the place of
+ * versions in memory.
+ *
+ * A stub stands where a version stood that is on disk by now, as long as a snapshot may need what is
+ * below. It says the seq, and leads to the record and to the chain. When nobody needs it any more the
+ * entry points to the record itself.
+ */
+#include "base/assert.h"
+#include "base/compare.h"
+#include "engine/hash/hash_engine_internal.h"
+
+/* Moves that are linked in one go. */
+#define LINK_BATCH 48u
+
+index_slot *hash_find_head(const struct hash_engine *engine, tern_slice key, uint64_t hash,
+                           struct hash_version **out_head, hash_link *out_disk) {
+    struct hash_probe probe;
+    hash_link link;
+    index_slot *slot;
+    hash_link disk = LINK_NONE;
+    hash_probe_begin(&probe, engine->index, hash);
+    while ((slot = hash_probe_next(&probe, &link)) != NULL) {
+        if (!link_is_version(link)) {
+            disk = link;
+            continue;
+        }
+        struct hash_version *version = link_version(link);
+        if (version->hash == hash && slice_equal(version_key(version), key)) {
+            *out_head = version;
+            *out_disk = disk;
+            return slot;
+        }
+    }
+    *out_head = NULL;
+    *out_disk = disk;
+    return NULL;
+}
+
+/* ---- the horizon ---- */
+
+void hash_save_horizon(struct hash_engine *engine, const struct engine_horizon *horizon) {
+    if (horizon == NULL) {
+        return;
+    }
+    if (horizon->live_count > engine->live_capacity) {
+        size_t capacity = horizon->live_count * 2;
+        void *grown = memory_resize(hash_allocator(engine), engine->live,
+                                    capacity * sizeof(engine->live[0]));
+        if (grown == NULL) {
+            engine->is_all_live = true;
+            return;
+        }
+        engine->live = grown;
+        engine->live_capacity = capacity;
+    }
+    engine->is_all_live = false;
+    engine->live_count = horizon->live_count;
+    engine->visible_seq = horizon->visible_seq;
+    if (horizon->live_count > 0) {
+        memcpy(engine->live, horizon->live, horizon->live_count * sizeof(engine->live[0]));
+    }
+}
+
+static size_t first_live(const struct hash_engine *engine, seq_no seq) {
+    size_t low = 0;
+    size_t high = engine->live_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (engine->live[middle] < seq) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+bool hash_is_selectable(const struct hash_engine *engine, seq_no lower, seq_no upper) {
+    if (lower == upper) {
+        return false;
+    }
+    if (engine->is_all_live || upper > engine->visible_seq) {
+        return true;
+    }
+    size_t at = first_live(engine, lower);
+    return at < engine->live_count && engine->live[at] < upper;
+}
+
+bool hash_needs_older(const struct hash_engine *engine, seq_no seq) {
+    return hash_is_selectable(engine, 0, seq);
+}
+
+bool hash_is_registered(struct hash_engine *engine, seq_no seq) {
+    mutex_lock(&engine->index_lock);
+    size_t at = first_live(engine, seq);
+    bool found = engine->is_all_live || (at < engine->live_count && engine->live[at] == seq);
+    mutex_unlock(&engine->index_lock);
+    return found;
+}
+
+/* ---- stubs ---- */
+
+struct hash_stub *hash_stub_create(struct hash_engine *engine, tern_slice key, uint64_t hash,
+                                   seq_no seq) {
+    size_t bytes = sizeof(struct hash_stub) + version_bytes_for(key.size, 0);
+    struct hash_stub *stub =
+        memory_allocate_aligned(hash_allocator(engine), VERSION_ALIGNMENT, bytes);
+    if (stub == NULL) {
+        return NULL;
+    }
+    memset((void *)stub, 0, sizeof(*stub) + sizeof(struct hash_version));
+    stub->allocator = hash_allocator(engine);
+    stub->bytes = bytes;
+    struct hash_version *version = stub_version(stub);
+    atomic_init(&version->older, LINK_NONE);
+    atomic_init(&version->cut, seq);
+    version->seq = seq;
+    version->hash = hash;
+    version->key_size = (uint32_t)key.size;
+    version->flags = VERSION_STUB;
+    version->kind = RECORD_DELETE;
+    memcpy(version->data, key.data, key.size);
+    return stub;
+}
+
+void hash_stub_discard(struct hash_engine *engine, struct hash_stub *stub) {
+    memory_release_aligned(hash_allocator(engine), stub);
+}
+
+static void list_stub(struct hash_engine *engine, struct hash_stub *stub) {
+    stub->previous = NULL;
+    stub->next = engine->stubs;
+    if (engine->stubs != NULL) {
+        engine->stubs->previous = stub;
+    }
+    engine->stubs = stub;
+    atomic_fetch_add_explicit(&engine->stub_bytes, stub->bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&engine->stub_count, 1, memory_order_relaxed);
+    if (engine->environment->budget != NULL) {
+        budget_add(engine->environment->budget, BUDGET_INDEX, stub->bytes);
+    }
+}
+
+static void free_stub(struct epoch_node *node) {
+    struct hash_stub *stub =
+        (struct hash_stub *)(void *)((char *)node - offsetof(struct hash_stub, limbo));
+    hash_memory_release(stub->memory);
+    memory_release_aligned(stub->allocator, stub);
+}
+
+static void unlist_stub(struct hash_engine *engine, struct hash_stub *stub) {
+    if (engine->trim_next == stub) {
+        engine->trim_next = stub->next;
+    }
+    if (stub->next != NULL) {
+        stub->next->previous = stub->previous;
+    }
+    if (stub->previous != NULL) {
+        stub->previous->next = stub->next;
+    } else {
+        engine->stubs = stub->next;
+    }
+    atomic_fetch_sub_explicit(&engine->stub_bytes, stub->bytes, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&engine->stub_count, 1, memory_order_relaxed);
+    if (engine->environment->budget != NULL) {
+        budget_subtract(engine->environment->budget, BUDGET_INDEX, stub->bytes);
+    }
+}
+
+static void retire_stub(struct hash_engine *engine, struct hash_stub *stub) {
+    unlist_stub(engine, stub);
+    epoch_retire(engine->environment->epoch, &stub->limbo, free_stub);
+}
+
+void hash_free_stubs(struct hash_engine *engine) {
+    while (engine->stubs != NULL) {
+        struct hash_stub *stub = engine->stubs;
+        unlist_stub(engine, stub);
+        free_stub(&stub->limbo);
+    }
+}
+
+static void drop_reference(struct hash_engine *engine, hash_link disk, hash_link uncounted) {
+    if (disk != uncounted) {
+        struct block_info *info = base_block(&engine->base, link_block(disk));
+        ASSERT(info->chain_refs > 0);
+        info->chain_refs--;
+    }
+}
+
+/*
+ * Lets go of a chain. `uncounted` is the record that was live until now and is not counted in
+ * chain_refs.
+ */
+static void drop_chain(struct hash_engine *engine, hash_link link, hash_link uncounted) {
+    while (link != LINK_NONE && link != LINK_UNKNOWN) {
+        if (link_is_disk(link)) {
+            drop_reference(engine, link, uncounted);
+            return;
+        }
+        struct hash_version *version = link_version(link);
+        link = version_older(version);
+        if ((version->flags & VERSION_STUB) != 0) {
+            struct hash_stub *stub = version_stub(version);
+            if (stub->disk != LINK_NONE) {
+                drop_reference(engine, stub->disk, uncounted);
+            }
+            retire_stub(engine, stub);
+        }
+    }
+}
+
+/* Takes out of the chain below `upper` what lies directly below it and nobody selects. */
+static void prune_below(struct hash_engine *engine, struct hash_version *upper,
+                        hash_link uncounted) {
+    hash_link link = version_older(upper);
+    while (link_is_version(link)) {
+        struct hash_version *lower = link_version(link);
+        if (hash_is_selectable(engine, lower->seq, upper->seq)) {
+            break;
+        }
+        link = version_older(lower);
+        atomic_store_explicit(&upper->cut, atomic_load(&lower->cut), memory_order_release);
+        atomic_store_explicit(&upper->older, link, memory_order_release);
+        if ((lower->flags & VERSION_STUB) != 0) {
+            struct hash_stub *stub = version_stub(lower);
+            if (stub->disk != LINK_NONE) {
+                drop_reference(engine, stub->disk, uncounted);
+            }
+            if (stub->memory != NULL && (upper->flags & VERSION_STUB) != 0 &&
+                version_stub(upper)->memory == NULL) {
+                /* What is below now was kept by the stub that goes. */
+                version_stub(upper)->memory = stub->memory;
+                hash_memory_retain(stub->memory);
+            }
+            retire_stub(engine, stub);
+        }
+    }
+}
+
+/* ---- linking ---- */
+
+/* Where a link stands: in an entry, in a version, or as the record of a stub. */
+struct holder {
+    index_slot *slot;
+    struct hash_version *above;
+    struct hash_stub *stub;       /* whose record it is; the stub itself stands at slot or above */
+    struct hash_version *unknown; /* bottom of a chain of the same key that ends in LINK_UNKNOWN */
+};
+
+static void set_holder(const struct holder *holder, hash_link link) {
+    if (holder->above != NULL) {
+        atomic_store_explicit(&holder->above->older, link, memory_order_release);
+    } else {
+        hash_index_store(holder->slot, link);
+    }
+}
+
+/* The holder of the version `wanted` of this key. */
+static struct holder find_version(const struct hash_engine *engine,
+                                  const struct hash_version *wanted) {
+    struct hash_version *head = NULL;
+    hash_link disk;
+    struct holder holder = {0};
+    holder.slot = hash_find_head(engine, version_key(wanted), wanted->hash, &head, &disk);
+    while (head != NULL && head != wanted) {
+        holder.above = head;
+        hash_link older = version_older(head);
+        head = link_is_version(older) ? link_version(older) : NULL;
+    }
+    ASSERT(head == wanted);
+    return holder;
+}
+
+/* The holder of a record on disk; false: nothing refers to it. */
+static bool find_record(const struct hash_engine *engine, uint64_t hash, hash_link wanted,
+                        struct holder *out_holder) {
+    struct hash_probe probe;
+    hash_link link;
+    index_slot *slot;
+    hash_probe_begin(&probe, engine->index, hash);
+    while ((slot = hash_probe_next(&probe, &link)) != NULL) {
+        struct holder holder = {.slot = slot};
+        if (link == wanted) {
+            *out_holder = holder;
+            return true;
+        }
+        while (link_is_version(link)) {
+            struct hash_version *version = link_version(link);
+            if ((version->flags & VERSION_STUB) != 0 && version_stub(version)->disk == wanted) {
+                holder.stub = version_stub(version);
+                *out_holder = holder;
+                return true;
+            }
+            link = version_older(version);
+            holder.above = version;
+            if (link == wanted) {
+                *out_holder = holder;
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void note_removed(struct hash_engine *engine, seq_no seq) {
+    if (seq > atomic_load_explicit(&engine->removed_seq, memory_order_relaxed)) {
+        atomic_store_explicit(&engine->removed_seq, seq, memory_order_release);
+    }
+}
+
+static void remove_entry(struct hash_engine *engine, uint64_t hash, hash_link link, seq_no seq) {
+    struct hash_probe probe;
+    hash_link found;
+    index_slot *slot;
+    note_removed(engine, seq);
+    hash_probe_begin(&probe, engine->index, hash);
+    while ((slot = hash_probe_next(&probe, &found)) != NULL) {
+        if (found == link) {
+            hash_index_remove(engine->index, hash, slot);
+            return;
+        }
+    }
+    ASSERT(!"the entry of a superseded record is gone");
+}
+
+static void count_reference(struct hash_engine *engine, hash_link disk) {
+    base_block(&engine->base, link_block(disk))->chain_refs++;
+}
+
+/* Puts the stub of a move into use over `older`. */
+static struct hash_stub *use_stub(struct hash_engine *engine, struct hash_move *move,
+                                  hash_link disk, hash_link older, seq_no cut) {
+    struct hash_stub *stub = move->stub;
+    struct hash_version *version = stub_version(stub);
+    move->stub = NULL;
+    stub->disk = disk;
+    version->kind = disk == LINK_NONE ? RECORD_DELETE : RECORD_PUT;
+    atomic_store_explicit(&version->older, older, memory_order_relaxed);
+    atomic_store_explicit(&version->cut, cut, memory_order_relaxed);
+    list_stub(engine, stub);
+    return stub;
+}
+
+static void link_version_move(struct hash_engine *engine, struct hash_move *move) {
+    struct hash_version *version = move->version;
+    struct holder holder = find_version(engine, version);
+    hash_link disk =
+        move->is_written
+            ? link_to_record(output_block(engine->drain.output, move->block), move->slot)
+            : LINK_NONE;
+    hash_link older = version_older(version);
+    if (move->is_separate || older == LINK_UNKNOWN) {
+        /* The bottom of the chain is known now. */
+        struct hash_version *bottom = version;
+        while (link_is_version(version_older(bottom))) {
+            bottom = link_version(version_older(bottom));
+        }
+        if (version_older(bottom) == LINK_UNKNOWN) {
+            atomic_store_explicit(&bottom->older, move->from, memory_order_release);
+        }
+        older = version_older(version);
+    }
+    bool stays = move->is_kept;
+    if (stays && move->from != LINK_NONE) {
+        count_reference(engine, move->from);
+    }
+    if (stays || (disk == LINK_NONE && holder.above != NULL)) {
+        hash_link below = !stays ? LINK_NONE : move->is_covered ? link_to_version(version) : older;
+        struct hash_stub *stub = use_stub(engine, move, disk, below,
+                                          move->is_covered ? move->seq
+                                          : stays          ? atomic_load(&version->cut)
+                                                           : 0);
+        if (stays) {
+            prune_below(engine, stub_version(stub), LINK_NONE);
+            if (link_is_version(version_older(stub_version(stub)))) {
+                const struct hash_version *next = link_version(version_older(stub_version(stub)));
+                if ((next->flags & VERSION_STUB) == 0 && stub->memory == NULL) {
+                    stub->memory = engine->drain.memory;
+                    hash_memory_retain(stub->memory);
+                }
+            }
+        }
+        set_holder(&holder, link_to_version(stub_version(stub)));
+    } else if (disk != LINK_NONE) {
+        set_holder(&holder, disk);
+    } else {
+        remove_entry(engine, move->hash, link_to_version(version), move->seq);
+    }
+    if (!stays) {
+        drop_chain(engine, older, move->from);
+    }
+    if (move->is_separate) {
+        remove_entry(engine, move->hash, move->from, stays ? 0 : move->seq);
+    }
+    if (move->from != LINK_NONE) {
+        base_kill(&engine->base, move->from);
+    }
+}
+
+static void link_record_move(struct hash_engine *engine, const struct hash_move *move) {
+    struct holder holder;
+    hash_link disk = link_to_record(output_block(engine->drain.output, move->block), move->slot);
+    bool is_found = find_record(engine, move->hash, move->from, &holder);
+    ASSERT(is_found);
+    if (holder.stub != NULL) {
+        /* Readers take the whole word. */
+        __atomic_store_n(&holder.stub->disk, disk, __ATOMIC_RELEASE);
+    } else {
+        set_holder(&holder, disk);
+    }
+    base_kill(&engine->base, move->from);
+}
+
+/* The bottom of the chain in memory of this key, when it ends in LINK_UNKNOWN. */
+static struct hash_version *find_unknown(const struct hash_engine *engine, tern_slice key,
+                                         uint64_t hash) {
+    struct hash_version *head = NULL;
+    hash_link disk;
+    if (hash_find_head(engine, key, hash, &head, &disk) == NULL) {
+        return NULL;
+    }
+    while (link_is_version(version_older(head))) {
+        head = link_version(version_older(head));
+    }
+    return version_older(head) == LINK_UNKNOWN ? head : NULL;
+}
+
+static void link_range_move(struct hash_engine *engine, struct hash_move *move) {
+    struct holder holder;
+    bool is_found = find_record(engine, move->hash, move->from, &holder);
+    ASSERT(is_found);
+    tern_slice key = version_key(stub_version(move->stub));
+    bool stays = move->is_kept;
+    hash_link below = holder.stub != NULL ? link_to_version(stub_version(holder.stub)) : move->from;
+    bool is_entry = holder.slot != NULL && holder.above == NULL;
+    struct hash_version *unknown =
+        is_entry && holder.stub == NULL ? find_unknown(engine, key, move->hash) : NULL;
+    if (stays) {
+        count_reference(engine, move->from);
+    }
+    if (unknown != NULL) {
+        if (stays) {
+            struct hash_stub *stub = use_stub(engine, move, LINK_NONE, below, move->seq);
+            atomic_store_explicit(&unknown->older, link_to_version(stub_version(stub)),
+                                  memory_order_release);
+        }
+        remove_entry(engine, move->hash, move->from, stays ? 0 : move->seq);
+    } else if (stays || !is_entry) {
+        struct hash_stub *stub = use_stub(engine, move, LINK_NONE, stays ? below : LINK_NONE,
+                                          stays ? move->seq : 0);
+        set_holder(&holder, link_to_version(stub_version(stub)));
+    } else {
+        remove_entry(engine, move->hash, below, move->seq);
+    }
+    if (!stays && holder.stub != NULL) {
+        drop_chain(engine, below, move->from);
+    }
+    base_kill(&engine->base, move->from);
+}
+
+void hash_link_moves(struct hash_engine *engine) {
+    struct hash_drain *drain = &engine->drain;
+    for (size_t first = 0; first < drain->move_count;) {
+        size_t end = first + LINK_BATCH < drain->move_count ? first + LINK_BATCH : drain->move_count;
+        mutex_lock(&engine->index_lock);
+        for (; first < end; first++) {
+            struct hash_move *move = &drain->moves[first];
+            if (move->kind == MOVE_VERSION) {
+                link_version_move(engine, move);
+            } else if (move->kind == MOVE_RECORD) {
+                link_record_move(engine, move);
+            } else {
+                link_range_move(engine, move);
+            }
+        }
+        mutex_unlock(&engine->index_lock);
+    }
+    for (size_t i = 0; i < drain->extent_count; i++) {
+        base_supersede(&engine->base, drain->extents[i].place, drain->extents[i].units, 0);
+    }
+    drain->extent_count = 0;
+    hash_abandon_moves(engine);
+}
+
+/* ---- trimming ---- */
+
+static void trim_stub(struct hash_engine *engine, struct hash_stub *stub) {
+    struct hash_version *version = stub_version(stub);
+    struct hash_version *head = NULL;
+    hash_link disk;
+    index_slot *slot =
+        hash_find_head(engine, version_key(version), version->hash, &head, &disk);
+    if (slot == NULL || head != version) {
+        return; /* the drain of what is above will see to it */
+    }
+    if (hash_needs_older(engine, version->seq)) {
+        prune_below(engine, version, LINK_NONE);
+        return;
+    }
+    hash_link older = version_older(version);
+    if (stub->disk != LINK_NONE) {
+        hash_index_store(slot, stub->disk);
+    } else {
+        note_removed(engine, version->seq);
+        hash_index_remove(engine->index, version->hash, slot);
+    }
+    drop_chain(engine, older, LINK_NONE);
+    retire_stub(engine, stub);
+}
+
+void hash_trim_stubs(struct hash_engine *engine, size_t count) {
+    while (count > 0) {
+        mutex_lock(&engine->index_lock);
+        if (engine->trim_next == NULL) {
+            engine->trim_next = engine->stubs;
+            count = engine->trim_next == NULL ? 0 : count;
+        }
+        for (unsigned i = 0; i < LINK_BATCH && count > 0 && engine->trim_next != NULL; i++) {
+            struct hash_stub *stub = engine->trim_next;
+            engine->trim_next = stub->next;
+            trim_stub(engine, stub);
+            count--;
+        }
+        bool is_round = engine->trim_next == NULL;
+        mutex_unlock(&engine->index_lock);
+        if (is_round) {
+            return;
+        }
+    }
+}

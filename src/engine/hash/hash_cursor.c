@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The unordered cursor: bucket by bucket through the index. What a bucket holds is copied, keys and
+ * values, so that the cursor is inside an epoch only while it does that, and writes that come later
+ * cannot touch what it stands on. A key that is there at the moment of the cursor stays in its home
+ * bucket, wherever pages split, so it is seen exactly once.
+ */
+#include "base/compare.h"
+#include "base/error.h"
+#include "engine/hash/hash_engine_internal.h"
+
+struct cursor_item {
+    size_t key_offset, key_size;
+    size_t value_offset;
+    struct record record;
+};
+
+struct engine_cursor {
+    struct hash_engine *engine;
+    struct hash_view *view;
+    struct engine_moment moment;
+    struct engine_cursor_bounds bounds;
+    struct buffer bound_bytes;
+    bool keys_only;
+    struct hash_walk walk;
+    hash_link *links;
+    size_t link_count, link_capacity;
+    bool has_failed;
+    struct cursor_item *items;
+    size_t item_count, item_capacity;
+    size_t position; /* item where it stands; item_count: nowhere */
+    bool has_begun;
+    struct buffer bytes;
+    struct engine_scratch scratch;
+};
+
+tern_status hash_cursor_open(struct engine_view *view, const struct engine_moment *moment,
+                             const struct engine_cursor_bounds *bounds, bool keys_only,
+                             struct engine_cursor **out_cursor, tern_error *error) {
+    struct hash_engine *engine = hash_of(view->engine);
+    const tern_allocator *allocator = hash_allocator(engine);
+    struct engine_cursor *cursor = memory_allocate_zeroed(allocator, sizeof(*cursor));
+    if (cursor == NULL) {
+        return ERROR_NO_MEMORY(error, "a cursor");
+    }
+    cursor->engine = engine;
+    cursor->view = hash_view_of(view);
+    cursor->moment = *moment;
+    cursor->keys_only = keys_only;
+    buffer_init(&cursor->bound_bytes, allocator);
+    buffer_init(&cursor->bytes, allocator);
+    engine_scratch_init(&cursor->scratch, allocator);
+    cursor->bounds = *bounds;
+    size_t begin_size = bounds->has_begin ? bounds->begin.size : 0;
+    size_t end_size = bounds->has_end ? bounds->end.size : 0;
+    tern_status status = buffer_reserve(&cursor->bound_bytes, begin_size + end_size + 1);
+    if (status == TERN_OK && begin_size > 0) {
+        status = buffer_append(&cursor->bound_bytes, bounds->begin.data, begin_size);
+    }
+    if (status == TERN_OK && end_size > 0) {
+        status = buffer_append(&cursor->bound_bytes, bounds->end.data, end_size);
+    }
+    if (status != TERN_OK) {
+        hash_cursor_close(cursor);
+        return ERROR_NO_MEMORY(error, "a cursor");
+    }
+    cursor->bounds.begin = tern_slice_of(cursor->bound_bytes.data, begin_size);
+    cursor->bounds.end = tern_slice_of(cursor->bound_bytes.data + begin_size, end_size);
+    engine_view_retain(view);
+    *out_cursor = cursor;
+    return TERN_OK;
+}
+
+void hash_cursor_close(struct engine_cursor *cursor) {
+    if (cursor == NULL) {
+        return;
+    }
+    const tern_allocator *allocator = hash_allocator(cursor->engine);
+    struct epoch_domain *epoch = cursor->engine->environment->epoch;
+    buffer_release(&cursor->bound_bytes);
+    buffer_release(&cursor->bytes);
+    engine_scratch_release(&cursor->scratch);
+    memory_release(allocator, cursor->links);
+    memory_release(allocator, cursor->items);
+    if (cursor->view != NULL) {
+        engine_view_release(&cursor->view->head, epoch);
+    }
+    memory_release(allocator, cursor);
+}
+
+static void collect_link(void *context, hash_link link) {
+    struct engine_cursor *cursor = context;
+    if (cursor->link_count == cursor->link_capacity) {
+        size_t capacity = cursor->link_capacity == 0 ? 32 : cursor->link_capacity * 2;
+        void *grown = memory_resize(hash_allocator(cursor->engine), cursor->links,
+                                    capacity * sizeof(cursor->links[0]));
+        if (grown == NULL) {
+            cursor->has_failed = true;
+            return;
+        }
+        cursor->links = grown;
+        cursor->link_capacity = capacity;
+    }
+    cursor->links[cursor->link_count++] = link;
+}
+
+static bool is_within(const struct engine_cursor *cursor, tern_slice key) {
+    return (!cursor->bounds.has_begin || slice_compare(key, cursor->bounds.begin) >= 0) &&
+           (!cursor->bounds.has_end || slice_compare(key, cursor->bounds.end) < 0);
+}
+
+static tern_status keep_item(struct engine_cursor *cursor, tern_slice key,
+                             const struct record *record) {
+    if (cursor->item_count == cursor->item_capacity) {
+        size_t capacity = cursor->item_capacity == 0 ? 32 : cursor->item_capacity * 2;
+        void *grown = memory_resize(hash_allocator(cursor->engine), cursor->items,
+                                    capacity * sizeof(cursor->items[0]));
+        if (grown == NULL) {
+            return TERN_NO_MEMORY;
+        }
+        cursor->items = grown;
+        cursor->item_capacity = capacity;
+    }
+    struct cursor_item item = {.key_offset = cursor->bytes.size, .key_size = key.size,
+                               .record = *record};
+    bool has_value = !cursor->keys_only || record->kind == RECORD_LARGE;
+    tern_status status = buffer_append(&cursor->bytes, key.data, key.size);
+    item.value_offset = cursor->bytes.size;
+    if (status == TERN_OK && has_value && record->value.size > 0) {
+        status = buffer_append(&cursor->bytes, record->value.data, record->value.size);
+    }
+    if (!has_value) {
+        item.record.value.size = 0;
+    }
+    if (status == TERN_OK) {
+        cursor->items[cursor->item_count++] = item;
+    }
+    return status;
+}
+
+/* The key was met already in this bucket: in memory and on disk. */
+static bool is_known(const struct engine_cursor *cursor, size_t first, tern_slice key) {
+    for (size_t i = first; i < cursor->item_count; i++) {
+        const struct cursor_item *item = &cursor->items[i];
+        if (slice_equal(tern_slice_of(cursor->bytes.data + item->key_offset, item->key_size),
+                        key)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static tern_status read_key(struct engine_cursor *cursor, tern_slice key, uint64_t hash,
+                            tern_error *error) {
+    struct engine_result result;
+    if (!is_within(cursor, key) || is_known(cursor, 0, key)) {
+        return TERN_OK;
+    }
+    tern_status status = hash_get(&cursor->view->head, key, hash, &cursor->moment,
+                                  &cursor->scratch, &result, error);
+    if (status != TERN_OK || result.record.kind == RECORD_NONE) {
+        return status;
+    }
+    return keep_item(cursor, key, &result.record) == TERN_OK ? TERN_OK
+                                                             : ERROR_NO_MEMORY(error, "a cursor");
+}
+
+static tern_status read_links(struct engine_cursor *cursor, tern_error *error) {
+    struct hash_engine *engine = cursor->engine;
+    tern_status status = TERN_OK;
+    for (size_t i = 0; i < cursor->link_count && status == TERN_OK; i++) {
+        hash_link link = cursor->links[i];
+        if (link_is_version(link)) {
+            const struct hash_version *version = link_version(link);
+            status = read_key(cursor, version_key(version), version->hash, error);
+            continue;
+        }
+        struct hash_record record;
+        struct cache_frame *frame = NULL;
+        status = base_read_record(&engine->base, link, &record, &frame, error);
+        if (status == TERN_OK) {
+            status = read_key(cursor, record.key,
+                              engine_key_hash(engine->head.id, record.key), error);
+        }
+    }
+    return status;
+}
+
+/* Fills the items from the next bucket that has any. TERN_NOT_FOUND at the end. */
+static tern_status fill(struct engine_cursor *cursor, tern_error *error) {
+    struct hash_engine *engine = cursor->engine;
+    struct epoch_slot *slot = epoch_enter(engine->environment->epoch);
+    tern_status status = TERN_OK;
+    cursor->item_count = 0;
+    cursor->bytes.size = 0;
+    while (status == TERN_OK && cursor->item_count == 0) {
+        struct hash_walk before = cursor->walk;
+        uint64_t moves = hash_index_moves(engine->index);
+        cursor->link_count = 0;
+        cursor->has_failed = false;
+        if (!hash_index_walk(engine->index, &cursor->walk, collect_link, cursor)) {
+            status = TERN_NOT_FOUND;
+            break;
+        }
+        atomic_thread_fence(memory_order_seq_cst);
+        if ((moves & 1) != 0 || hash_index_moves(engine->index) != moves) {
+            cursor->walk = before;
+            continue;
+        }
+        status = cursor->has_failed ? ERROR_NO_MEMORY(error, "a cursor")
+                                    : read_links(cursor, error);
+    }
+    epoch_exit(slot);
+    cursor->position = 0;
+    return status;
+}
+
+static tern_status unordered(tern_error *error) {
+    return ERROR_SET(error, TERN_UNSUPPORTED,
+                     "a hash keyspace has no order: its cursor goes from the first entry to the "
+                     "last only; use a B+tree keyspace to seek or to go backward");
+}
+
+tern_status hash_cursor_seek(struct engine_cursor *cursor, tern_slice key, bool backward,
+                             tern_error *error) {
+    (void)cursor;
+    (void)key;
+    (void)backward;
+    return unordered(error);
+}
+
+tern_status hash_cursor_previous(struct engine_cursor *cursor, tern_error *error) {
+    (void)cursor;
+    return unordered(error);
+}
+
+tern_status hash_cursor_first(struct engine_cursor *cursor, bool backward, tern_error *error) {
+    if (backward) {
+        return unordered(error);
+    }
+    cursor->walk = (struct hash_walk){0};
+    cursor->has_begun = true;
+    tern_status status = fill(cursor, error);
+    cursor->has_begun = status == TERN_OK;
+    return status;
+}
+
+tern_status hash_cursor_next(struct engine_cursor *cursor, tern_error *error) {
+    if (!cursor->has_begun) {
+        return hash_cursor_first(cursor, false, error);
+    }
+    if (cursor->position + 1 < cursor->item_count) {
+        cursor->position++;
+        return TERN_OK;
+    }
+    tern_status status = fill(cursor, error);
+    cursor->has_begun = status == TERN_OK;
+    return status;
+}
+
+static void entry_at(const struct engine_cursor *cursor, size_t at,
+                     struct engine_entry *out_entry) {
+    const struct cursor_item *item = &cursor->items[at];
+    out_entry->key = tern_slice_of(cursor->bytes.data + item->key_offset, item->key_size);
+    out_entry->record = item->record;
+    out_entry->record.value =
+        tern_slice_of(cursor->bytes.data + item->value_offset, item->record.value.size);
+}
+
+void hash_cursor_entry(const struct engine_cursor *cursor, struct engine_entry *out_entry) {
+    entry_at(cursor, cursor->position, out_entry);
+}
+
+tern_status hash_cursor_next_batch(struct engine_cursor *cursor, struct engine_entry *out_entries,
+                                   size_t capacity, size_t *out_count, tern_error *error) {
+    tern_status status = hash_cursor_next(cursor, error);
+    size_t count = 0;
+    if (status != TERN_OK) {
+        return status;
+    }
+    for (;;) {
+        entry_at(cursor, cursor->position, &out_entries[count++]);
+        if (count == capacity || cursor->position + 1 == cursor->item_count) {
+            break;
+        }
+        cursor->position++;
+    }
+    *out_count = count;
+    return TERN_OK;
+}

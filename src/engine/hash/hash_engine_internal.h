@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The hash engine as its parts see it.
+ *
+ * A key has at most one entry for what is in memory (its newest version, from which the chain goes
+ * down) and, while that chain ends in LINK_UNKNOWN, possibly another one for its record on disk:
+ * whether that record is of the same key or only has the same tag shows when it is read, and the
+ * applier does not read. A drain does, and joins the two.
+ *
+ * Invariants:
+ *  H1 of each key at most one record on disk is live, and the index leads to it
+ *  H2 what a live snapshot selects can be reached: from the index, through versions and stubs
+ *  H3 a version in a frozen memory is unlinked only by the drain, after its record is on disk
+ *  H4 a dead record that a chain refers to is counted in chain_refs of its block
+ *
+ * Locks: `index_lock` guards the index (as its writer), the links of chains, stubs and the copy of
+ * the horizon; it is held for one commit, or for some dozens of records. `lock` guards the pointer to
+ * the current view. Order: roles, index_lock, lock.
+ */
+#ifndef TERN_ENGINE_HASH_ENGINE_INTERNAL_H
+#define TERN_ENGINE_HASH_ENGINE_INTERNAL_H
+
+#include "engine/hash/hash_base.h"
+#include "engine/hash/hash_index.h"
+#include "engine/hash/hash_memory.h"
+#include "engine/hash/hash_value.h"
+#include "engine/resolution.h"
+#include "os/mutex.h"
+
+#define VIEW_MEMORIES_MAX 9u
+
+struct hash_engine;
+
+struct hash_view {
+    struct engine_view head;
+    uint32_t count;
+    struct hash_memory *memories[VIEW_MEMORIES_MAX]; /* active first, then newest first */
+};
+
+enum move_kind { MOVE_VERSION, MOVE_RECORD, MOVE_RANGE };
+
+/* A record that was written (or has to go), to be linked once its block can be read. */
+struct hash_move {
+    enum move_kind kind;
+    bool is_written;  /* there is a record on disk */
+    bool is_kept;     /* a snapshot may need what lies below */
+    bool is_covered;  /* MOVE_VERSION: a range delete covers the version itself */
+    bool is_separate; /* the predecessor has an entry of its own */
+    uint32_t block, slot;
+    uint64_t hash;
+    seq_no seq;
+    struct hash_version *version;
+    hash_link from; /* record that is superseded, or LINK_NONE */
+    struct hash_stub *stub;
+};
+
+/* A run of units to be superseded with the moves. */
+struct value_extent {
+    uint32_t place, units;
+};
+
+enum drain_phase { DRAIN_VERSIONS, DRAIN_RANGES, DRAIN_VALUES, DRAIN_GARBAGE, DRAIN_DONE };
+
+struct hash_drain {
+    struct hash_output *output;
+    struct hash_memory *memory; /* being drained, or NULL */
+    enum drain_phase phase;
+    struct memory_walk walk;
+    uint64_t drained_bytes; /* of `memory` */
+    struct hash_move *moves;
+    size_t move_count, move_capacity;
+    struct value_extent *extents;
+    size_t extent_count, extent_capacity;
+    uint32_t segment, block; /* where the range phase or compaction stands */
+    struct buffer payload;
+    struct engine_scratch scratch;
+    uint64_t garbage_budget;
+    bool is_compacting;
+    uint32_t compact_passes;
+    uint64_t compacted_bytes;
+};
+
+struct hash_engine {
+    struct engine head;
+    const struct engine_environment *environment;
+    struct engine_config config;
+    struct hash_base base;
+    struct hash_index *index;
+    struct mutex lock;
+    struct mutex index_lock;
+    struct hash_view *current;
+    _Atomic uint64_t view_count;
+
+    seq_no *live; /* copy of the applier's last horizon */
+    size_t live_count, live_capacity;
+    seq_no visible_seq;
+    bool is_all_live; /* the copy could not be had */
+
+    seq_no frozen_seq; /* newest freeze */
+    uint64_t frozen_time_ms;
+    _Atomic seq_no last_write_seq;
+    _Atomic seq_no removed_seq; /* newest deletion that left no trace */
+    size_t promised_bytes;      /* room in the active memory that the commit may still need */
+    struct buffer fold;
+
+    seq_no complete_seq; /* of the last root */
+    seq_no sealed_complete_seq;
+    bool is_sealed;
+    bool has_finished; /* the memory being drained is on disk altogether */
+    struct hash_drain drain;
+    struct hash_stub *stubs;
+    struct hash_stub *trim_next;
+    _Atomic uint64_t stub_bytes, stub_count;
+    _Atomic uint64_t debt_bytes;
+    _Atomic uint64_t disk_gets, memory_gets;
+};
+
+static inline struct hash_engine *hash_of(struct engine *engine) {
+    return (struct hash_engine *)engine;
+}
+
+static inline struct hash_view *hash_view_of(struct engine_view *view) {
+    return (struct hash_view *)view;
+}
+
+static inline const tern_allocator *hash_allocator(const struct hash_engine *engine) {
+    return engine->environment->allocator;
+}
+
+/* ---- hash_chain.c ---- */
+
+/* The memory entry of a key, under the index lock. NULL: none. *out_disk: an entry on disk fits. */
+index_slot *hash_find_head(const struct hash_engine *engine, tern_slice key, uint64_t hash,
+                           struct hash_version **out_head, hash_link *out_disk);
+/* Some snapshot may select what is older than `seq`. Under the index lock. */
+bool hash_needs_older(const struct hash_engine *engine, seq_no seq);
+/* Some snapshot may select `lower` although `upper` is above it. Under the index lock. */
+bool hash_is_selectable(const struct hash_engine *engine, seq_no lower, seq_no upper);
+bool hash_is_registered(struct hash_engine *engine, seq_no seq);
+void hash_save_horizon(struct hash_engine *engine, const struct engine_horizon *horizon);
+struct hash_stub *hash_stub_create(struct hash_engine *engine, tern_slice key, uint64_t hash,
+                                   seq_no seq);
+/* Never linked. Accepts NULL. */
+void hash_stub_discard(struct hash_engine *engine, struct hash_stub *stub);
+/* Links the moves of a flush; the lock is taken for some at a time. */
+void hash_link_moves(struct hash_engine *engine);
+/* Looks at some stubs that nobody may need any more. */
+void hash_trim_stubs(struct hash_engine *engine, size_t count);
+void hash_free_stubs(struct hash_engine *engine);
+
+/* ---- hash_apply.c ---- */
+tern_status hash_reserve(struct engine *base, size_t count, size_t bytes, tern_error *error);
+void hash_apply(struct engine *base, const struct engine_change *changes, size_t count,
+                seq_no seq, const struct engine_horizon *horizon);
+tern_status hash_replay(struct engine *base, const struct engine_change *changes, size_t count,
+                        seq_no seq, tern_error *error);
+
+/* ---- hash_read.c ---- */
+
+/* What is looked for: one key as of one seq. */
+struct hash_lookup {
+    struct hash_engine *engine;
+    const struct hash_view *view;
+    tern_slice key;
+    uint64_t hash;
+    seq_no seq;
+    struct resolution *resolution;
+};
+TERN_MUST_CHECK tern_status hash_lookup(const struct hash_lookup *lookup, tern_error *error);
+/* From a link down; *out_unknown: the chain ends where only the index can go on. */
+TERN_MUST_CHECK tern_status hash_collect(const struct hash_lookup *lookup, hash_link link,
+                                         seq_no range_seq, bool *out_unknown, tern_error *error);
+/* The record on disk of this key that has an entry of its own; LINK_NONE when there is none. */
+TERN_MUST_CHECK tern_status hash_find_on_disk(struct hash_engine *engine, tern_slice key,
+                                              uint64_t hash, hash_link *out_link,
+                                              struct hash_record *out_record,
+                                              struct cache_frame **out_frame, tern_error *error);
+tern_status hash_load_large(void *context, const struct record *large, struct buffer *out_value,
+                            tern_error *error);
+tern_status hash_get(struct engine_view *view, tern_slice key, uint64_t key_hash,
+                     const struct engine_moment *moment, struct engine_scratch *scratch,
+                     struct engine_result *out_result, tern_error *error);
+tern_status hash_multi_get(struct engine_view *view, struct engine_get *gets, size_t count,
+                           const struct engine_moment *moment, struct engine_scratch *scratch,
+                           void (*on_result)(void *context, size_t index), void *context,
+                           tern_error *error);
+seq_no hash_view_range_seq(const struct hash_view *view, tern_slice key, seq_no seq);
+
+/* ---- hash_cursor.c ---- */
+tern_status hash_cursor_open(struct engine_view *view, const struct engine_moment *moment,
+                             const struct engine_cursor_bounds *bounds, bool keys_only,
+                             struct engine_cursor **out_cursor, tern_error *error);
+void hash_cursor_close(struct engine_cursor *cursor);
+tern_status hash_cursor_seek(struct engine_cursor *cursor, tern_slice key, bool backward,
+                             tern_error *error);
+tern_status hash_cursor_first(struct engine_cursor *cursor, bool backward, tern_error *error);
+tern_status hash_cursor_next(struct engine_cursor *cursor, tern_error *error);
+tern_status hash_cursor_previous(struct engine_cursor *cursor, tern_error *error);
+void hash_cursor_entry(const struct engine_cursor *cursor, struct engine_entry *out_entry);
+tern_status hash_cursor_next_batch(struct engine_cursor *cursor, struct engine_entry *out_entries,
+                                   size_t capacity, size_t *out_count, tern_error *error);
+
+/* ---- hash_drain.c, hash_compact.c ---- */
+tern_status hash_drain_step(struct engine *base, size_t quantum_bytes,
+                            enum engine_drain_state *out_state, tern_error *error);
+tern_status hash_compact_step(struct engine *base, size_t quantum_bytes,
+                              enum engine_drain_state *out_state, tern_error *error);
+/* Rewrites what lives in segments that are sparse, about quantum bytes; *out_more false: none is. */
+tern_status hash_collect_garbage(struct hash_engine *engine, size_t quantum_bytes, bool is_thorough,
+                                 bool *out_more, tern_error *error);
+tern_status hash_flush(struct hash_engine *engine, tern_error *error);
+struct hash_move *hash_add_move(struct hash_engine *engine);
+/* The extents of a value go with the moves. */
+tern_status hash_add_value(struct hash_engine *engine, tern_slice reference, tern_error *error);
+void hash_abandon_moves(struct hash_engine *engine);
+void hash_drain_release(struct hash_engine *engine);
+tern_status hash_need_output(struct hash_engine *engine, tern_error *error);
+
+/* ---- hash_view.c ---- */
+tern_status hash_view_create(struct hash_engine *engine, struct hash_memory *const *memories,
+                             uint32_t count, seq_no floor_seq, struct hash_view **out_view,
+                             tern_error *error);
+void hash_view_destroy(struct engine_view *view);
+struct hash_view *hash_view_current(struct hash_engine *engine);
+void hash_view_install(struct hash_engine *engine, struct hash_view *view);
+
+/* ---- hash_care.c ---- */
+tern_status hash_verify(struct engine_view *view, tern_finding_function on_finding, void *context,
+                        tern_progress_function progress, void *progress_context,
+                        tern_verify_report *report, tern_error *error);
+tern_status hash_salvage(const struct engine_environment *environment,
+                         const struct engine_config *config, tern_slice state,
+                         tern_status (*visit)(void *context, tern_slice key,
+                                              const struct record *record, uint64_t generation),
+                         void *visit_context, tern_finding_function on_finding,
+                         void *finding_context, uint64_t *out_lost_pages, tern_error *error);
+tern_status hash_export_base(struct engine_view *view, const char *target_directory,
+                             struct buffer *out_state, tern_error *error);
+tern_status hash_ingest(struct engine *base,
+                        tern_status (*next)(void *context, tern_slice *out_key,
+                                            struct record *out_record),
+                        void *context, tern_error *error);
+tern_status hash_stats(struct engine_view *view, tern_stat_visitor visit, void *context,
+                       tern_error *error);
+
+/* ---- state ---- */
+struct hash_state {
+    bool has_root;
+    seq_no complete_seq;
+    uint64_t generation;
+    uint64_t records;
+    struct hash_ref root;
+};
+tern_status hash_state_decode(tern_slice bytes, struct hash_state *out_state, tern_error *error);
+tern_status hash_state_encode(const struct hash_state *state, struct buffer *out_state,
+                              tern_error *error);
+
+#endif

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The index: from the hash of a key to links (hash_version.h), 8 bytes an entry: a tag of 19 bits
+ * and a link of 45.
+ *
+ * A directory, addressed by the upper bits of the hash, points to pages; a page that is full is
+ * split in two by the next bit (extendible hashing: Fagin and others, 1979), so growth costs one
+ * page at a time and never a pause. Where an entry goes inside of a page depends on the lower bits
+ * of the hash and is the page's layout: the collision strategy.
+ *
+ * The tag holds the 19 bits of the hash that follow those the directory used when the index was
+ * made. Each split uses one up, so `tag_bits` of a page sinks; a new index (at open) begins with
+ * all of them.
+ *
+ * Threads: one writer (under the engine's index lock); readers inside an epoch take no lock. A
+ * split makes two new pages and leaves the old one as it was until no reader can be inside. Entries
+ * change in place; moving or removing one is announced by an odd `moves`: a reader that did not find
+ * what it was looking for, while `moves` was odd or changed, looks again.
+ */
+#ifndef TERN_ENGINE_HASH_INDEX_H
+#define TERN_ENGINE_HASH_INDEX_H
+
+#include "engine/hash/hash_version.h"
+
+enum hash_layout {
+    HASH_LAYOUT_CHAINS = 1, /* buckets of one cache line, overflow lines chained */
+    HASH_LAYOUT_ROBIN = 2,  /* open addressing, Robin Hood displacement */
+    HASH_LAYOUT_GROUPS = 3  /* groups with a byte of tag an entry, compared at once */
+};
+
+struct hash_index;
+struct index_page;
+
+typedef _Atomic uint64_t index_slot;
+
+struct hash_index_options {
+    const tern_allocator *allocator;
+    struct epoch_domain *epoch;
+    struct budget *budget;
+    enum hash_layout layout;
+    uint64_t expected_keys;
+    uint32_t max_load_percent;
+};
+
+TERN_MUST_CHECK tern_status hash_index_create(const struct hash_index_options *options,
+                                              struct hash_index **out_index, tern_error *error);
+/* No reader may be inside. Accepts NULL. */
+void hash_index_destroy(struct hash_index *index);
+
+/* Visits the entries whose tag fits. On the stack. */
+struct hash_probe {
+    const struct index_page *page;
+    uint64_t tag;
+    uint64_t tag_mask;
+    uint32_t line;     /* chains, groups: bucket; robin: slot */
+    uint32_t position; /* within it; robin: distance */
+    uint32_t matches;  /* groups: bits of what is left of this group */
+    enum hash_layout layout;
+    uint8_t tag_byte;
+};
+void hash_probe_begin(struct hash_probe *probe, const struct hash_index *index, uint64_t hash);
+/* The next entry's place and link; NULL at the end. */
+index_slot *hash_probe_next(struct hash_probe *probe, hash_link *out_link);
+
+/* Fetches the directory's and then the bucket's line ahead. */
+void hash_index_prefetch(const struct hash_index *index, uint64_t hash);
+
+/* For readers that found nothing: compare before and after. */
+uint64_t hash_index_moves(const struct hash_index *index);
+
+/* ---- writer ---- */
+
+/* Keeps pages at hand for the splits that `count` insertions may need. TERN_NO_MEMORY. */
+TERN_MUST_CHECK tern_status hash_index_reserve(struct hash_index *index, size_t count,
+                                               tern_error *error);
+/* Adds an entry; false: no memory for the split that it needs. */
+bool hash_index_insert(struct hash_index *index, uint64_t hash, hash_link link);
+/* Points an entry at something else of the same key. */
+void hash_index_store(index_slot *slot, hash_link link);
+/* Takes an entry out. Slots of the same page found before are void afterwards. */
+void hash_index_remove(struct hash_index *index, uint64_t hash, index_slot *slot);
+
+/* ---- walking ---- */
+
+/* A position: pages in order of the upper bits of the hash, and the buckets of each. */
+struct hash_walk {
+    uint64_t prefix; /* first hash of the page where the walk stands */
+    uint8_t depth;
+    uint32_t bucket;
+    bool is_done;
+    bool has_page;
+};
+/*
+ * Visits the entries of the next bucket, wherever they are now, and moves on. Whoever is in the
+ * index from the first to the last call is visited exactly once. Inside an epoch. False: at the end.
+ */
+bool hash_index_walk(const struct hash_index *index, struct hash_walk *walk,
+                     void (*visit)(void *context, hash_link link), void *context);
+
+struct hash_index_stats {
+    uint64_t entries, pages, bytes, slots, overflow_lines, splits;
+};
+void hash_index_get_stats(const struct hash_index *index, struct hash_index_stats *out_stats);
+/* Name of a broken invariant, or NULL. Writer's side. */
+const char *hash_index_check(const struct hash_index *index);
+
+#endif

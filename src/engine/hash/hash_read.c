@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reading: an entry of the index, what it leads to, and on down the chain as far as the moment asks.
+ *
+ * A reader takes no lock. Entries change in place from a version to its record; when a drain joins
+ * the two entries of a key, it first changes the upper one and then, with `moves` odd, takes away the
+ * lower one. So who found nothing terminal while `moves` stood still has seen everything.
+ */
+#include "base/compare.h"
+#include "base/error.h"
+#include "engine/hash/hash_engine_internal.h"
+
+#define BATCH 32u
+#define CANDIDATES 8u
+
+seq_no hash_view_range_seq(const struct hash_view *view, tern_slice key, seq_no seq) {
+    seq_no newest = SEQ_NONE;
+    for (uint32_t i = 0; i < view->count; i++) {
+        if (atomic_load_explicit(&view->memories[i]->ranges, memory_order_acquire) != NULL) {
+            seq_no found = hash_memory_range_seq(view->memories[i], key, seq);
+            newest = found > newest ? found : newest;
+        }
+    }
+    return newest;
+}
+
+static tern_status add_delete(struct resolution *resolution) {
+    const struct record gone = {.kind = RECORD_DELETE};
+    return resolution_add(resolution, &gone, ENGINE_SOURCE_SCRATCH, NULL);
+}
+
+static tern_status no_memory(tern_status status, tern_error *error) {
+    return status == TERN_NO_MEMORY ? ERROR_NO_MEMORY(error, "reading a key") : status;
+}
+
+/* A record on disk of this key. */
+static tern_status add_record(const struct hash_lookup *lookup, const struct hash_record *record,
+                              struct cache_frame *frame, seq_no range_seq) {
+    if (record->seq > lookup->seq) {
+        return record->is_first ? add_delete(lookup->resolution) : TERN_CANCELLED;
+    }
+    if (record->seq < range_seq) {
+        return add_delete(lookup->resolution);
+    }
+    return resolution_add(lookup->resolution, &record->record, ENGINE_SOURCE_FRAME, frame);
+}
+
+static tern_status add_disk(const struct hash_lookup *lookup, hash_link link, seq_no range_seq,
+                            tern_error *error) {
+    struct hash_record record;
+    struct cache_frame *frame = NULL;
+    tern_status status = base_read_record(&lookup->engine->base, link, &record, &frame, error);
+    return status == TERN_OK ? add_record(lookup, &record, frame, range_seq) : status;
+}
+
+static tern_status add_version(const struct hash_version *version,
+                               struct resolution *resolution) {
+    struct record record = {.kind = (enum record_kind)version->kind,
+                            .merge_kind = version->merge_kind,
+                            .expires_ms = version->expires_ms,
+                            .value_size = version->value_size,
+                            .value = version_value(version)};
+    if (record.kind == RECORD_LARGE) {
+        record.value_size = hash_value_size(record.value);
+    }
+    return resolution_add(resolution, &record, ENGINE_SOURCE_OVERLAY, NULL);
+}
+
+tern_status hash_collect(const struct hash_lookup *lookup, hash_link link, seq_no range_seq,
+                         bool *out_unknown, tern_error *error) {
+    tern_status status = TERN_OK;
+    *out_unknown = false;
+    while (status == TERN_OK && !lookup->resolution->is_complete && link != LINK_NONE) {
+        if (link == LINK_UNKNOWN) {
+            *out_unknown = true;
+            break;
+        }
+        if (link_is_disk(link)) {
+            return add_disk(lookup, link, range_seq, error);
+        }
+        const struct hash_version *version = link_version(link);
+        link = version_older(version);
+        if (version->seq > lookup->seq) {
+            seq_no cut = atomic_load_explicit(&version->cut, memory_order_acquire);
+            if (lookup->seq >= cut && cut < version->seq) {
+                return TERN_CANCELLED;
+            }
+        } else if (version->seq < range_seq) {
+            status = add_delete(lookup->resolution);
+        } else if ((version->flags & VERSION_STUB) != 0) {
+            hash_link disk = __atomic_load_n(&version_stub(version)->disk, __ATOMIC_ACQUIRE);
+            status = disk == LINK_NONE ? add_delete(lookup->resolution)
+                                       : add_disk(lookup, disk, range_seq, error);
+        } else {
+            status = no_memory(add_version(version, lookup->resolution), error);
+        }
+    }
+    return status;
+}
+
+tern_status hash_find_on_disk(struct hash_engine *engine, tern_slice key, uint64_t hash,
+                              hash_link *out_link, struct hash_record *out_record,
+                              struct cache_frame **out_frame, tern_error *error) {
+    struct hash_probe probe;
+    hash_link link;
+    hash_link found = LINK_NONE;
+    hash_probe_begin(&probe, engine->index, hash);
+    while (hash_probe_next(&probe, &link) != NULL) {
+        struct hash_record record;
+        struct cache_frame *frame = NULL;
+        if (!link_is_disk(link)) {
+            continue;
+        }
+        tern_status status = base_read_record(&engine->base, link, &record, &frame, error);
+        if (status != TERN_OK) {
+            return status;
+        }
+        if (slice_equal(record.key, key) && (found == LINK_NONE || record.seq > out_record->seq)) {
+            found = link;
+            *out_record = record;
+            *out_frame = frame;
+        }
+    }
+    *out_link = found;
+    return TERN_OK;
+}
+
+/* One attempt. */
+static tern_status look(const struct hash_lookup *lookup, seq_no range_seq, tern_error *error) {
+    struct hash_engine *engine = lookup->engine;
+    struct hash_probe probe;
+    hash_link link;
+    hash_link candidates[CANDIDATES];
+    uint32_t count = 0;
+    const struct hash_version *head = NULL;
+    hash_probe_begin(&probe, engine->index, lookup->hash);
+    while (hash_probe_next(&probe, &link) != NULL) {
+        if (link_is_version(link)) {
+            const struct hash_version *version = link_version(link);
+            if (version->hash == lookup->hash && slice_equal(version_key(version), lookup->key)) {
+                head = version;
+                if (version->seq <= lookup->seq && version->kind != RECORD_MERGE) {
+                    break; /* what lies below does not matter */
+                }
+            }
+        } else if (count < CANDIDATES) {
+            candidates[count++] = link;
+        } else {
+            count = CANDIDATES + 1;
+            break;
+        }
+    }
+    bool unknown = head == NULL;
+    tern_status status = TERN_OK;
+    if (head != NULL) {
+        status = hash_collect(lookup, link_to_version(head), range_seq, &unknown, error);
+    }
+    if (status != TERN_OK || !unknown || lookup->resolution->is_complete) {
+        return status;
+    }
+    struct hash_record best = {0};
+    struct cache_frame *best_frame = NULL;
+    bool has_best = false;
+    if (count > CANDIDATES) {
+        hash_link found = LINK_NONE;
+        status = hash_find_on_disk(engine, lookup->key, lookup->hash, &found, &best, &best_frame,
+                                   error);
+        has_best = found != LINK_NONE;
+        count = 0;
+    }
+    for (uint32_t i = 0; i < count && status == TERN_OK; i++) {
+        struct hash_record record;
+        struct cache_frame *frame = NULL;
+        status = base_read_record(&engine->base, candidates[i], &record, &frame, error);
+        if (status == TERN_OK && slice_equal(record.key, lookup->key) &&
+            (!has_best || record.seq > best.seq)) {
+            best = record;
+            best_frame = frame;
+            has_best = true;
+        }
+    }
+    if (status == TERN_OK && has_best) {
+        status = add_record(lookup, &best, best_frame, range_seq);
+    }
+    return status;
+}
+
+tern_status hash_lookup(const struct hash_lookup *lookup, tern_error *error) {
+    struct hash_engine *engine = lookup->engine;
+    struct resolution_mark mark = resolution_mark(lookup->resolution);
+    seq_no range_seq = hash_view_range_seq(lookup->view, lookup->key, lookup->seq);
+    for (;;) {
+        uint64_t moves = hash_index_moves(engine->index);
+        tern_status status = look(lookup, range_seq, error);
+        if (status != TERN_OK || lookup->resolution->is_complete) {
+            return status;
+        }
+        atomic_thread_fence(memory_order_seq_cst);
+        if ((moves & 1) != 0 || hash_index_moves(engine->index) != moves) {
+            resolution_rewind(lookup->resolution, mark);
+            spin_pause();
+            continue;
+        }
+        if (lookup->seq < atomic_load_explicit(&engine->removed_seq, memory_order_acquire) &&
+            !hash_is_registered(engine, lookup->seq)) {
+            return TERN_CANCELLED;
+        }
+        return TERN_OK;
+    }
+}
+
+tern_status hash_load_large(void *context, const struct record *large, struct buffer *out_value,
+                            tern_error *error) {
+    struct hash_engine *engine = context;
+    return hash_value_load(engine->base.file, hash_allocator(engine), large->value, out_value,
+                           error);
+}
+
+tern_status hash_get(struct engine_view *view, tern_slice key, uint64_t key_hash,
+                     const struct engine_moment *moment, struct engine_scratch *scratch,
+                     struct engine_result *out_result, tern_error *error) {
+    struct hash_engine *engine = hash_of(view->engine);
+    struct resolution resolution;
+    const struct hash_lookup lookup = {engine, hash_view_of(view), key, key_hash, moment->seq,
+                                       &resolution};
+    resolution_init(&resolution, hash_allocator(engine));
+    tern_status status = hash_lookup(&lookup, error);
+    if (status != TERN_OK) {
+        resolution_release(&resolution);
+        return status;
+    }
+    return resolution_finish(&resolution, moment->time_ms, scratch, hash_load_large, engine,
+                             out_result, error);
+}
+
+/* Fetches ahead what the first fitting entry of each key leads to. */
+static void fetch_ahead(const struct hash_engine *engine, const struct engine_get *gets,
+                        size_t count) {
+    hash_link links[BATCH];
+    for (size_t i = 0; i < count; i++) {
+        hash_index_prefetch(engine->index, gets[i].key_hash);
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct hash_probe probe;
+        hash_probe_begin(&probe, engine->index, gets[i].key_hash);
+        links[i] = LINK_NONE;
+        if (hash_probe_next(&probe, &links[i]) != NULL) {
+            if (link_is_version(links[i])) {
+                __builtin_prefetch(link_version(links[i]));
+                __builtin_prefetch((const char *)link_version(links[i]) + 64);
+            } else {
+                base_prefetch(&engine->base, links[i], false);
+            }
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (link_is_disk(links[i])) {
+            base_prefetch(&engine->base, links[i], true);
+        }
+    }
+}
+
+tern_status hash_multi_get(struct engine_view *view, struct engine_get *gets, size_t count,
+                           const struct engine_moment *moment, struct engine_scratch *scratch,
+                           void (*on_result)(void *context, size_t index), void *context,
+                           tern_error *error) {
+    const struct hash_engine *engine = hash_of(view->engine);
+    for (size_t first = 0; first < count; first += BATCH) {
+        size_t group = count - first < BATCH ? count - first : BATCH;
+        fetch_ahead(engine, gets + first, group);
+        for (size_t i = first; i < first + group; i++) {
+            gets[i].status = hash_get(view, gets[i].key, gets[i].key_hash, moment, scratch,
+                                      &gets[i].result, error);
+            on_result(context, i);
+        }
+    }
+    return TERN_OK;
+}
