@@ -118,7 +118,7 @@ tern_status lsm_fold_below(struct lsm_version *below, uint32_t first_run, tern_s
     tern_status status = version_lookup(below, first_run, key,
                                         engine_key_hash(lsm->config.id, key), resolution, error);
     if (status == TERN_OK) {
-        status = resolution_finish(resolution, time_ms, scratch, value_load, lsm, &result, error);
+        status = resolution_finish(resolution, time_ms, scratch, lsm_value_load, lsm, &result, error);
     } else {
         resolution_release(resolution);
     }
@@ -244,7 +244,7 @@ static tern_status merge_key(struct lsm_drain *drain, tern_error *error) {
     if (resolution.is_complete) {
         struct engine_result result;
         status = resolution_finish(&resolution, source->frozen_time_ms, &drain->scratch,
-                                   value_load, drain->lsm, &result, error);
+                                   lsm_value_load, drain->lsm, &result, error);
         record = status == TERN_OK ? result.record : record;
         if (status == TERN_OK && record.kind == RECORD_NONE) {
             record.kind = RECORD_DELETE;

@@ -187,7 +187,7 @@ static tern_status resolve(struct lsm_cursor *cursor, tern_slice key, struct rec
         resolution_release(&resolution);
         return TERN_OK;
     }
-    status = resolution_finish(&resolution, cursor->time_ms, &cursor->scratch, value_load, lsm,
+    status = resolution_finish(&resolution, cursor->time_ms, &cursor->scratch, lsm_value_load, lsm,
                                &result, error);
     *out_record = result.record;
     cursor->is_scratch = true;

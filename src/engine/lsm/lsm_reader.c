@@ -43,7 +43,7 @@ tern_status lsm_get(struct engine_view *engine_view, tern_slice key, uint64_t ke
         resolution_release(&resolution);
         return status;
     }
-    return resolution_finish(&resolution, moment->time_ms, scratch, value_load, lsm, out_result,
+    return resolution_finish(&resolution, moment->time_ms, scratch, lsm_value_load, lsm, out_result,
                              error);
 }
 
@@ -220,7 +220,7 @@ tern_status lsm_multi_get(struct engine_view *engine_view, struct engine_get *ge
             struct engine_get *get = &gets[first + i];
             if (get->status == TERN_OK) {
                 get->status = resolution_finish(&resolutions[i], moment->time_ms, scratch,
-                                                value_load, lsm, &get->result, error);
+                                                lsm_value_load, lsm, &get->result, error);
             } else {
                 resolution_release(&resolutions[i]);
             }
@@ -276,7 +276,7 @@ tern_status lsm_engine_cursor_open(struct engine_view *engine_view,
             .moment = *moment,
             .bounds = *bounds,
             .keys_only = keys_only,
-            .read_large = value_load,
+            .read_large = lsm_value_load,
             .large_context = lsm,
         };
         status = merge_cursor_open(&options, &cursor->merge, error);

@@ -97,7 +97,7 @@ static tern_status visit_key(struct salvage *salvage, const struct lsm_version *
         resolution_release(&resolution);
         return status;
     }
-    status = resolution_finish(&resolution, version->base_time_ms, scratch, value_load,
+    status = resolution_finish(&resolution, version->base_time_ms, scratch, lsm_value_load,
                                &salvage->lsm, &result, &detail);
     if (status == TERN_CORRUPTION || status == TERN_IO) {
         report(salvage, 0, -1, "value.pieces", detail.message);

@@ -158,7 +158,7 @@ tern_status output_add_copy(struct lsm_output *output, struct lsm *source, tern_
     size_t size = 0;
     tern_status status = need_values(output, error);
     if (status == TERN_OK) {
-        status = value_copy(source, record->value, output->values, reference, &size, error);
+        status = lsm_value_copy(source, record->value, output->values, reference, &size, error);
     }
     copy.value = tern_slice_of(reference, size);
     output->written_bytes += record->value_size;

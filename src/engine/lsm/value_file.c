@@ -435,7 +435,7 @@ tern_status value_read(struct lsm *lsm, tern_slice reference_bytes, uint64_t off
     return status;
 }
 
-tern_status value_load(void *context, const struct record *large, struct buffer *out_value,
+tern_status lsm_value_load(void *context, const struct record *large, struct buffer *out_value,
                        tern_error *error) {
     struct lsm *lsm = context;
     struct value_reference reference;
@@ -452,7 +452,7 @@ tern_status value_load(void *context, const struct record *large, struct buffer 
                       &out_value->size, error);
 }
 
-tern_status value_copy(struct lsm *source, tern_slice reference_bytes, struct value_output *output,
+tern_status lsm_value_copy(struct lsm *source, tern_slice reference_bytes, struct value_output *output,
                        uint8_t out_reference[ENGINE_LARGE_REFERENCE_BYTES_MAX], size_t *out_size,
                        tern_error *error) {
     struct value_reference reference;

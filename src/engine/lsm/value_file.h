@@ -43,11 +43,11 @@ TERN_MUST_CHECK tern_status value_read(struct lsm *lsm, tern_slice reference, ui
                                        void *buffer, size_t capacity, size_t *out_size,
                                        tern_error *error);
 /* Loads a whole value: the read_large of resolution_finish; the context is the struct lsm. */
-TERN_MUST_CHECK tern_status value_load(void *lsm, const struct record *large,
+TERN_MUST_CHECK tern_status lsm_value_load(void *lsm, const struct record *large,
                                        struct buffer *out_value, tern_error *error);
 /* Copies a value from one partition's file into another's output. */
 TERN_MUST_CHECK tern_status
-value_copy(struct lsm *source, tern_slice reference, struct value_output *output,
+lsm_value_copy(struct lsm *source, tern_slice reference, struct value_output *output,
            uint8_t out_reference[ENGINE_LARGE_REFERENCE_BYTES_MAX], size_t *out_size,
            tern_error *error);
 /* Gives up the file of a value that was streamed in and never applied. */
