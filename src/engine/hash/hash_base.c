@@ -612,7 +612,7 @@ static size_t record_bytes_max(tern_slice key, const struct record *record) {
     return 1 + 6 * VARINT_BYTES_MAX + key.size + record->value.size;
 }
 
-tern_status output_add(struct hash_output *output, tern_slice key, const struct record *record,
+tern_status hash_output_add(struct hash_output *output, tern_slice key, const struct record *record,
                        uint64_t hash, seq_no seq, bool is_first, uint32_t *out_block,
                        uint32_t *out_slot, tern_error *error) {
     const struct hash_base *base = output->base;

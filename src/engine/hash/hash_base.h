@@ -142,7 +142,7 @@ TERN_MUST_CHECK tern_status output_create(struct hash_base *base, struct hash_ou
                                           tern_error *error);
 void output_destroy(struct hash_output *output);
 /* Adds a record to the block being built. *out_block counts the blocks since the last flush. */
-TERN_MUST_CHECK tern_status output_add(struct hash_output *output, tern_slice key,
+TERN_MUST_CHECK tern_status hash_output_add(struct hash_output *output, tern_slice key,
                                        const struct record *record, uint64_t hash, seq_no seq,
                                        bool is_first, uint32_t *out_block, uint32_t *out_slot,
                                        tern_error *error);

@@ -387,7 +387,7 @@ static tern_status copy_record(struct hash_engine *engine, struct hash_base *tar
         record.value = tern_slice_of(reference, size);
     }
     if (status == TERN_OK) {
-        status = output_add(output, source->key, &record,
+        status = hash_output_add(output, source->key, &record,
                             engine_key_hash(engine->head.id, source->key), source->seq,
                             source->is_first, &block, &slot, error);
     }
@@ -509,7 +509,7 @@ tern_status hash_ingest(struct engine *base,
             break;
         }
         move->hash = engine_key_hash(engine->head.id, key);
-        status = output_add(drain->output, key, &record, move->hash, 1, true, &move->block,
+        status = hash_output_add(drain->output, key, &record, move->hash, 1, true, &move->block,
                             &move->slot, error);
         bool is_full = output_bytes(drain->output) >= ((size_t)1 << 20);
         if (status == TERN_OK && is_full) {

@@ -284,7 +284,7 @@ static tern_status drain_version(struct hash_engine *engine, struct hash_version
     }
     if (status == TERN_OK && !is_deleted) {
         move->is_written = true;
-        status = output_add(drain->output, key, &record, version->hash, version->seq, is_alone,
+        status = hash_output_add(drain->output, key, &record, version->hash, version->seq, is_alone,
                             &move->block, &move->slot, error);
     }
     drain->drained_bytes += version->bytes;
