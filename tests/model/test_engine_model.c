@@ -171,8 +171,11 @@ static void step(struct run *run) {
             assert_ok(world_publish(world, &error), error);
             world_verify(world);
         }
-    } else if (what < 940) {
+    } else if (what < 935) {
         assert_ok(world_compact(world, &error), error);
+        world_verify(world);
+    } else if (what < 940) {
+        assert_ok(world_maintain(world, &error), error);
         world_verify(world);
     } else if (what < 950) {
         uint64_t freed = 0;

@@ -551,19 +551,34 @@ tern_status world_checkpoint(struct engine_world *world, tern_error *error) {
     while (status == TERN_OK && !idle) {
         status = world_drain_step(world, 1 << 20, &idle, error);
     }
-    return status;
+    return status == TERN_OK ? world_maintain(world, error) : status;
 }
 
-tern_status world_compact(struct engine_world *world, tern_error *error) {
+/* Steps of compact_step or maintain_step until it is idle. */
+static tern_status run_steps(struct engine_world *world,
+                             tern_status (*step)(struct engine *engine, size_t quantum_bytes,
+                                                 enum engine_drain_state *out_state,
+                                                 tern_error *error),
+                             tern_error *error) {
     enum engine_drain_state state = ENGINE_DRAIN_MORE;
     tern_status status = TERN_OK;
     while (status == TERN_OK && state != ENGINE_DRAIN_IDLE) {
-        status = world->methods->compact_step(world->engine, 256 * 1024, &state, error);
+        status = step(world->engine, 256 * 1024, &state, error);
         if (status == TERN_OK && state == ENGINE_DRAIN_SLICE) {
             status = world_publish(world, error);
         }
     }
     return status;
+}
+
+tern_status world_maintain(struct engine_world *world, tern_error *error) {
+    return world->methods->maintain_step != NULL
+               ? run_steps(world, world->methods->maintain_step, error)
+               : TERN_OK;
+}
+
+tern_status world_compact(struct engine_world *world, tern_error *error) {
+    return run_steps(world, world->methods->compact_step, error);
 }
 
 /* ---- snapshots ---- */

@@ -118,6 +118,8 @@ tern_status world_drain_step(struct engine_world *world, size_t quantum, bool *o
                              tern_error *error);
 /* Freezes and drains all. */
 tern_status world_checkpoint(struct engine_world *world, tern_error *error);
+/* Background work until there is none; nothing for engines without. */
+tern_status world_maintain(struct engine_world *world, tern_error *error);
 tern_status world_compact(struct engine_world *world, tern_error *error);
 /* Tells the engine which generations are alive. */
 void world_release(struct engine_world *world);

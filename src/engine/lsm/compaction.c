@@ -16,8 +16,9 @@
 #include "engine/lsm/lsm_cursor.h"
 #include "engine/lsm/operand_list.h"
 
-#define TABLE_BYTES    ((uint64_t)32 << 20)
 #define KEY_WORK_BYTES 32u
+/* A step does at least this much, however little was asked for. */
+#define QUANTUM_BYTES_MIN ((size_t)64 << 10)
 /* Values leave a file of which less than this part is still referred to. */
 #define VALUES_LIVE_PERCENT 60u
 
@@ -68,6 +69,29 @@ static tern_status prepare_ranges(struct compaction *compaction, uint32_t *out_c
     return TERN_OK;
 }
 
+static bool is_input(const struct compaction_plan *plan, const struct lsm_table *table) {
+    for (uint32_t i = 0; i < plan->input_count; i++) {
+        if (plan->inputs[i] == table) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Tables that are newer than the inputs, or beside them, may hold operands. */
+static bool has_newer_operands(const struct lsm_version *version,
+                               const struct compaction_plan *plan) {
+    for (uint32_t i = 0; i < plan->first_older_run; i++) {
+        const struct lsm_run *run = &version->runs[i];
+        for (uint32_t j = 0; j < run->count; j++) {
+            if (run->tables[j]->numbers.merges > 0 && !is_input(plan, run->tables[j])) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 tern_status compaction_start(struct lsm_version *version, struct compaction_plan *plan,
                              struct compaction **out_compaction, tern_error *error) {
     struct lsm *lsm = version->lsm;
@@ -93,12 +117,13 @@ tern_status compaction_start(struct lsm_version *version, struct compaction_plan
         uint64_t age = plan->inputs[i]->numbers.age_seq;
         age_seq = age > age_seq ? age : age_seq;
     }
-    output_init(&compaction->output, lsm, plan->level, TABLE_BYTES, age_seq, compaction->ranges,
-                range_count);
+    output_init(&compaction->output, lsm, plan->level, lsm_table_bytes(lsm), age_seq,
+                compaction->ranges, range_count);
     if (status == TERN_OK && !plan->is_move && !plan->is_drop) {
         status = lsm_cursor_open_raw(compaction->inputs, version->base_time_ms,
                                      &compaction->cursor, error);
     }
+    compaction->keeps_expired = has_newer_operands(version, plan);
     compaction->is_done = plan->is_move || plan->is_drop;
     if (status != TERN_OK) {
         compaction_destroy(compaction);
@@ -128,28 +153,22 @@ void compaction_destroy(struct compaction *compaction) {
 
 /* ---- records ---- */
 
+/* Operands of a key that nothing in the inputs completes. */
 static tern_status add_operands(struct compaction *compaction, tern_slice key,
-                                const struct record *list, bool is_below, tern_error *error) {
-    size_t bytes_max = lsm_inline_bytes_max(compaction->lsm);
-    if (is_below && list->value.size <= bytes_max &&
-        operand_list_count(list->value) <= OPERAND_LIST_MAX) {
-        return output_add(&compaction->output, key, list, error);
+                                struct record *record, bool is_below, tern_error *error) {
+    if (is_below && record->value.size <= lsm_inline_bytes_max(compaction->lsm) &&
+        operand_list_count(record->value) <= OPERAND_LIST_MAX) {
+        return TERN_OK; /* as it is */
     }
     struct resolution resolution;
-    struct record record = {0};
     resolution_init(&resolution, lsm_allocator(compaction->lsm));
-    tern_status status = table_add_record(&resolution, list, NULL, error);
+    tern_status status = table_add_record(&resolution, record, NULL, error);
     if (status != TERN_OK) {
         resolution_release(&resolution);
         return status;
     }
-    status = lsm_fold_below(compaction->version, compaction->plan->first_older_run, key,
-                            &resolution, compaction->version->base_time_ms, &compaction->scratch,
-                            &record, error);
-    if (status != TERN_OK || (record.kind == RECORD_DELETE && !is_below)) {
-        return status;
-    }
-    return output_add(&compaction->output, key, &record, error);
+    return lsm_fold_below(compaction->version, compaction->plan->first_older_run, key, &resolution,
+                          compaction->version->base_time_ms, &compaction->scratch, record, error);
 }
 
 static bool is_mostly_garbage(const struct compaction *compaction, tern_slice bytes) {
@@ -162,21 +181,37 @@ static bool is_mostly_garbage(const struct compaction *compaction, tern_slice by
     return live < all / 100 * VALUES_LIVE_PERCENT;
 }
 
+/*
+ * What stands for a value that has expired. Operands in newer tables that were committed before its
+ * expiry go with it, so as long as there may be any, they must find when that was.
+ */
+static void replace_expired(const struct compaction *compaction, struct record *record) {
+    *record = (struct record){
+        .kind = compaction->keeps_expired ? RECORD_PUT : RECORD_DELETE,
+        .expires_ms = compaction->keeps_expired ? record->expires_ms : 0};
+}
+
 static tern_status merge_record(struct compaction *compaction, tern_error *error) {
     struct base_cursor *cursor = compaction->cursor;
     tern_slice key = cursor->methods->key(cursor);
     struct record record;
-    bool is_below = false;
     cursor->methods->record(cursor, &record);
     compaction->work_bytes += key.size + record.value.size + KEY_WORK_BYTES;
-    if (record.kind == RECORD_DELETE || record.kind == RECORD_MERGE) {
-        is_below = version_may_hold(compaction->version, compaction->plan->first_older_run, key);
-    }
-    if (record.kind == RECORD_DELETE && !is_below) {
-        return TERN_OK;
-    }
     if (record.kind == RECORD_MERGE) {
-        return add_operands(compaction, key, &record, is_below, error);
+        bool is_below =
+            version_may_hold(compaction->version, compaction->plan->first_older_run, key);
+        tern_status status = add_operands(compaction, key, &record, is_below, error);
+        if (status != TERN_OK) {
+            return status;
+        }
+    }
+    if ((record.kind == RECORD_PUT || record.kind == RECORD_LARGE) &&
+        record_has_expired(&record, compaction->version->base_time_ms)) {
+        replace_expired(compaction, &record);
+    }
+    if (record.kind == RECORD_DELETE &&
+        !version_may_hold(compaction->version, compaction->plan->first_older_run, key)) {
+        return TERN_OK;
     }
     if (record.kind == RECORD_LARGE && is_mostly_garbage(compaction, record.value)) {
         compaction->work_bytes += record.value_size;
@@ -193,6 +228,7 @@ tern_status compaction_run(struct compaction *compaction, size_t quantum_bytes,
         return TERN_OK;
     }
     compaction->work_bytes = 0;
+    quantum_bytes = quantum_bytes > QUANTUM_BYTES_MIN ? quantum_bytes : QUANTUM_BYTES_MIN;
     if (!compaction->has_begun) {
         status = cursor->methods->seek(cursor, NULL, false, error);
         compaction->has_begun = true;

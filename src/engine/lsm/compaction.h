@@ -55,6 +55,7 @@ struct compaction {
     struct engine_scratch scratch;
     uint64_t work_bytes;
     bool has_begun;
+    bool keeps_expired; /* newer operands may have to learn that a value has expired */
     bool is_done;
 };
 

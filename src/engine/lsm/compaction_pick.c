@@ -24,7 +24,6 @@
 #define RUNS_MAX        12u /* of level 0 before drains wait */
 #define TIERED_RUNS     4u
 #define FIFO_RUNS       10u
-#define BASE_BYTES_MIN  ((uint64_t)16 << 20)
 #define DELETES_PERCENT 40u
 #define EXPIRED_PERCENT 50u
 
@@ -57,7 +56,8 @@ static void look_at(const struct lsm_version *version, struct shape *out_shape) 
         }
     }
     uint64_t base_bytes = largest * RUNS_WANTED;
-    base_bytes = base_bytes > BASE_BYTES_MIN ? base_bytes : BASE_BYTES_MIN;
+    uint64_t base_bytes_min = lsm_table_bytes(version->lsm) / 2;
+    base_bytes = base_bytes > base_bytes_min ? base_bytes : base_bytes_min;
     shape.base_level = LAST_LEVEL;
     shape.levels[LAST_LEVEL].target = UINT64_MAX;
     uint64_t target = shape.levels[LAST_LEVEL].bytes;
@@ -290,13 +290,14 @@ void compaction_memory_release(struct compaction_memory *memory, const tern_allo
 }
 
 static bool wants_early(const struct lsm_version *version, const struct lsm_table *table,
-                        bool is_last) {
+                        bool is_last, bool is_below_operands) {
     const struct table_numbers *numbers = &table->numbers;
     if (numbers->records == 0) {
         return !is_last || table->range_count > 0;
     }
     bool has_deletes = numbers->deletes * 100 >= numbers->records * DELETES_PERCENT;
-    bool has_expired = numbers->expiring * 100 >= numbers->records * EXPIRED_PERCENT &&
+    /* Below operands what has expired has to stay. */
+    bool has_expired = !is_below_operands && numbers->expiring * 100 >= numbers->records * EXPIRED_PERCENT &&
                        numbers->expires_max <= version->base_time_ms;
     return has_deletes || has_expired;
 }
@@ -304,14 +305,21 @@ static bool wants_early(const struct lsm_version *version, const struct lsm_tabl
 /* A table below level 0 that is mostly deletes or mostly expired. */
 static bool find_early(const struct lsm_version *version, uint32_t *out_run,
                        uint32_t *out_table) {
+    bool has_operands = false;
     for (uint32_t i = 0; i < version->run_count; i++) {
         const struct lsm_run *run = &version->runs[i];
+        for (uint32_t j = 0; run->level == LAST_LEVEL && j < run->count; j++) {
+            has_operands = has_operands || run->tables[j]->numbers.merges > 0;
+        }
         for (uint32_t j = 0; run->level > 0 && j < run->count; j++) {
-            if (wants_early(version, run->tables[j], run->level == LAST_LEVEL)) {
+            if (wants_early(version, run->tables[j], run->level == LAST_LEVEL, has_operands)) {
                 *out_run = i;
                 *out_table = j;
                 return true;
             }
+        }
+        for (uint32_t j = 0; j < run->count; j++) {
+            has_operands = has_operands || run->tables[j]->numbers.merges > 0;
         }
     }
     return false;

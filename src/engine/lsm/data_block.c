@@ -386,6 +386,10 @@ void data_block_prefetch(const uint8_t *payload, uint64_t key_hash) {
     }
 }
 
+size_t data_block_size(const uint8_t *payload) {
+    return get_u32(payload + 8) + 2u * get_u16(payload + 4) + get_u16(payload + 6);
+}
+
 uint32_t data_block_count(const uint8_t *payload) {
     return get_u16(payload + 2);
 }

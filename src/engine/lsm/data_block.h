@@ -49,6 +49,8 @@ bool data_block_find(const uint8_t *payload, tern_slice key, uint64_t key_hash,
 /* Fetches ahead what finding the key will touch first. */
 void data_block_prefetch(const uint8_t *payload, uint64_t key_hash);
 
+/* Size of a payload that was accepted. */
+size_t data_block_size(const uint8_t *payload);
 /* Number of records, and bytes that data_block_decode needs for keys. */
 uint32_t data_block_count(const uint8_t *payload);
 size_t data_block_key_bytes(const uint8_t *payload);

@@ -15,10 +15,11 @@
 #include "base/error.h"
 #include "engine/lsm/operand_list.h"
 
-#define TABLE_BYTES  ((uint64_t)32 << 20)
 #define KEY_OVERHEAD 16u
 /* Work that a key counts for at least, in bytes, so that a step ends. */
 #define KEY_WORK_BYTES 64u
+/* A step does at least this much, however little was asked for. */
+#define QUANTUM_BYTES_MIN ((size_t)64 << 10)
 
 static int compare_ranges(const void *left, const void *right) {
     return slice_compare(((const struct lsm_range *)left)->begin,
@@ -80,7 +81,7 @@ tern_status lsm_drain_start(struct lsm *lsm, struct shared_overlay *source,
     engine_scratch_init(&drain->scratch, lsm_allocator(lsm));
     buffer_init(&drain->garbage, lsm_allocator(lsm));
     tern_status status = prepare_ranges(drain, error);
-    output_init(&drain->output, lsm, 0, TABLE_BYTES, source->frozen_seq, drain->ranges,
+    output_init(&drain->output, lsm, 0, lsm_table_bytes(lsm), source->frozen_seq, drain->ranges,
                 drain->range_count);
     overlay_iterator_init(&drain->keys, source->overlay);
     (void)overlay_iterator_first(&drain->keys, false);
@@ -127,7 +128,9 @@ tern_status lsm_fold_below(struct lsm_version *below, uint32_t first_run, tern_s
         /* With operands the result lies in the scratch. */
         *out_record = result.record;
         if (result.record.kind == RECORD_NONE) {
-            out_record->kind = RECORD_DELETE;
+            uint64_t expires_ms = resolution->terminal.expires_ms;
+            *out_record = (struct record){.kind = expires_ms != 0 ? RECORD_PUT : RECORD_DELETE,
+                                          .expires_ms = expires_ms};
         }
     }
     return status;
@@ -144,11 +147,18 @@ static tern_status write_operands(struct lsm_drain *drain, tern_slice key,
     for (size_t i = 0; can_list && i < resolution->operand_count; i++) {
         bytes += resolution->inline_operands[i].value.size + KEY_OVERHEAD;
     }
+    tern_status status = TERN_OK;
     if (!can_list || bytes > lsm_inline_bytes_max(drain->lsm)) {
-        return lsm_fold_below(drain->below, 0, key, resolution, drain->source->frozen_time_ms,
-                              &drain->scratch, out_record, error);
+        uint64_t time_ms = drain->source->frozen_time_ms;
+        status = lsm_fold_below(drain->below, 0, key, resolution, time_ms, &drain->scratch,
+                                out_record, error);
+        if (status == TERN_OK && record_has_expired(out_record, time_ms)) {
+            /* Whatever is committed from now on comes after the expiry. */
+            *out_record = (struct record){.kind = RECORD_DELETE};
+        }
+        return status;
     }
-    tern_status status = operand_list_encode(resolution, &drain->scratch.value);
+    status = operand_list_encode(resolution, &drain->scratch.value);
     resolution_release(resolution);
     *out_record = (struct record){.kind = RECORD_MERGE,
                                   .value = buffer_slice(&drain->scratch.value)};
@@ -278,6 +288,7 @@ static uint64_t work_done(const struct lsm_drain *drain) {
 
 tern_status lsm_drain_run(struct lsm_drain *drain, size_t quantum_bytes, tern_error *error) {
     uint64_t begin = work_done(drain);
+    quantum_bytes = quantum_bytes > QUANTUM_BYTES_MIN ? quantum_bytes : QUANTUM_BYTES_MIN;
     tern_status status = TERN_OK;
     while (status == TERN_OK && overlay_iterator_is_valid(&drain->keys) &&
            work_done(drain) - begin < quantum_bytes) {

@@ -30,7 +30,8 @@ TERN_MUST_CHECK tern_status lsm_drain_run(struct lsm_drain *drain, size_t quantu
 void lsm_drain_destroy(struct lsm_drain *drain);
 
 /* Finishes a resolution that its source does not complete, with what the runs of `below` from
- * `first_run` on have. Merges nothing into a DELETE. Releases the resolution. */
+ * `first_run` on have. What merges to nothing is a DELETE, or an empty PUT that has expired, when
+ * the operands went with a value that has. Releases the resolution. */
 TERN_MUST_CHECK tern_status lsm_fold_below(struct lsm_version *below, uint32_t first_run,
                                            tern_slice key, struct resolution *resolution,
                                            uint64_t time_ms, struct engine_scratch *scratch,

@@ -121,6 +121,13 @@ static tern_slice rest_at(const uint8_t *payload, uint32_t index) {
                          end - begin);
 }
 
+size_t index_block_size(const uint8_t *payload) {
+    uint32_t count = index_block_count(payload);
+    const uint8_t *ends = payload + HEADER_BYTES + 20u * count;
+    return get_u32(payload + 8) + get_u32(payload + 4) + get_u32(ends + 4u * (count - 1)) +
+           PAD_BYTES;
+}
+
 const char *index_block_check(const uint8_t *payload, size_t size) {
     if (size < HEADER_BYTES + PAD_BYTES || payload[0] != LSM_PAYLOAD_INDEX) {
         return "index.header";

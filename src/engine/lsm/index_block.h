@@ -34,6 +34,8 @@ TERN_MUST_CHECK tern_status index_block_builder_finish(struct index_block_builde
 
 const char *index_block_check(const uint8_t *payload, size_t size);
 uint32_t index_block_count(const uint8_t *payload);
+/* Size of a payload that was accepted. */
+size_t index_block_size(const uint8_t *payload);
 struct lsm_ref index_block_ref(const uint8_t *payload, uint32_t index);
 /* The data block where the key must be, if it is anywhere. */
 uint32_t index_block_find(const uint8_t *payload, tern_slice key);

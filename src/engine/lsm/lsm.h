@@ -54,4 +54,11 @@ static inline size_t lsm_inline_bytes_max(const struct lsm *lsm) {
     return bytes < LSM_INLINE_BYTES_MAX ? bytes : LSM_INLINE_BYTES_MAX;
 }
 
+/* About how long a table is: fan_out squared / 16 data blocks, that is 32 MiB by default. */
+static inline uint64_t lsm_table_bytes(const struct lsm *lsm) {
+    const tern_keyspace_options *options = &lsm->config.options;
+    uint64_t fan_out = options->fan_out;
+    return fan_out * fan_out / 16 * options->page_bytes;
+}
+
 #endif

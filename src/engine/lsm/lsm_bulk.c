@@ -5,7 +5,6 @@
 #include "base/error.h"
 #include "engine/lsm/lsm_engine_internal.h"
 
-#define TABLE_BYTES ((uint64_t)64 << 20)
 #define COPY_BYTES  ((size_t)1 << 20)
 #define LAST_LEVEL  (LSM_LEVELS - 1)
 
@@ -53,7 +52,7 @@ tern_status lsm_ingest(struct engine *base,
     struct lsm_version *version = view->version;
     struct lsm_output output;
     tern_status status = TERN_OK;
-    output_init(&output, &engine->lsm, LAST_LEVEL, TABLE_BYTES, 0, NULL, 0);
+    output_init(&output, &engine->lsm, LAST_LEVEL, lsm_table_bytes(&engine->lsm), 0, NULL, 0);
     if (version->run_count > 0 || view->stack.frozen_count > 0 || engine->drain != NULL ||
         engine->sealed.version != NULL) {
         status = ERROR_SET(error, TERN_INVALID, "records can be loaded into an empty partition");

@@ -189,6 +189,12 @@ static tern_status resolve(struct lsm_cursor *cursor, tern_slice key, struct rec
     }
     status = resolution_finish(&resolution, cursor->time_ms, &cursor->scratch, lsm_value_load, lsm,
                                &result, error);
+    if (status == TERN_OK && result.record.kind == RECORD_NONE &&
+        resolution.terminal.expires_ms != 0) {
+        /* Its operands went with it; so may newer ones, which the expired value tells. */
+        *out_record = resolution.terminal;
+        return TERN_OK;
+    }
     *out_record = result.record;
     cursor->is_scratch = true;
     return status;
@@ -221,9 +227,7 @@ static tern_status settle(struct lsm_cursor *cursor, tern_error *error) {
         }
         struct record *record = &cursor->entry.record;
         if (cursor->is_raw) {
-            bool has_value = record->kind == RECORD_PUT || record->kind == RECORD_LARGE;
-            if (record->kind == RECORD_NONE ||
-                (has_value && record_has_expired(record, cursor->time_ms))) {
+            if (record->kind == RECORD_NONE) {
                 *record = (struct record){.kind = RECORD_DELETE};
             }
             return TERN_OK;

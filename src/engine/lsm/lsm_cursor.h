@@ -15,7 +15,7 @@ TERN_MUST_CHECK tern_status lsm_cursor_open(struct lsm_version *version, uint64_
 /*
  * For compactions: hands out what the version has of each key as it would be stored in its place:
  * also deletes, and operand lists that no value in the version completes. Merges that one completes
- * are done as of time_ms, values that have expired by then are deletes. Reads beside the cache.
+ * are done as of time_ms; values that have expired by then are handed out. Reads beside the cache.
  */
 TERN_MUST_CHECK tern_status lsm_cursor_open_raw(struct lsm_version *version, uint64_t time_ms,
                                                 struct base_cursor **out_cursor,

@@ -15,6 +15,7 @@
 #include "engine/lsm/value_file.h"
 
 #define PAGE_BYTES_DEFAULT 8192u
+#define FAN_OUT_DEFAULT    256u
 
 /* ---- what all users of the files need ---- */
 
@@ -23,6 +24,7 @@ tern_status lsm_enter(struct lsm *lsm, const struct engine_environment *environm
     *lsm = (struct lsm){.environment = environment, .config = *config};
     tern_keyspace_options *options = &lsm->config.options;
     options->page_bytes = options->page_bytes != 0 ? options->page_bytes : PAGE_BYTES_DEFAULT;
+    options->fan_out = options->fan_out != 0 ? options->fan_out : FAN_OUT_DEFAULT;
     atomic_init(&lsm->next_file, 1);
     return file_registry_create(lsm, &lsm->files, error);
 }

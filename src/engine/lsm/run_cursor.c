@@ -63,7 +63,7 @@ static tern_status load_index(struct run_cursor *cursor, tern_error *error) {
         struct cache_frame *frame = NULL;
         status = table_index_frame(table, cursor->partition, &frame, error);
         if (status == TERN_OK) {
-            size_t size = ((size_t)1 << frame->size_class) - BLOCK_HEADER_BYTES;
+            size_t size = index_block_size(frame_payload(frame));
             cursor->index.size = 0;
             status = buffer_append(&cursor->index, frame_payload(frame), size) == TERN_OK
                          ? TERN_OK
@@ -116,7 +116,7 @@ static tern_status hold(struct run_cursor *cursor, struct cache_frame *frame,
         *out_payload = frame_payload(frame);
         return TERN_OK;
     }
-    size_t size = ((size_t)1 << frame->size_class) - BLOCK_HEADER_BYTES;
+    size_t size = data_block_size(frame_payload(frame));
     cursor->copy.size = 0;
     if (buffer_append(&cursor->copy, frame_payload(frame), size) != TERN_OK) {
         return ERROR_NO_MEMORY(error, "a cursor");
