@@ -222,6 +222,9 @@ static void push_change(struct hash_engine *engine, const struct engine_change *
     }
     bool is_in = hash_index_insert(engine->index, change->key_hash, link_to_version(version));
     ASSERT(is_in); /* hash_reserve keeps pages for it */
+    if (older == LINK_UNKNOWN) {
+        atomic_fetch_add_explicit(&engine->doubled, 1, memory_order_relaxed);
+    }
 }
 
 /* What this commit wrote into the range before goes, too; what other commits wrote is hidden. */

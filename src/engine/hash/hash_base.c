@@ -45,6 +45,7 @@ tern_status base_corrupt(const struct hash_base *base, uint32_t place, const cha
 tern_status base_open(struct hash_base *base, const struct engine_environment *environment,
                       partition_id id, const tern_keyspace_options *options, tern_error *error) {
     *base = (struct hash_base){.environment = environment, .building = BLOCK_NONE};
+    mutex_init(&base->lock);
     base->compression = options->compression;
     base->page_bytes = options->page_bytes;
     if (base->page_bytes == 0) {
@@ -84,6 +85,7 @@ void base_close(struct hash_base *base) {
         memory_release(allocator, base->batches[i].items);
     }
     memory_release(allocator, base->batches);
+    mutex_destroy(&base->lock);
     hash_file_close(base->file);
 }
 
@@ -369,6 +371,7 @@ void base_kill(struct hash_base *base, hash_link link) {
     struct hash_segment *segment = base->segments[info->segment];
     uint32_t at = record_index(base, link);
     ASSERT(base_is_live(base, link));
+    mutex_lock(&base->lock);
     segment->live[at / 64] &= ~((uint64_t)1 << (at % 64));
     segment->live_count--;
     segment->is_bitmap_dirty = true;
@@ -384,6 +387,7 @@ void base_kill(struct hash_base *base, hash_link link) {
                                   memory_order_relaxed);
         wait_for(base, (struct hash_waiting){info->place, info->units, info->born, block});
     }
+    mutex_unlock(&base->lock);
 }
 
 /* ---- publishing and release ---- */
@@ -782,7 +786,9 @@ tern_status output_flush(struct hash_output *output, tern_error *error) {
         return status;
     }
     size_t numbered = 0;
+    mutex_lock(&base->lock);
     status = ready_segment(output);
+    mutex_unlock(&base->lock);
     while (status == TERN_OK && numbered < output->block_count) {
         status = base_take_block(base, &output->blocks[numbered].number);
         numbered += status == TERN_OK ? 1 : 0;
@@ -799,6 +805,7 @@ tern_status output_flush(struct hash_output *output, tern_error *error) {
         return status;
     }
     struct hash_segment *segment = base->segments[base->building];
+    mutex_lock(&base->lock);
     for (size_t i = 0; i < output->block_count; i++) {
         struct output_block *block = &output->blocks[i];
         block->info.segment = base->building;
@@ -820,6 +827,7 @@ tern_status output_flush(struct hash_output *output, tern_error *error) {
     }
     segment->min_seq = output->min_seq < segment->min_seq ? output->min_seq : segment->min_seq;
     segment->max_seq = output->max_seq > segment->max_seq ? output->max_seq : segment->max_seq;
+    mutex_unlock(&base->lock);
     base->is_dirty = true;
     output_discard(output); /* the numbers of the blocks can still be asked for */
     return TERN_OK;

@@ -19,6 +19,7 @@
 #include "cache/cache.h"
 #include "engine/hash/hash_file.h"
 #include "engine/hash/hash_version.h"
+#include "os/mutex.h"
 
 #define BLOCK_NONE UINT32_MAX
 #define BLOCK_HAS_EXPIRING ((uint16_t)1)
@@ -92,6 +93,9 @@ struct hash_base {
     uint64_t total_records; /* of all segments */
     _Atomic uint64_t block_bytes;
     bool is_dirty; /* something changed since the last root */
+    /* Guards segments, what they list, and liveness, for who looks at them from outside the
+     * maintenance role. */
+    struct mutex lock;
 };
 
 /* A record on disk. Bytes point into the block. */

@@ -35,10 +35,19 @@ struct block_copy {
     uint32_t number;
     uint32_t records;
     uint32_t raw_bytes;
-};
+    bool is_meta; /* not a block of records */
+}; /* a bit a record follows, in whole u64 */
+
+static size_t live_bytes(const struct block_copy *block) {
+    return ((size_t)block->records + 63) / 64 * 8;
+}
+
+static bool is_live(const uint8_t *live, uint32_t record) {
+    return (get_u64(live + record / 64 * 8) >> (record % 64) & 1) != 0;
+}
 
 static tern_status verify_block(struct verifying *verifying, const struct block_copy *block,
-                                struct buffer *payload, tern_error *error) {
+                                const uint8_t *live, struct buffer *payload, tern_error *error) {
     struct hash_engine *engine = verifying->engine;
     int64_t offset = (int64_t)block->ref.place * HASH_UNIT_BYTES;
     tern_error failure = TERN_ERROR_INIT;
@@ -53,6 +62,9 @@ static tern_status verify_block(struct verifying *verifying, const struct block_
         error_copy(error, &failure);
         return status;
     }
+    if (block->is_meta) {
+        return TERN_OK;
+    }
     if (payload->size != block->raw_bytes ||
         payload_count(payload->data, payload->size) != block->records) {
         tell(verifying, offset, "H-block", "a block differs from its directory");
@@ -62,6 +74,9 @@ static tern_status verify_block(struct verifying *verifying, const struct block_
         struct hash_record record;
         if (!record_decode(payload->data, payload->size, i, &record)) {
             tell(verifying, offset, "H-record", "a record is malformed");
+            continue;
+        }
+        if (!is_live(live, i)) {
             continue;
         }
         verifying->report->records++;
@@ -85,24 +100,68 @@ static tern_status verify_block(struct verifying *verifying, const struct block_
     return TERN_OK;
 }
 
-/* Blocks that the current root refers to. */
-static tern_status list_blocks(struct hash_engine *engine, struct buffer *out_blocks) {
-    const struct hash_base *base = &engine->base;
-    for (uint32_t i = 0; i < base->segment_count; i++) {
+static tern_status list_meta(struct buffer *out_blocks, const struct hash_ref *ref) {
+    const struct block_copy copy = {.ref = *ref, .is_meta = true};
+    return ref->units > 0 ? buffer_append(out_blocks, &copy, sizeof(copy)) : TERN_OK;
+}
+
+static tern_status list_records(struct buffer *out_blocks, const struct hash_segment *segment,
+                                uint32_t number, const struct block_info *info) {
+    const struct block_copy copy = {.ref = {info->place, info->units, info->checksum},
+                                    .number = number,
+                                    .records = info->records,
+                                    .raw_bytes = info->raw_bytes};
+    size_t bytes = live_bytes(&copy);
+    tern_status status = buffer_append(out_blocks, &copy, sizeof(copy));
+    if (status == TERN_OK) {
+        status = buffer_reserve(out_blocks, bytes);
+    }
+    if (status != TERN_OK) {
+        return status;
+    }
+    uint8_t *live = out_blocks->data + out_blocks->size;
+    memset(live, 0, bytes);
+    for (uint32_t i = 0; i < info->records; i++) {
+        uint32_t at = info->first_record + i;
+        live[i / 8] |= (uint8_t)((segment->live[at / 64] >> (at % 64) & 1) << (i % 8));
+    }
+    out_blocks->size += bytes;
+    return TERN_OK;
+}
+
+/*
+ * What lives now, as of one moment. `is_published`: only what the view in hand keeps from being
+ * given back, and directories, too.
+ */
+static tern_status list_blocks(struct hash_engine *engine, bool is_published,
+                               struct buffer *out_blocks) {
+    struct hash_base *base = &engine->base;
+    tern_status status = TERN_OK;
+    mutex_lock(&base->lock);
+    for (uint32_t i = 0; i < base->segment_count && status == TERN_OK; i++) {
         const struct hash_segment *segment = base->segments[i];
-        for (uint32_t j = 0; segment != NULL && j < segment->block_count; j++) {
+        if (segment == NULL) {
+            continue;
+        }
+        if (is_published && segment->is_closed && segment->born <= base->generation) {
+            status = list_meta(out_blocks, &segment->directory);
+            status = status == TERN_OK ? list_meta(out_blocks, &segment->hashes) : status;
+            if (status == TERN_OK && segment->bitmap_born <= base->generation) {
+                status = list_meta(out_blocks, &segment->bitmap);
+            }
+        }
+        for (uint32_t j = 0; j < segment->block_count && status == TERN_OK; j++) {
             if (segment->blocks[j] == BLOCK_NONE) {
                 continue;
             }
             const struct block_info *info = base_block(base, segment->blocks[j]);
-            const struct block_copy copy = {{info->place, info->units, info->checksum},
-                                            segment->blocks[j], info->records, info->raw_bytes};
-            if (buffer_append(out_blocks, &copy, sizeof(copy)) != TERN_OK) {
-                return TERN_NO_MEMORY;
+            if (!is_published || info->born <= base->generation) {
+                status = list_records(out_blocks, segment, segment->blocks[j], info);
             }
         }
     }
-    return TERN_OK;
+    mutex_unlock(&base->lock);
+    return status;
 }
 
 tern_status hash_verify(struct engine_view *view, tern_finding_function on_finding, void *context,
@@ -125,39 +184,20 @@ tern_status hash_verify(struct engine_view *view, tern_finding_function on_findi
     if (broken != NULL) {
         tell(&verifying, -1, "H-index", broken);
     }
-    tern_status status = list_blocks(engine, &blocks);
+    tern_status status = list_blocks(engine, true, &blocks);
     if (status != TERN_OK) {
         status = ERROR_NO_MEMORY(error, "verifying");
     }
-    size_t count = blocks.size / sizeof(struct block_copy);
-    for (size_t i = 0; status == TERN_OK && i < count && !verifying.has_stopped; i++) {
+    uint64_t seen = 0;
+    for (size_t at = 0; status == TERN_OK && at < blocks.size && !verifying.has_stopped;) {
         struct block_copy block;
-        memcpy(&block, blocks.data + i * sizeof(block), sizeof(block));
-        status = verify_block(&verifying, &block, &payload, error);
-        if (progress != NULL && i % 256 == 0 &&
-            !progress(progress_context, "hash blocks", i, count)) {
+        memcpy(&block, blocks.data + at, sizeof(block));
+        at += sizeof(block);
+        status = verify_block(&verifying, &block, blocks.data + at, &payload, error);
+        at += live_bytes(&block);
+        if (progress != NULL && seen++ % 256 == 0 &&
+            !progress(progress_context, "hash blocks", at, blocks.size)) {
             status = ERROR_SET(error, TERN_CANCELLED, "verification was stopped");
-        }
-    }
-    const struct hash_base *base = &engine->base;
-    for (uint32_t i = 0; status == TERN_OK && i < base->segment_count; i++) {
-        const struct hash_segment *segment = base->segments[i];
-        if (segment == NULL || !segment->is_closed) {
-            continue;
-        }
-        const struct hash_ref refs[3] = {segment->directory, segment->hashes, segment->bitmap};
-        for (size_t j = 0; j < 3 && status == TERN_OK; j++) {
-            tern_error failure = TERN_ERROR_INIT;
-            if (refs[j].units > 0) {
-                status = hash_file_read(base->file, &refs[j], &payload, &failure);
-                report->pages++;
-            }
-            if (status == TERN_CORRUPTION) {
-                tell(&verifying, failure.offset, "checksum", failure.message);
-                status = TERN_OK;
-            } else if (status != TERN_OK) {
-                error_copy(error, &failure);
-            }
         }
     }
     buffer_release(&blocks);
@@ -400,31 +440,30 @@ static tern_status copy_record(struct hash_engine *engine, struct hash_base *tar
 static tern_status copy_all(struct hash_engine *engine, struct hash_base *target,
                             struct hash_output *output, tern_error *error) {
     const struct hash_base *base = &engine->base;
+    struct buffer blocks;
     struct buffer payload;
-    tern_status status = TERN_OK;
+    buffer_init(&blocks, hash_allocator(engine));
     buffer_init(&payload, hash_allocator(engine));
-    for (uint32_t i = 0; status == TERN_OK && i < base->segment_count; i++) {
-        const struct hash_segment *segment = base->segments[i];
-        for (uint32_t j = 0; segment != NULL && j < segment->block_count && status == TERN_OK;
-             j++) {
-            uint32_t number = segment->blocks[j];
-            if (number == BLOCK_NONE) {
-                continue;
-            }
-            const struct block_info *info = base_block(base, number);
-            const struct hash_ref ref = {info->place, info->units, info->checksum};
-            status = hash_file_read(base->file, &ref, &payload, error);
-            for (uint32_t k = 0; status == TERN_OK && k < info->records; k++) {
-                struct hash_record record;
-                if (!base_is_live(base, link_to_record(number, k))) {
-                    continue;
-                }
+    tern_status status = list_blocks(engine, false, &blocks);
+    if (status != TERN_OK) {
+        status = ERROR_NO_MEMORY(error, "copying a partition");
+    }
+    for (size_t at = 0; status == TERN_OK && at < blocks.size;) {
+        struct block_copy block;
+        memcpy(&block, blocks.data + at, sizeof(block));
+        const uint8_t *live = blocks.data + at + sizeof(block);
+        at += sizeof(block) + live_bytes(&block);
+        status = hash_file_read(base->file, &block.ref, &payload, error);
+        for (uint32_t k = 0; status == TERN_OK && k < block.records; k++) {
+            struct hash_record record;
+            if (is_live(live, k)) {
                 status = record_decode(payload.data, payload.size, k, &record)
                              ? copy_record(engine, target, output, &record, error)
-                             : base_corrupt(base, info->place, "a record is malformed", error);
+                             : base_corrupt(base, block.ref.place, "a record is malformed", error);
             }
         }
     }
+    buffer_release(&blocks);
     buffer_release(&payload);
     return status;
 }

@@ -212,31 +212,58 @@ static void drop_chain(struct hash_engine *engine, hash_link link, hash_link unc
     }
 }
 
-/* Takes out of the chain below `upper` what lies directly below it and nobody selects. */
-static void prune_below(struct hash_engine *engine, struct hash_version *upper,
-                        hash_link uncounted) {
-    hash_link link = version_older(upper);
-    while (link_is_version(link)) {
-        struct hash_version *lower = link_version(link);
-        if (hash_is_selectable(engine, lower->seq, upper->seq)) {
-            break;
+/* What kept the memory below `lower` alive keeps it for `upper` now. False: it cannot. */
+static bool inherit_memory(struct hash_version *upper, const struct hash_version *lower) {
+    if ((lower->flags & VERSION_STUB) == 0 || version_stub(lower)->memory == NULL) {
+        return true;
+    }
+    if ((upper->flags & VERSION_STUB) == 0 || version_stub(upper)->memory != NULL) {
+        return false;
+    }
+    version_stub(upper)->memory = version_stub(lower)->memory;
+    hash_memory_retain(version_stub(upper)->memory);
+    return true;
+}
+
+/* Takes out of the chain what lies directly below `upper` and nobody selects. */
+static void prune_below(struct hash_engine *engine, struct hash_version *upper) {
+    while (link_is_version(version_older(upper))) {
+        struct hash_version *lower = link_version(version_older(upper));
+        if (hash_is_selectable(engine, lower->seq, upper->seq) || !inherit_memory(upper, lower)) {
+            return;
         }
-        link = version_older(lower);
         atomic_store_explicit(&upper->cut, atomic_load(&lower->cut), memory_order_release);
-        atomic_store_explicit(&upper->older, link, memory_order_release);
+        atomic_store_explicit(&upper->older, version_older(lower), memory_order_release);
         if ((lower->flags & VERSION_STUB) != 0) {
             struct hash_stub *stub = version_stub(lower);
             if (stub->disk != LINK_NONE) {
-                drop_reference(engine, stub->disk, uncounted);
-            }
-            if (stub->memory != NULL && (upper->flags & VERSION_STUB) != 0 &&
-                version_stub(upper)->memory == NULL) {
-                /* What is below now was kept by the stub that goes. */
-                version_stub(upper)->memory = stub->memory;
-                hash_memory_retain(stub->memory);
+                drop_reference(engine, stub->disk, LINK_NONE);
             }
             retire_stub(engine, stub);
         }
+    }
+}
+
+/* The same all the way down from a stub; cuts the chain where no snapshot reaches further. */
+static void prune_chain(struct hash_engine *engine, struct hash_version *upper) {
+    for (;;) {
+        hash_link older = version_older(upper);
+        if (upper->kind != RECORD_MERGE && !hash_needs_older(engine, upper->seq)) {
+            if (older != LINK_NONE && older != LINK_UNKNOWN) {
+                atomic_store_explicit(&upper->cut, 0, memory_order_release);
+                atomic_store_explicit(&upper->older, LINK_NONE, memory_order_release);
+                drop_chain(engine, older, LINK_NONE);
+            }
+            return;
+        }
+        if (upper->kind != RECORD_MERGE) {
+            prune_below(engine, upper);
+        }
+        older = version_older(upper);
+        if (!link_is_version(older)) {
+            return;
+        }
+        upper = link_version(older);
     }
 }
 
@@ -344,6 +371,18 @@ static struct hash_stub *use_stub(struct hash_engine *engine, struct hash_move *
     return stub;
 }
 
+/* What lies below the chain is known now. */
+static void settle_bottom(struct hash_engine *engine, struct hash_version *bottom,
+                          hash_link record) {
+    while (link_is_version(version_older(bottom))) {
+        bottom = link_version(version_older(bottom));
+    }
+    if (version_older(bottom) == LINK_UNKNOWN) {
+        atomic_store_explicit(&bottom->older, record, memory_order_release);
+        atomic_fetch_sub_explicit(&engine->doubled, 1, memory_order_relaxed);
+    }
+}
+
 static void link_version_move(struct hash_engine *engine, struct hash_move *move) {
     struct hash_version *version = move->version;
     struct holder holder = find_version(engine, version);
@@ -351,18 +390,8 @@ static void link_version_move(struct hash_engine *engine, struct hash_move *move
         move->is_written
             ? link_to_record(output_block(engine->drain.output, move->block), move->slot)
             : LINK_NONE;
+    settle_bottom(engine, version, move->from);
     hash_link older = version_older(version);
-    if (move->is_separate || older == LINK_UNKNOWN) {
-        /* The bottom of the chain is known now. */
-        struct hash_version *bottom = version;
-        while (link_is_version(version_older(bottom))) {
-            bottom = link_version(version_older(bottom));
-        }
-        if (version_older(bottom) == LINK_UNKNOWN) {
-            atomic_store_explicit(&bottom->older, move->from, memory_order_release);
-        }
-        older = version_older(version);
-    }
     bool stays = move->is_kept;
     if (stays && move->from != LINK_NONE) {
         count_reference(engine, move->from);
@@ -370,11 +399,11 @@ static void link_version_move(struct hash_engine *engine, struct hash_move *move
     if (stays || (disk == LINK_NONE && holder.above != NULL)) {
         hash_link below = !stays ? LINK_NONE : move->is_covered ? link_to_version(version) : older;
         struct hash_stub *stub = use_stub(engine, move, disk, below,
-                                          move->is_covered ? move->seq
-                                          : stays          ? atomic_load(&version->cut)
-                                                           : 0);
+                                          stays && !move->is_covered ? atomic_load(&version->cut)
+                                          : stays || move->is_first  ? move->seq
+                                                                     : 0);
         if (stays) {
-            prune_below(engine, stub_version(stub), LINK_NONE);
+            prune_chain(engine, stub_version(stub));
             if (link_is_version(version_older(stub_version(stub)))) {
                 const struct hash_version *next = link_version(version_older(stub_version(stub)));
                 if ((next->flags & VERSION_STUB) == 0 && stub->memory == NULL) {
@@ -446,6 +475,7 @@ static void link_range_move(struct hash_engine *engine, struct hash_move *move) 
             struct hash_stub *stub = use_stub(engine, move, LINK_NONE, below, move->seq);
             atomic_store_explicit(&unknown->older, link_to_version(stub_version(stub)),
                                   memory_order_release);
+            atomic_fetch_sub_explicit(&engine->doubled, 1, memory_order_relaxed);
         }
         remove_entry(engine, move->hash, move->from, stays ? 0 : move->seq);
     } else if (stays || !is_entry) {
@@ -497,7 +527,7 @@ static void trim_stub(struct hash_engine *engine, struct hash_stub *stub) {
         return; /* the drain of what is above will see to it */
     }
     if (hash_needs_older(engine, version->seq)) {
-        prune_below(engine, version, LINK_NONE);
+        prune_chain(engine, version);
         return;
     }
     hash_link older = version_older(version);

@@ -23,6 +23,7 @@
 #define FLUSH_MOVES ((size_t)4096)
 /* Merged values above this are stored apart. */
 #define INLINE_BYTES_MAX ((size_t)64 << 10)
+#define QUANTUM_BYTES_MIN ((size_t)64 << 10)
 #define STUBS_PER_STEP ((size_t)2000)
 
 tern_status hash_need_output(struct hash_engine *engine, tern_error *error) {
@@ -261,6 +262,7 @@ static tern_status drain_version(struct hash_engine *engine, struct hash_version
     hash_link older = version_older(version);
     bool is_alone = (older == LINK_NONE || (older == LINK_UNKNOWN && move->from == LINK_NONE)) &&
                     atomic_load(&version->cut) == version->seq;
+    move->is_first = is_alone && !move->is_covered;
     bool is_deleted = move->is_covered || version->kind == RECORD_DELETE;
     uint8_t reference[ENGINE_LARGE_REFERENCE_BYTES_MAX];
     struct record record = {.kind = (enum record_kind)version->kind,
@@ -561,9 +563,11 @@ tern_status hash_drain_step(struct engine *base, size_t quantum_bytes,
         *out_state = ENGINE_DRAIN_IDLE;
         return TERN_OK;
     }
+    size_t quantum = quantum_bytes < QUANTUM_BYTES_MIN ? QUANTUM_BYTES_MIN : quantum_bytes;
     tern_status status = hash_need_output(engine, error);
-    if (status == TERN_OK) {
-        status = run_phase(engine, quantum_bytes, error);
+    for (enum drain_phase before = DRAIN_DONE; status == TERN_OK && before != drain->phase;) {
+        before = drain->phase; /* a phase that has come to its end leaves time for the next */
+        status = run_phase(engine, quantum, error);
     }
     if (status != TERN_OK) {
         rewind_phase(engine);

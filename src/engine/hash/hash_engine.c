@@ -434,8 +434,8 @@ static tern_status hash_estimate(struct engine_view *view,
     for (uint32_t i = 0; i < hash_view_of(view)->count; i++) {
         bytes += atomic_load_explicit(&hash_view_of(view)->memories[i]->used, memory_order_relaxed);
     }
-    /* Counts a key twice whose record on disk was overwritten and not drained yet. */
-    *out_count = stats.entries;
+    uint64_t doubled = atomic_load_explicit(&engine->doubled, memory_order_relaxed);
+    *out_count = stats.entries > doubled ? stats.entries - doubled : 0;
     *out_bytes = bytes;
     return TERN_OK;
 }

@@ -45,6 +45,7 @@ struct hash_move {
     bool is_written;  /* there is a record on disk */
     bool is_kept;     /* a snapshot may need what lies below */
     bool is_covered;  /* MOVE_VERSION: a range delete covers the version itself */
+    bool is_first;    /* nothing of the key lies below */
     bool is_separate; /* the predecessor has an entry of its own */
     uint32_t block, slot;
     uint64_t hash;
@@ -112,7 +113,7 @@ struct hash_engine {
     struct hash_stub *trim_next;
     _Atomic uint64_t stub_bytes, stub_count;
     _Atomic uint64_t debt_bytes;
-    _Atomic uint64_t disk_gets, memory_gets;
+    _Atomic uint64_t doubled; /* chains that end in LINK_UNKNOWN: keys that may have two entries */
 };
 
 static inline struct hash_engine *hash_of(struct engine *engine) {

@@ -244,7 +244,9 @@ tern_status base_write_root(struct hash_base *base, tern_error *error) {
         status = write_root_block(&draft, error);
     }
     if (status == TERN_OK) {
+        mutex_lock(&base->lock);
         draft_accept(&draft);
+        mutex_unlock(&base->lock);
     } else {
         draft_undo(&draft);
     }
