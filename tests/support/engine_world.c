@@ -778,6 +778,53 @@ static void check_batches(struct engine_world *world, struct engine_view *view,
     world->methods->cursor_close(cursor);
 }
 
+/* Every entry once, in any order. */
+static void check_unordered(struct engine_world *world, struct engine_view *view,
+                            const struct engine_moment *moment, const struct oracle *oracle) {
+    struct engine_cursor *cursor = NULL;
+    tern_error error = TERN_ERROR_INIT;
+    const struct engine_cursor_bounds bounds = {0};
+    struct engine_entry entries[23];
+    bool *seen = check_allocate(oracle->count + 1);
+    size_t expected = 0;
+    size_t found = 0;
+    for (size_t i = 0; i < oracle->count; i++) {
+        seen[i] = false;
+        expected += oracle_find(oracle, entry_key(&oracle->entries[i]), moment->time_ms) != NULL;
+    }
+    must(world->methods->cursor_open(view, moment, &bounds, false, &cursor, &error), &error,
+         "cursor_open");
+    for (;;) {
+        size_t count = 0;
+        tern_status status =
+            world->methods->cursor_next_batch(cursor, entries, 23, &count, &error);
+        if (status == TERN_NOT_FOUND) {
+            break;
+        }
+        must(status, &error, "cursor_next_batch");
+        for (size_t j = 0; j < count; j++) {
+            bool equal = false;
+            size_t at = oracle_lower(oracle, entries[j].key, &equal);
+            if (!equal || seen[at]) {
+                fail(world, equal ? "the cursor sees a key twice" : "the cursor invents a key",
+                     entries[j].key);
+            }
+            seen[at] = true;
+            compare_record(world, entries[j].key, &entries[j].record,
+                           oracle_find(oracle, entries[j].key, moment->time_ms));
+            found++;
+        }
+    }
+    for (size_t i = 0; i < oracle->count && found != expected; i++) {
+        if (!seen[i] &&
+            oracle_find(oracle, entry_key(&oracle->entries[i]), moment->time_ms) != NULL) {
+            fail(world, "the cursor misses a key", entry_key(&oracle->entries[i]));
+        }
+    }
+    world->methods->cursor_close(cursor);
+    free(seen);
+}
+
 void world_check_all(struct engine_world *world, struct engine_view *view,
                      const struct engine_moment *moment, const struct oracle *oracle) {
     for (size_t i = 0; i < oracle->count; i++) {
@@ -788,6 +835,8 @@ void world_check_all(struct engine_world *world, struct engine_view *view,
         check_cursor(world, view, moment, oracle, false);
         check_cursor(world, view, moment, oracle, true);
         check_batches(world, view, moment, oracle);
+    } else {
+        check_unordered(world, view, moment, oracle);
     }
 }
 

@@ -3,8 +3,8 @@
  * The applier: one version a change, at the end of the active memory, and its entry in the index.
  *
  * Pruning. Below a new version v comes u, below that w. Nobody selects w any more when u is visible
- * and no live snapshot lies in [w, u). Then w is unlinked, when it is in the active memory (H3), so a
- * key that is overwritten again and again has a chain of two.
+ * and no live snapshot lies in [w, u). Then w is unlinked, when it is in the active memory (H3), so
+ * a key that is overwritten again and again has a chain of two.
  *
  * Merges. An operand over a terminal version in memory is applied at once: the new version is the
  * result. Over something on disk it stays an operand; operands below it that nobody selects one by
@@ -17,9 +17,9 @@
 #include "base/error.h"
 #include "engine/hash/hash_engine_internal.h"
 
-#define PRUNE_STEPS 8u
+#define PRUNE_STEPS    8u
 #define FOLD_BYTES_MAX ((size_t)64 << 10)
-#define WALK_STEPS 64u
+#define WALK_STEPS     64u
 
 static struct hash_memory *active_of(const struct hash_engine *engine) {
     return engine->current->memories[0];
@@ -31,8 +31,7 @@ tern_status hash_reserve(struct engine *base, size_t count, size_t bytes, tern_e
         return ERROR_SET(error, TERN_NO_MEMORY, "a commit of %zu bytes for one partition", bytes);
     }
     /* Twice: a range delete may delete again what its own commit wrote. */
-    size_t needed =
-        2 * (bytes + count * (sizeof(struct hash_version) + VERSION_ALIGNMENT)) + 256;
+    size_t needed = 2 * (bytes + count * (sizeof(struct hash_version) + VERSION_ALIGNMENT)) + 256;
     tern_status status = hash_memory_reserve(active_of(engine), needed, error);
     if (status == TERN_OK) {
         mutex_lock(&engine->index_lock);
@@ -58,8 +57,7 @@ static void prune(const struct hash_engine *engine, struct hash_version *upper) 
     }
     for (unsigned i = 0; i < PRUNE_STEPS && link_is_version(version_older(upper)); i++) {
         struct hash_version *lower = link_version(version_older(upper));
-        if (!is_in_active(engine, lower) ||
-            hash_is_selectable(engine, lower->seq, upper->seq)) {
+        if (!is_in_active(engine, lower) || hash_is_selectable(engine, lower->seq, upper->seq)) {
             return;
         }
         atomic_store_explicit(&upper->cut, atomic_load(&lower->cut), memory_order_release);
@@ -199,9 +197,8 @@ static void push_change(struct hash_engine *engine, const struct engine_change *
     struct hash_version *head = NULL;
     hash_link disk = LINK_NONE;
     struct record record = change->record;
-    index_slot *slot =
-        hash_find_head(engine, change->key, change->key_hash, &head, &disk);
-    hash_link older = head != NULL         ? link_to_version(head)
+    index_slot *slot = hash_find_head(engine, change->key, change->key_hash, &head, &disk);
+    hash_link older = head != NULL        ? link_to_version(head)
                       : disk != LINK_NONE ? LINK_UNKNOWN
                                           : LINK_NONE;
     seq_no range_seq = hash_view_range_seq(engine->current, change->key, SEQ_MAX);
@@ -228,8 +225,7 @@ static void push_change(struct hash_engine *engine, const struct engine_change *
 }
 
 /* What this commit wrote into the range before goes, too; what other commits wrote is hidden. */
-static void push_range(struct hash_engine *engine, const struct engine_change *change,
-                       seq_no seq) {
+static void push_range(struct hash_engine *engine, const struct engine_change *change, seq_no seq) {
     struct hash_memory *memory = active_of(engine);
     bool is_same_commit = memory->commit_seq == seq;
     struct memory_walk walk = {memory->commit_chunk, memory->commit_offset};
@@ -268,8 +264,8 @@ static size_t promise_of(const struct engine_change *change) {
     return 2 * version_bytes_for(change->key.size, change->record.value.size);
 }
 
-void hash_apply(struct engine *base, const struct engine_change *changes, size_t count,
-                seq_no seq, const struct engine_horizon *horizon) {
+void hash_apply(struct engine *base, const struct engine_change *changes, size_t count, seq_no seq,
+                const struct engine_horizon *horizon) {
     struct hash_engine *engine = hash_of(base);
     mutex_lock(&engine->index_lock);
     hash_save_horizon(engine, horizon);
@@ -281,8 +277,8 @@ void hash_apply(struct engine *base, const struct engine_change *changes, size_t
         if (i + 4 < count && changes[i + 4].record.kind != CHANGE_DELETE_RANGE) {
             hash_index_prefetch(engine->index, changes[i + 4].key_hash);
         }
-        engine->promised_bytes -= version_bytes_for(changes[i].key.size,
-                                                    changes[i].record.value.size);
+        engine->promised_bytes -=
+            version_bytes_for(changes[i].key.size, changes[i].record.value.size);
         if (changes[i].record.kind == CHANGE_DELETE_RANGE) {
             push_range(engine, &changes[i], seq);
         } else {
@@ -311,8 +307,8 @@ static tern_status base_holds(struct hash_engine *engine, const struct engine_ch
     while (hash_probe_next(&probe, &link) != NULL) {
         if (link_is_disk(link)) {
             const struct block_info *info = base_block(&engine->base, link_block(link));
-            is_recent = is_recent ||
-                        engine->base.segments[info->segment]->max_seq > engine->complete_seq;
+            is_recent =
+                is_recent || engine->base.segments[info->segment]->max_seq > engine->complete_seq;
         }
     }
     if (!is_recent) {
@@ -321,15 +317,14 @@ static tern_status base_holds(struct hash_engine *engine, const struct engine_ch
     struct hash_record record;
     struct cache_frame *frame = NULL;
     struct epoch_slot *slot = epoch_enter(engine->environment->epoch);
-    tern_status status = hash_find_on_disk(engine, change->key, change->key_hash, &link, &record,
-                                           &frame, error);
+    tern_status status =
+        hash_find_on_disk(engine, change->key, change->key_hash, &link, &record, &frame, error);
     if (status == TERN_OK) {
         *out_holds = link != LINK_NONE && record.seq >= seq;
     }
     epoch_exit(slot);
     return status;
 }
-
 
 static tern_status free_units(void *context, uint32_t place, uint32_t units) {
     hash_file_free(context, place, units);

@@ -18,11 +18,11 @@
 #include "base/error.h"
 #include "base/varint.h"
 
-#define CHUNK_SHIFT 9u
-#define CHUNK_BLOCKS ((uint32_t)1 << CHUNK_SHIFT)
-#define RECORD_HAS_EXPIRY 8u
-#define RECORD_IS_FIRST 16u
-#define PAGE_BYTES_DEFAULT 4096u
+#define CHUNK_SHIFT           9u
+#define CHUNK_BLOCKS          ((uint32_t)1 << CHUNK_SHIFT)
+#define RECORD_HAS_EXPIRY     8u
+#define RECORD_IS_FIRST       16u
+#define PAGE_BYTES_DEFAULT    4096u
 #define PAGE_BYTES_COMPRESSED 16384u
 
 struct block_chunks {
@@ -49,8 +49,8 @@ tern_status base_open(struct hash_base *base, const struct engine_environment *e
     base->compression = options->compression;
     base->page_bytes = options->page_bytes;
     if (base->page_bytes == 0) {
-        base->page_bytes = base->compression != TERN_COMPRESSION_NONE ? PAGE_BYTES_COMPRESSED
-                                                                      : PAGE_BYTES_DEFAULT;
+        base->page_bytes =
+            base->compression != TERN_COMPRESSION_NONE ? PAGE_BYTES_COMPRESSED : PAGE_BYTES_DEFAULT;
     }
     return hash_file_open(environment, id, &base->file, error);
 }
@@ -92,8 +92,7 @@ void base_close(struct hash_base *base) {
 /* ---- numbers of blocks ---- */
 
 struct block_info *base_block(const struct hash_base *base, uint32_t block) {
-    const struct block_chunks *chunks =
-        atomic_load_explicit(&base->chunks, memory_order_acquire);
+    const struct block_chunks *chunks = atomic_load_explicit(&base->chunks, memory_order_acquire);
     return &chunks->chunks[block >> CHUNK_SHIFT][block & (CHUNK_BLOCKS - 1)];
 }
 
@@ -280,9 +279,8 @@ tern_status base_read_block(struct hash_base *base, uint32_t block, const uint8_
     return TERN_OK;
 }
 
-tern_status base_read_record(struct hash_base *base, hash_link link,
-                             struct hash_record *out_record, struct cache_frame **out_frame,
-                             tern_error *error) {
+tern_status base_read_record(struct hash_base *base, hash_link link, struct hash_record *out_record,
+                             struct cache_frame **out_frame, tern_error *error) {
     const uint8_t *payload = NULL;
     uint32_t block = link_block(link);
     tern_status status = base_read_block(base, block, &payload, out_frame, error);
@@ -427,9 +425,9 @@ void base_release(struct hash_base *base, const uint64_t *live, size_t live_coun
         size_t kept = 0;
         for (size_t j = 0; j < batch->count; j++) {
             const struct hash_waiting item = batch->items[j];
-            bool is_free = is_past && is_unread(live, live_count, item.born, batch->superseded) &&
-                           (item.block == BLOCK_NONE ||
-                            base_block(base, item.block)->chain_refs == 0);
+            bool is_free =
+                is_past && is_unread(live, live_count, item.born, batch->superseded) &&
+                (item.block == BLOCK_NONE || base_block(base, item.block)->chain_refs == 0);
             if (!is_free) {
                 batch->items[kept++] = item;
                 continue;
@@ -452,7 +450,7 @@ void base_release(struct hash_base *base, const uint64_t *live, size_t live_coun
 
 /* ---- writing blocks ---- */
 
-#define SEGMENT_BLOCKS_MAX 1024u
+#define SEGMENT_BLOCKS_MAX  1024u
 #define SEGMENT_RECORDS_MAX 65536u
 
 /* A block that waits to be written. */
@@ -617,12 +615,13 @@ static size_t record_bytes_max(tern_slice key, const struct record *record) {
 }
 
 tern_status hash_output_add(struct hash_output *output, tern_slice key, const struct record *record,
-                       uint64_t hash, seq_no seq, bool is_first, uint32_t *out_block,
-                       uint32_t *out_slot, tern_error *error) {
+                            uint64_t hash, seq_no seq, bool is_first, uint32_t *out_block,
+                            uint32_t *out_slot, tern_error *error) {
     const struct hash_base *base = output->base;
     size_t most = record_bytes_max(key, record);
     size_t room = base->page_bytes - BLOCK_HEADER_BYTES;
-    if (output->count > 0 && 4 + 2 * ((size_t)output->count + 1) + output->records.size + most > room) {
+    if (output->count > 0 &&
+        4 + 2 * ((size_t)output->count + 1) + output->records.size + most > room) {
         tern_status status = finish_block(output, error);
         if (status != TERN_OK) {
             return status;
@@ -643,9 +642,9 @@ tern_status hash_output_add(struct hash_output *output, tern_slice key, const st
     }
     uint8_t *target = output->records.data + output->records.size;
     output->offsets[output->count] = (uint16_t)output->records.size;
-    *target++ = (uint8_t)((uint8_t)record->kind |
-                          (record->expires_ms != 0 ? RECORD_HAS_EXPIRY : 0) |
-                          (is_first ? RECORD_IS_FIRST : 0));
+    *target++ =
+        (uint8_t)((uint8_t)record->kind | (record->expires_ms != 0 ? RECORD_HAS_EXPIRY : 0) |
+                  (is_first ? RECORD_IS_FIRST : 0));
     target = varint_put(target, key.size);
     target = varint_put(target, record->value.size);
     target = varint_put(target, seq);
@@ -678,8 +677,8 @@ tern_status hash_output_add(struct hash_output *output, tern_slice key, const st
 tern_status base_new_segment(struct hash_base *base, uint32_t *out_segment) {
     if (base->segment_count == base->segment_capacity) {
         uint32_t capacity = base->segment_capacity == 0 ? 16 : base->segment_capacity * 2;
-        void *grown = memory_resize(allocator_of(base), base->segments,
-                                    capacity * sizeof(base->segments[0]));
+        void *grown =
+            memory_resize(allocator_of(base), base->segments, capacity * sizeof(base->segments[0]));
         if (grown == NULL) {
             return TERN_NO_MEMORY;
         }
@@ -711,7 +710,7 @@ static bool resize_to(const struct hash_base *base, void **memory, size_t bytes)
 }
 
 tern_status base_grow_segment(const struct hash_base *base, struct hash_segment *segment,
-                                size_t blocks, size_t records) {
+                              size_t blocks, size_t records) {
     if (segment->block_count + blocks > segment->block_capacity) {
         uint32_t capacity = (uint32_t)(segment->block_count + blocks) * 2;
         if (!resize_to(base, (void **)&segment->blocks, capacity * sizeof(uint32_t)) ||
@@ -776,7 +775,7 @@ static tern_status ready_segment(struct hash_output *output) {
         return TERN_NO_MEMORY;
     }
     return base_grow_segment(base, base->segments[base->building], output->block_count,
-                        output->hash_count);
+                             output->hash_count);
 }
 
 tern_status output_flush(struct hash_output *output, tern_error *error) {

@@ -3,9 +3,9 @@
  * The durable half of a partition: segments of blocks of records, and which records are live.
  *
  * A segment is what one stretch of draining wrote: blocks of records, a directory that lists them,
- * the hashes of all records in order (with which the index is rebuilt without reading a record), and
- * a bitmap of live records. A root lists the segments. In memory every block has a number, by which
- * links name it (hash_version.h).
+ * the hashes of all records in order (with which the index is rebuilt without reading a record),
+ * and a bitmap of live records. A root lists the segments. In memory every block has a number, by
+ * which links name it (hash_version.h).
  *
  * Liveness changes with the maintenance role as drains and compaction link new records; the next
  * root says so. A block without live records, and the directory of a segment without live blocks,
@@ -21,7 +21,7 @@
 #include "engine/hash/hash_version.h"
 #include "os/mutex.h"
 
-#define BLOCK_NONE UINT32_MAX
+#define BLOCK_NONE         UINT32_MAX
 #define BLOCK_HAS_EXPIRING ((uint16_t)1)
 #define BLOCK_HAS_LARGE    ((uint16_t)2)
 
@@ -47,8 +47,8 @@ struct hash_segment {
     uint32_t *blocks; /* numbers; BLOCK_NONE: nothing lives there */
     uint32_t block_count, block_capacity;
     uint32_t record_count, record_capacity, live_count;
-    uint64_t *live; /* bits */
-    uint64_t *hash_list; /* while it is being built */
+    uint64_t *live;            /* bits */
+    uint64_t *hash_list;       /* while it is being built */
     struct block_info *listed; /* while it is being built: as the directory will have them */
     bool is_closed;
     bool is_bitmap_dirty;
@@ -147,9 +147,9 @@ TERN_MUST_CHECK tern_status output_create(struct hash_base *base, struct hash_ou
 void output_destroy(struct hash_output *output);
 /* Adds a record to the block being built. *out_block counts the blocks since the last flush. */
 TERN_MUST_CHECK tern_status hash_output_add(struct hash_output *output, tern_slice key,
-                                       const struct record *record, uint64_t hash, seq_no seq,
-                                       bool is_first, uint32_t *out_block, uint32_t *out_slot,
-                                       tern_error *error);
+                                            const struct record *record, uint64_t hash, seq_no seq,
+                                            bool is_first, uint32_t *out_block, uint32_t *out_slot,
+                                            tern_error *error);
 size_t output_bytes(const struct hash_output *output);
 /* Writes all that was added: the blocks are readable and live then. On failure nothing is. */
 TERN_MUST_CHECK tern_status output_flush(struct hash_output *output, tern_error *error);
@@ -164,7 +164,8 @@ TERN_MUST_CHECK tern_status base_write_root(struct hash_base *base, tern_error *
 void base_published(struct hash_base *base, uint64_t generation);
 void base_release(struct hash_base *base, const uint64_t *live, size_t live_count);
 /* Loads what a root refers to: `visit` gets every live record's hash and link. */
-TERN_MUST_CHECK tern_status base_load_root(struct hash_base *base, const struct hash_ref *root, partition_id id,
+TERN_MUST_CHECK tern_status base_load_root(struct hash_base *base, const struct hash_ref *root,
+                                           partition_id id,
                                            tern_status (*visit)(void *context, uint64_t hash,
                                                                 hash_link link),
                                            void *context, tern_error *error);

@@ -36,7 +36,7 @@ struct block_copy {
     uint32_t records;
     uint32_t raw_bytes;
     bool is_meta; /* not a block of records */
-}; /* a bit a record follows, in whole u64 */
+};                /* a bit a record follows, in whole u64 */
 
 static size_t live_bytes(const struct block_copy *block) {
     return ((size_t)block->records + 63) / 64 * 8;
@@ -309,8 +309,8 @@ static tern_status salvage_by_scan(struct salvaging *salvaging, tern_error *erro
         if (stored > capacity || wanted > ((size_t)64 << 20) || units > end - place) {
             continue;
         }
-        status = hash_file_read_raw(salvaging->file, place, bytes,
-                                    (size_t)units * HASH_UNIT_BYTES, &got, error);
+        status = hash_file_read_raw(salvaging->file, place, bytes, (size_t)units * HASH_UNIT_BYTES,
+                                    &got, error);
         if (status != TERN_OK || got < stored) {
             continue;
         }
@@ -360,8 +360,8 @@ tern_status hash_salvage(const struct engine_environment *environment,
         return status;
     }
     salvaging.file = base.file;
-    bool has_root = state_bytes.size > 0 &&
-                    hash_state_decode(state_bytes, &state, &failure) == TERN_OK;
+    bool has_root =
+        state_bytes.size > 0 && hash_state_decode(state_bytes, &state, &failure) == TERN_OK;
     if (has_root && state.has_root) {
         status = base_load_root(&base, &state.root, config->id, ignore_record, NULL, &failure);
         has_root = status == TERN_OK;
@@ -428,8 +428,8 @@ static tern_status copy_record(struct hash_engine *engine, struct hash_base *tar
     }
     if (status == TERN_OK) {
         status = hash_output_add(output, source->key, &record,
-                            engine_key_hash(engine->head.id, source->key), source->seq,
-                            source->is_first, &block, &slot, error);
+                                 engine_key_hash(engine->head.id, source->key), source->seq,
+                                 source->is_first, &block, &slot, error);
     }
     if (status == TERN_OK && output_bytes(output) >= ((size_t)1 << 20)) {
         status = output_flush(output, error);
@@ -512,9 +512,9 @@ static tern_status hash_ingest_flush(struct hash_engine *engine, tern_error *err
     mutex_lock(&engine->index_lock);
     for (size_t i = 0; status == TERN_OK && i < drain->move_count; i++) {
         const struct hash_move *move = &drain->moves[i];
-        if (!hash_index_insert(engine->index, move->hash,
-                               link_to_record(output_block(drain->output, move->block),
-                                              move->slot))) {
+        if (!hash_index_insert(
+                engine->index, move->hash,
+                link_to_record(output_block(drain->output, move->block), move->slot))) {
             status = ERROR_NO_MEMORY(error, "loading");
         }
     }
@@ -549,7 +549,7 @@ tern_status hash_ingest(struct engine *base,
         }
         move->hash = engine_key_hash(engine->head.id, key);
         status = hash_output_add(drain->output, key, &record, move->hash, 1, true, &move->block,
-                            &move->slot, error);
+                                 &move->slot, error);
         bool is_full = output_bytes(drain->output) >= ((size_t)1 << 20);
         if (status == TERN_OK && is_full) {
             status = hash_ingest_flush(engine, error);

@@ -3,9 +3,9 @@
  * Chains and stubs: who may still need an older version, and how written records take the place of
  * versions in memory.
  *
- * A stub stands where a version stood that is on disk by now, as long as a snapshot may need what is
- * below. It says the seq, and leads to the record and to the chain. When nobody needs it any more the
- * entry points to the record itself.
+ * A stub stands where a version stood that is on disk by now, as long as a snapshot may need what
+ * is below. It says the seq, and leads to the record and to the chain. When nobody needs it any
+ * more the entry points to the record itself.
  */
 #include "base/assert.h"
 #include "base/compare.h"
@@ -46,8 +46,8 @@ void hash_save_horizon(struct hash_engine *engine, const struct engine_horizon *
     }
     if (horizon->live_count > engine->live_capacity) {
         size_t capacity = horizon->live_count * 2;
-        void *grown = memory_resize(hash_allocator(engine), engine->live,
-                                    capacity * sizeof(engine->live[0]));
+        void *grown =
+            memory_resize(hash_allocator(engine), engine->live, capacity * sizeof(engine->live[0]));
         if (grown == NULL) {
             engine->is_all_live = true;
             return;
@@ -479,8 +479,8 @@ static void link_range_move(struct hash_engine *engine, struct hash_move *move) 
         }
         remove_entry(engine, move->hash, move->from, stays ? 0 : move->seq);
     } else if (stays || !is_entry) {
-        struct hash_stub *stub = use_stub(engine, move, LINK_NONE, stays ? below : LINK_NONE,
-                                          stays ? move->seq : 0);
+        struct hash_stub *stub =
+            use_stub(engine, move, LINK_NONE, stays ? below : LINK_NONE, stays ? move->seq : 0);
         set_holder(&holder, link_to_version(stub_version(stub)));
     } else {
         remove_entry(engine, move->hash, below, move->seq);
@@ -494,7 +494,8 @@ static void link_range_move(struct hash_engine *engine, struct hash_move *move) 
 void hash_link_moves(struct hash_engine *engine) {
     struct hash_drain *drain = &engine->drain;
     for (size_t first = 0; first < drain->move_count;) {
-        size_t end = first + LINK_BATCH < drain->move_count ? first + LINK_BATCH : drain->move_count;
+        size_t end =
+            first + LINK_BATCH < drain->move_count ? first + LINK_BATCH : drain->move_count;
         mutex_lock(&engine->index_lock);
         for (; first < end; first++) {
             struct hash_move *move = &drain->moves[first];
@@ -521,8 +522,7 @@ static void trim_stub(struct hash_engine *engine, struct hash_stub *stub) {
     struct hash_version *version = stub_version(stub);
     struct hash_version *head = NULL;
     hash_link disk;
-    index_slot *slot =
-        hash_find_head(engine, version_key(version), version->hash, &head, &disk);
+    index_slot *slot = hash_find_head(engine, version_key(version), version->hash, &head, &disk);
     if (slot == NULL || head != version) {
         return; /* the drain of what is above will see to it */
     }

@@ -7,11 +7,11 @@
 #include "engine/hash/hash_engine_internal.h"
 
 /* A segment is sparse when less of it lives: in the background, and when asked for. */
-#define SPARSE_PERCENT 60u
-#define THOROUGH_PERCENT 95u
-#define SLICE_BYTES_MAX ((uint64_t)32 << 20)
-#define PASSES_MAX 4u
-#define SMALL_RECORDS 2048u
+#define SPARSE_PERCENT     60u
+#define THOROUGH_PERCENT   95u
+#define SLICE_BYTES_MAX    ((uint64_t)32 << 20)
+#define PASSES_MAX         4u
+#define SMALL_RECORDS      2048u
 #define SMALL_SEGMENTS_MAX 16u
 
 static bool is_building(const struct hash_base *base, uint32_t at) {
@@ -108,7 +108,7 @@ static tern_status move_block(struct hash_engine *engine, uint32_t number, tern_
         move->hash = engine_key_hash(engine->head.id, record.key);
         move->from = link;
         status = hash_output_add(drain->output, record.key, &record.record, move->hash, record.seq,
-                            record.is_first, &move->block, &move->slot, error);
+                                 record.is_first, &move->block, &move->slot, error);
     }
     return status;
 }

@@ -121,8 +121,8 @@ static tern_status keep_item(struct engine_cursor *cursor, tern_slice key,
         cursor->items = grown;
         cursor->item_capacity = capacity;
     }
-    struct cursor_item item = {.key_offset = cursor->bytes.size, .key_size = key.size,
-                               .record = *record};
+    struct cursor_item item = {
+        .key_offset = cursor->bytes.size, .key_size = key.size, .record = *record};
     bool has_value = !cursor->keys_only || record->kind == RECORD_LARGE;
     tern_status status = buffer_append(&cursor->bytes, key.data, key.size);
     item.value_offset = cursor->bytes.size;
@@ -156,8 +156,8 @@ static tern_status read_key(struct engine_cursor *cursor, tern_slice key, uint64
     if (!is_within(cursor, key) || is_known(cursor, 0, key)) {
         return TERN_OK;
     }
-    tern_status status = hash_get(&cursor->view->head, key, hash, &cursor->moment,
-                                  &cursor->scratch, &result, error);
+    tern_status status =
+        hash_get(&cursor->view->head, key, hash, &cursor->moment, &cursor->scratch, &result, error);
     if (status != TERN_OK || result.record.kind == RECORD_NONE) {
         return status;
     }
@@ -179,8 +179,8 @@ static tern_status read_links(struct engine_cursor *cursor, tern_error *error) {
         struct cache_frame *frame = NULL;
         status = base_read_record(&engine->base, link, &record, &frame, error);
         if (status == TERN_OK) {
-            status = read_key(cursor, record.key,
-                              engine_key_hash(engine->head.id, record.key), error);
+            status =
+                read_key(cursor, record.key, engine_key_hash(engine->head.id, record.key), error);
         }
     }
     return status;
@@ -207,8 +207,8 @@ static tern_status fill(struct engine_cursor *cursor, tern_error *error) {
             cursor->walk = before;
             continue;
         }
-        status = cursor->has_failed ? ERROR_NO_MEMORY(error, "a cursor")
-                                    : read_links(cursor, error);
+        status =
+            cursor->has_failed ? ERROR_NO_MEMORY(error, "a cursor") : read_links(cursor, error);
     }
     epoch_exit(slot);
     cursor->position = 0;

@@ -2,8 +2,8 @@
 /*
  * Draining a frozen memory, in phases, each in slices:
  *
- *   versions  the newest version of every key is written as a record, in order of application. Merge
- *             operands are resolved against what lies below, if need be on disk. When the blocks are
+ *   versions  the newest version of every key is written as a record, in order of application.
+ * Merge operands are resolved against what lies below, if need be on disk. When the blocks are
  *             written, the entries are pointed at them and the records they supersede die.
  *   ranges    records on disk that a range delete of this memory covers die. The engine knows no
  *             order: all blocks are read (a clear of everything, too).
@@ -11,8 +11,9 @@
  *   garbage   where more is dead than lives, the sparsest segments are written anew
  *
  * A record can be read, and is found, as soon as its block is written; whether a root refers to it
- * does not matter to readers. So a failure half way gives up what has not been linked, nothing else,
- * and the next attempt begins again: what is linked already is no version of this memory any more.
+ * does not matter to readers. So a failure half way gives up what has not been linked, nothing
+ * else, and the next attempt begins again: what is linked already is no version of this memory any
+ * more.
  */
 #include "base/assert.h"
 #include "base/compare.h"
@@ -22,13 +23,14 @@
 #define FLUSH_BYTES ((size_t)256 << 10)
 #define FLUSH_MOVES ((size_t)4096)
 /* Merged values above this are stored apart. */
-#define INLINE_BYTES_MAX ((size_t)64 << 10)
+#define INLINE_BYTES_MAX  ((size_t)64 << 10)
 #define QUANTUM_BYTES_MIN ((size_t)64 << 10)
-#define STUBS_PER_STEP ((size_t)2000)
+#define STUBS_PER_STEP    ((size_t)2000)
 
 tern_status hash_need_output(struct hash_engine *engine, tern_error *error) {
-    return engine->drain.output != NULL ? TERN_OK
-                                        : output_create(&engine->base, &engine->drain.output, error);
+    return engine->drain.output != NULL
+               ? TERN_OK
+               : output_create(&engine->base, &engine->drain.output, error);
 }
 
 void hash_abandon_moves(struct hash_engine *engine) {
@@ -58,8 +60,8 @@ struct hash_move *hash_add_move(struct hash_engine *engine) {
     struct hash_drain *drain = &engine->drain;
     if (drain->move_count == drain->move_capacity) {
         size_t capacity = drain->move_capacity == 0 ? 256 : drain->move_capacity * 2;
-        void *grown = memory_resize(hash_allocator(engine), drain->moves,
-                                    capacity * sizeof(drain->moves[0]));
+        void *grown =
+            memory_resize(hash_allocator(engine), drain->moves, capacity * sizeof(drain->moves[0]));
         if (grown == NULL) {
             return NULL;
         }
@@ -110,8 +112,8 @@ tern_status hash_flush(struct hash_engine *engine, tern_error *error) {
     if (drain->move_count == 0 && drain->extent_count == 0) {
         return TERN_OK;
     }
-    tern_status status = base_reserve_waiting(
-        &engine->base, drain->move_count + drain->extent_count, error);
+    tern_status status =
+        base_reserve_waiting(&engine->base, drain->move_count + drain->extent_count, error);
     if (status == TERN_OK && drain->output != NULL) {
         status = output_flush(drain->output, error);
     }
@@ -287,7 +289,7 @@ static tern_status drain_version(struct hash_engine *engine, struct hash_version
     if (status == TERN_OK && !is_deleted) {
         move->is_written = true;
         status = hash_output_add(drain->output, key, &record, version->hash, version->seq, is_alone,
-                            &move->block, &move->slot, error);
+                                 &move->block, &move->slot, error);
     }
     drain->drained_bytes += version->bytes;
     return status;
@@ -351,9 +353,8 @@ static tern_status cover_record(struct hash_engine *engine, hash_link link,
     if (move->stub == NULL) {
         return ERROR_NO_MEMORY(error, "a drain");
     }
-    return record->record.kind == RECORD_LARGE
-               ? hash_add_value(engine, record->record.value, error)
-               : TERN_OK;
+    return record->record.kind == RECORD_LARGE ? hash_add_value(engine, record->record.value, error)
+                                               : TERN_OK;
 }
 
 static tern_status cover_block(struct hash_engine *engine, uint32_t number, tern_error *error) {
@@ -416,8 +417,6 @@ static tern_status is_on_disk(struct hash_engine *engine, const struct hash_vers
                               bool *out_is, tern_error *error) {
     struct hash_record record;
     struct cache_frame *frame = NULL;
-    struct engine_scratch *scratch = &engine->drain.scratch;
-    (void)scratch;
     *out_is = false;
     /* Any record of this key that is live: by its own entry, below newer versions, or in a stub. */
     struct hash_version *head = NULL;

@@ -15,16 +15,16 @@
 #include "engine/hash/hash_engine_internal.h"
 #include "os/file.h"
 
-#define STATE_FORMAT 1u
-#define STATE_BYTES 50u
-#define KEY_BYTES_MAX_PART 5u
+#define STATE_FORMAT         1u
+#define STATE_BYTES          50u
+#define KEY_BYTES_MAX_PART   5u
 #define LOAD_PERCENT_DEFAULT 75u
-#define TRIM_PER_RELEASE ((size_t)20000)
+#define TRIM_PER_RELEASE     ((size_t)20000)
 
 /* ---- state ---- */
 
-/* u8 format, u8 has a root, u64 complete seq, u64 generation, u64 live records, u32 place, u32 units,
- * u64 checksum of the root, u64 zero. */
+/* u8 format, u8 has a root, u64 complete seq, u64 generation, u64 live records, u32 place, u32
+ * units, u64 checksum of the root, u64 zero. */
 tern_status hash_state_encode(const struct hash_state *state, struct buffer *out_state,
                               tern_error *error) {
     uint8_t bytes[STATE_BYTES] = {0};
@@ -57,8 +57,8 @@ tern_status hash_state_decode(tern_slice bytes, struct hash_state *out_state, te
         state.complete_seq = get_u64(source + 2);
         state.generation = get_u64(source + 10);
         state.records = get_u64(source + 18);
-        state.root = (struct hash_ref){get_u32(source + 26), get_u32(source + 30),
-                                       get_u64(source + 34)};
+        state.root =
+            (struct hash_ref){get_u32(source + 26), get_u32(source + 30), get_u64(source + 34)};
     }
     *out_state = state;
     return TERN_OK;
@@ -84,8 +84,7 @@ struct value_marking {
 
 static tern_status mark_value(void *context, uint32_t place, uint32_t units) {
     struct value_marking *marking = context;
-    marking->status =
-        hash_file_mark_used(marking->engine->base.file, place, units, marking->error);
+    marking->status = hash_file_mark_used(marking->engine->base.file, place, units, marking->error);
     return marking->status;
 }
 
@@ -139,8 +138,8 @@ static tern_status load(struct hash_engine *engine, const struct hash_state *sta
     };
     tern_status status = hash_index_create(&options, &engine->index, error);
     if (status == TERN_OK && state->has_root) {
-        status = base_load_root(&engine->base, &state->root, engine->head.id, insert_record,
-                                engine, error);
+        status = base_load_root(&engine->base, &state->root, engine->head.id, insert_record, engine,
+                                error);
         if (status == TERN_OK) {
             status = mark_all_values(engine, error);
         }
@@ -182,11 +181,11 @@ static void hash_close(struct engine *base) {
 
 static tern_status open_view(struct hash_engine *engine, tern_error *error) {
     struct hash_memory *active = NULL;
-    tern_status status = hash_memory_create(hash_allocator(engine), engine->environment->budget,
-                                            &active, error);
+    tern_status status =
+        hash_memory_create(hash_allocator(engine), engine->environment->budget, &active, error);
     if (status == TERN_OK) {
-        status = hash_view_create(engine, &active, 1, engine->complete_seq, &engine->current,
-                                  error);
+        status =
+            hash_view_create(engine, &active, 1, engine->complete_seq, &engine->current, error);
     }
     hash_memory_release(active);
     return status;
@@ -197,8 +196,7 @@ static tern_status hash_open(const struct engine_environment *environment,
                              struct engine **out_engine, struct engine_drained *out_drained,
                              tern_error *error) {
     struct hash_state state;
-    struct hash_engine *engine =
-        memory_allocate_zeroed(environment->allocator, sizeof(*engine));
+    struct hash_engine *engine = memory_allocate_zeroed(environment->allocator, sizeof(*engine));
     if (engine == NULL) {
         return ERROR_NO_MEMORY(error, "a partition");
     }
@@ -253,8 +251,8 @@ static tern_status hash_destroy(const struct engine_environment *environment, pa
 
 /* ---- freezing ---- */
 
-static tern_status hash_freeze(struct engine *base, seq_no seq, uint64_t time_ms,
-                               bool *out_changed, tern_error *error) {
+static tern_status hash_freeze(struct engine *base, seq_no seq, uint64_t time_ms, bool *out_changed,
+                               tern_error *error) {
     struct hash_engine *engine = hash_of(base);
     const struct hash_view *old = engine->current;
     if (hash_memory_is_empty(old->memories[0])) {

@@ -14,8 +14,8 @@
  *  H4 a dead record that a chain refers to is counted in chain_refs of its block
  *
  * Locks: `index_lock` guards the index (as its writer), the links of chains, stubs and the copy of
- * the horizon; it is held for one commit, or for some dozens of records. `lock` guards the pointer to
- * the current view. Order: roles, index_lock, lock.
+ * the horizon; it is held for one commit, or for some dozens of records. `lock` guards the pointer
+ * to the current view. Order: roles, index_lock, lock.
  */
 #ifndef TERN_ENGINE_HASH_ENGINE_INTERNAL_H
 #define TERN_ENGINE_HASH_ENGINE_INTERNAL_H
@@ -151,8 +151,8 @@ void hash_free_stubs(struct hash_engine *engine);
 
 /* ---- hash_apply.c ---- */
 tern_status hash_reserve(struct engine *base, size_t count, size_t bytes, tern_error *error);
-void hash_apply(struct engine *base, const struct engine_change *changes, size_t count,
-                seq_no seq, const struct engine_horizon *horizon);
+void hash_apply(struct engine *base, const struct engine_change *changes, size_t count, seq_no seq,
+                const struct engine_horizon *horizon);
 tern_status hash_replay(struct engine *base, const struct engine_change *changes, size_t count,
                         seq_no seq, tern_error *error);
 
@@ -206,7 +206,8 @@ tern_status hash_drain_step(struct engine *base, size_t quantum_bytes,
                             enum engine_drain_state *out_state, tern_error *error);
 tern_status hash_compact_step(struct engine *base, size_t quantum_bytes,
                               enum engine_drain_state *out_state, tern_error *error);
-/* Rewrites what lives in segments that are sparse, about quantum bytes; *out_more false: none is. */
+/* Rewrites what lives in segments that are sparse, about quantum bytes; *out_more false: none is.
+ */
 tern_status hash_collect_garbage(struct hash_engine *engine, size_t quantum_bytes, bool is_thorough,
                                  bool *out_more, tern_error *error);
 tern_status hash_flush(struct hash_engine *engine, tern_error *error);

@@ -30,8 +30,8 @@
 #include "os/mutex.h"
 #include "simd/hash.h"
 
-#define HEADER_MAGIC "TERNHASH"
-#define FORMAT_VERSION 1u
+#define HEADER_MAGIC     "TERNHASH"
+#define FORMAT_VERSION   1u
 #define GROWTH_UNITS_MIN 16u
 #define GROWTH_UNITS_MAX 8192u
 
@@ -99,8 +99,8 @@ static bool grow_intervals(struct hash_file *file) {
         return true;
     }
     size_t capacity = file->free_capacity == 0 ? 32 : file->free_capacity * 2;
-    void *grown = memory_resize(file->environment->allocator, file->free,
-                                capacity * sizeof(file->free[0]));
+    void *grown =
+        memory_resize(file->environment->allocator, file->free, capacity * sizeof(file->free[0]));
     if (grown == NULL) {
         return false;
     }
@@ -111,8 +111,7 @@ static bool grow_intervals(struct hash_file *file) {
 
 static void remove_interval(struct hash_file *file, size_t at) {
     file->free_count--;
-    memmove(&file->free[at], &file->free[at + 1],
-            (file->free_count - at) * sizeof(file->free[0]));
+    memmove(&file->free[at], &file->free[at + 1], (file->free_count - at) * sizeof(file->free[0]));
 }
 
 /* Units that cannot be noted for want of memory are lost until the next open. */
@@ -405,10 +404,10 @@ tern_status hash_file_mark_used(struct hash_file *file, uint32_t place, uint32_t
     if (!has_memory) {
         return ERROR_NO_MEMORY(error, "the free space of a file");
     }
-    return is_taken ? TERN_OK
-                    : ERROR_AT(error, TERN_CORRUPTION, file->path,
-                               (uint64_t)place * HASH_UNIT_BYTES, 0,
-                               "a block lies outside of the file or over another one");
+    return is_taken
+               ? TERN_OK
+               : ERROR_AT(error, TERN_CORRUPTION, file->path, (uint64_t)place * HASH_UNIT_BYTES, 0,
+                          "a block lies outside of the file or over another one");
 }
 
 /* ---- blocks ---- */
@@ -436,8 +435,8 @@ static tern_status read_units(struct hash_file *file, const struct hash_ref *ref
     uint64_t offset = (uint64_t)ref->place * HASH_UNIT_BYTES;
     size_t size = (size_t)ref->units * HASH_UNIT_BYTES;
     size_t got = 0;
-    if (ref->units == 0 || ref->place == 0 || (handle_of(file) != NULL &&
-        (uint64_t)ref->place + ref->units > file->end_units)) {
+    if (ref->units == 0 || ref->place == 0 ||
+        (handle_of(file) != NULL && (uint64_t)ref->place + ref->units > file->end_units)) {
         return ERROR_AT(error, TERN_CORRUPTION, file->path, offset, 0,
                         "a reference points to where no block can lie");
     }
@@ -447,9 +446,8 @@ static tern_status read_units(struct hash_file *file, const struct hash_ref *ref
     }
     tern_status status = hash_file_read_raw(file, ref->place, bytes, size, &got, error);
     if (status == TERN_OK) {
-        size_t stored = got < BLOCK_HEADER_BYTES
-                            ? SIZE_MAX
-                            : BLOCK_HEADER_BYTES + (size_t)get_u32(bytes + 8);
+        size_t stored =
+            got < BLOCK_HEADER_BYTES ? SIZE_MAX : BLOCK_HEADER_BYTES + (size_t)get_u32(bytes + 8);
         if (stored > got || hash_units_for(stored) != ref->units) {
             status = ERROR_AT(error, TERN_CORRUPTION, file->path, offset, 0,
                               "the size in a block's header is not that of the reference to it");
@@ -491,9 +489,9 @@ tern_status hash_file_read(struct hash_file *file, const struct hash_ref *ref,
     size_t raw = get_u32(bytes + 4);
     out_payload->size = 0;
     if (raw > ((size_t)1 << 30)) {
-        status = ERROR_AT(error, TERN_CORRUPTION, file->path,
-                          (uint64_t)ref->place * HASH_UNIT_BYTES, 0,
-                          "a block says that it holds %zu bytes", raw);
+        status =
+            ERROR_AT(error, TERN_CORRUPTION, file->path, (uint64_t)ref->place * HASH_UNIT_BYTES, 0,
+                     "a block says that it holds %zu bytes", raw);
     } else if (buffer_reserve(out_payload, raw + 1) != TERN_OK) {
         status = ERROR_NO_MEMORY(error, "reading a block");
     } else {
@@ -511,17 +509,15 @@ tern_status hash_file_write(struct hash_file *file, uint32_t place, const void *
     tern_file *handle = handle_of(file);
     size_t size = (size_t)units * HASH_UNIT_BYTES;
     ASSERT(handle != NULL && place > 0);
-    tern_status status =
-        file_write(handle, (uint64_t)place * HASH_UNIT_BYTES, bytes, size, error);
+    tern_status status = file_write(handle, (uint64_t)place * HASH_UNIT_BYTES, bytes, size, error);
     if (status == TERN_OK) {
         atomic_fetch_add_explicit(&file->written_bytes, size, memory_order_relaxed);
     }
     return status;
 }
 
-tern_status hash_file_put(struct hash_file *file, tern_compression compression,
-                          const void *payload, size_t size, struct hash_ref *out_ref,
-                          tern_error *error) {
+tern_status hash_file_put(struct hash_file *file, tern_compression compression, const void *payload,
+                          size_t size, struct hash_ref *out_ref, tern_error *error) {
     const tern_allocator *allocator = file->environment->allocator;
     const struct block_context context = {compression, file->environment->incarnation};
     size_t bound = (size_t)hash_units_for(block_bound(size)) * HASH_UNIT_BYTES;
@@ -565,8 +561,7 @@ tern_status hash_file_sync(struct hash_file *file, tern_error *error) {
     return status;
 }
 
-tern_status hash_file_shrink(struct hash_file *file, uint64_t *out_freed_bytes,
-                             tern_error *error) {
+tern_status hash_file_shrink(struct hash_file *file, uint64_t *out_freed_bytes, tern_error *error) {
     tern_status status = TERN_OK;
     uint32_t freed = 0;
     mutex_lock(&file->lock);
@@ -574,8 +569,8 @@ tern_status hash_file_shrink(struct hash_file *file, uint64_t *out_freed_bytes,
         struct interval last = file->free[file->free_count - 1];
         if (last.place + last.units == file->end_units) {
             tern_file *handle = handle_of(file);
-            status = handle->methods->truncate(handle, (uint64_t)last.place * HASH_UNIT_BYTES,
-                                               error);
+            status =
+                handle->methods->truncate(handle, (uint64_t)last.place * HASH_UNIT_BYTES, error);
             if (status == TERN_OK) {
                 freed = last.units;
                 file->end_units = last.place;

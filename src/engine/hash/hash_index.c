@@ -6,8 +6,8 @@
  *  I2 a page of depth d stands at 2^(directory depth - d) consecutive places of the directory
  *  I3 a page that the directory no longer names is never written again
  *
- * The directory's word: bits 0..47 page, 48..55 depth of the page, 56..63 known bits of its tags, so
- * that a reader needs nothing from the head of a page.
+ * The directory's word: bits 0..47 page, 48..55 depth of the page, 56..63 known bits of its tags,
+ * so that a reader needs nothing from the head of a page.
  */
 #include "engine/hash/hash_index.h"
 
@@ -203,8 +203,7 @@ static void release_directory(struct epoch_node *node) {
 #define WORD_PAGE_MASK (((uint64_t)1 << 48) - 1)
 
 static uint64_t word_of(const struct index_page *page) {
-    return (uint64_t)(uintptr_t)page | (uint64_t)page->depth << 48 |
-           (uint64_t)page->tag_bits << 56;
+    return (uint64_t)(uintptr_t)page | (uint64_t)page->depth << 48 | (uint64_t)page->tag_bits << 56;
 }
 
 static struct index_page *word_page(uint64_t word) {
@@ -247,8 +246,7 @@ tern_status hash_index_create(const struct hash_index_options *options,
     }
     index->options = *options;
     index->page_bytes = (page_bytes_of(options->layout) + 63) / 64 * 64;
-    index->page_limit =
-        page_slots_of(options->layout) * options->max_load_percent / 100;
+    index->page_limit = page_slots_of(options->layout) * options->max_load_percent / 100;
     mutex_init(&index->lock);
     uint32_t depth = DIRECTORY_DEPTH_MIN;
     while (depth < PAGE_DEPTH_MAX - 8 &&
@@ -352,8 +350,8 @@ static uint32_t group_matches(const struct group_line *line, uint8_t tag) {
     static const uint8_t weights[16] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
     uint8x16_t tags = vld1q_u8((const uint8_t *)(const void *)line);
     uint8x16_t bits = vandq_u8(vceqq_u8(tags, vdupq_n_u8(tag)), vld1q_u8(weights));
-    return ((uint32_t)vaddv_u8(vget_low_u8(bits)) |
-            (uint32_t)vaddv_u8(vget_high_u8(bits)) << 8) & entries;
+    return ((uint32_t)vaddv_u8(vget_low_u8(bits)) | (uint32_t)vaddv_u8(vget_high_u8(bits)) << 8) &
+           entries;
 #else
     uint32_t matches = 0;
     for (uint32_t i = 0; i < GROUP_ENTRIES; i++) {
@@ -487,7 +485,8 @@ static bool grow_directory(struct hash_index *index) {
         return false;
     }
     for (uint64_t i = 0; i < (uint64_t)1 << grown->depth; i++) {
-        atomic_init(&grown->words[i], atomic_load_explicit(&old->words[i / 2], memory_order_relaxed));
+        atomic_init(&grown->words[i],
+                    atomic_load_explicit(&old->words[i / 2], memory_order_relaxed));
     }
     atomic_store_explicit(&index->directory, grown, memory_order_release);
     epoch_retire(index->options.epoch, &old->limbo, release_directory);

@@ -14,8 +14,8 @@
  *
  * Threads: one writer (under the engine's index lock); readers inside an epoch take no lock. A
  * split makes two new pages and leaves the old one as it was until no reader can be inside. Entries
- * change in place; moving or removing one is announced by an odd `moves`: a reader that did not find
- * what it was looking for, while `moves` was odd or changed, looks again.
+ * change in place; moving or removing one is announced by an odd `moves`: a reader that did not
+ * find what it was looking for, while `moves` was odd or changed, looks again.
  */
 #ifndef TERN_ENGINE_HASH_INDEX_H
 #define TERN_ENGINE_HASH_INDEX_H
@@ -44,7 +44,7 @@ struct hash_index_options {
 
 TERN_MUST_CHECK tern_status hash_index_create(const struct hash_index_options *options,
                                               struct hash_index **out_index, tern_error *error);
-/* No reader may be inside. Accepts NULL. */
+/* No reader may be inside, and nothing of it in limbo. Accepts NULL. */
 void hash_index_destroy(struct hash_index *index);
 
 /* Visits the entries whose tag fits. On the stack. */
@@ -92,7 +92,8 @@ struct hash_walk {
 };
 /*
  * Visits the entries of the next bucket, wherever they are now, and moves on. Whoever is in the
- * index from the first to the last call is visited exactly once. Inside an epoch. False: at the end.
+ * index from the first to the last call is visited exactly once. Inside an epoch. False: at the
+ * end.
  */
 bool hash_index_walk(const struct hash_index *index, struct hash_walk *walk,
                      void (*visit)(void *context, hash_link link), void *context);

@@ -149,13 +149,11 @@ struct hash_version *memory_walk_next(struct memory_walk *walk) {
 
 bool hash_range_covers(const struct hash_version *range, tern_slice key) {
     return slice_compare(version_key(range), key) <= 0 &&
-           ((range->flags & VERSION_HAS_END) == 0 ||
-            slice_compare(key, version_value(range)) < 0);
+           ((range->flags & VERSION_HAS_END) == 0 || slice_compare(key, version_value(range)) < 0);
 }
 
 seq_no hash_memory_range_seq(const struct hash_memory *memory, tern_slice key, seq_no seq) {
-    const struct hash_version *range =
-        atomic_load_explicit(&memory->ranges, memory_order_acquire);
+    const struct hash_version *range = atomic_load_explicit(&memory->ranges, memory_order_acquire);
     while (range != NULL) {
         if (range->seq <= seq && hash_range_covers(range, key)) {
             return range->seq;

@@ -23,8 +23,8 @@ struct hash_memory {
     struct budget *budget;
     struct memory_chunk *first;
     struct memory_chunk *last;
-    _Atomic uint64_t bytes; /* of all chunks */
-    _Atomic uint64_t used;  /* of versions */
+    _Atomic uint64_t bytes;                /* of all chunks */
+    _Atomic uint64_t used;                 /* of versions */
     _Atomic(struct hash_version *) ranges; /* newest first */
     seq_no frozen_seq;
     uint64_t frozen_time_ms;

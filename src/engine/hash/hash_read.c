@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading: an entry of the index, what it leads to, and on down the chain as far as the moment asks.
+ * Reading: an entry of the index, what it leads to, and on down the chain as far as the moment
+ * asks.
  *
  * A reader takes no lock. Entries change in place from a version to its record; when a drain joins
- * the two entries of a key, it first changes the upper one and then, with `moves` odd, takes away the
- * lower one. So who found nothing terminal while `moves` stood still has seen everything.
+ * the two entries of a key, it first changes the upper one and then, with `moves` odd, takes away
+ * the lower one. So who found nothing terminal while `moves` stood still has seen everything.
  */
 #include "base/compare.h"
 #include "base/error.h"
 #include "engine/hash/hash_engine_internal.h"
 
-#define BATCH 32u
+#define BATCH      32u
 #define CANDIDATES 8u
 
 seq_no hash_view_range_seq(const struct hash_view *view, tern_slice key, seq_no seq) {
@@ -53,8 +54,7 @@ static tern_status add_disk(const struct hash_lookup *lookup, hash_link link, se
     return status == TERN_OK ? add_record(lookup, &record, frame, range_seq) : status;
 }
 
-static tern_status add_version(const struct hash_version *version,
-                               struct resolution *resolution) {
+static tern_status add_version(const struct hash_version *version, struct resolution *resolution) {
     struct record record = {.kind = (enum record_kind)version->kind,
                             .merge_kind = version->merge_kind,
                             .expires_ms = version->expires_ms,
@@ -163,8 +163,8 @@ static tern_status look(const struct hash_lookup *lookup, seq_no range_seq, tern
     bool has_best = false;
     if (count > CANDIDATES) {
         hash_link found = LINK_NONE;
-        status = hash_find_on_disk(engine, lookup->key, lookup->hash, &found, &best, &best_frame,
-                                   error);
+        status =
+            hash_find_on_disk(engine, lookup->key, lookup->hash, &found, &best, &best_frame, error);
         has_best = found != LINK_NONE;
         count = 0;
     }
@@ -221,8 +221,8 @@ tern_status hash_get(struct engine_view *view, tern_slice key, uint64_t key_hash
                      struct engine_result *out_result, tern_error *error) {
     struct hash_engine *engine = hash_of(view->engine);
     struct resolution resolution;
-    const struct hash_lookup lookup = {engine, hash_view_of(view), key, key_hash, moment->seq,
-                                       &resolution};
+    const struct hash_lookup lookup = {engine,   hash_view_of(view), key,
+                                       key_hash, moment->seq,        &resolution};
     resolution_init(&resolution, hash_allocator(engine));
     tern_status status = hash_lookup(&lookup, error);
     if (status != TERN_OK) {

@@ -3,10 +3,9 @@
  * Roots, directories, lists of hashes, bitmaps: the blocks that say what is live.
  *
  *   root       u8 1, u8 'R', u16 0, u32 segments; per segment 80 bytes:
- *              references (u32 place, u32 units, u64 checksum) of directory, hashes and bitmap (units
- *              0: all records live), u32 records, u32 live records, u64 lowest seq, u64 highest seq,
- *              u64 zero
- *   directory  u8 1, u8 'D', u16 0, u32 blocks, u32 records, u32 zero; per block 24 bytes: u32
+ *              references (u32 place, u32 units, u64 checksum) of directory, hashes and bitmap
+ * (units 0: all records live), u32 records, u32 live records, u64 lowest seq, u64 highest seq, u64
+ * zero directory  u8 1, u8 'D', u16 0, u32 blocks, u32 records, u32 zero; per block 24 bytes: u32
  *              place, u32 units, u32 bytes of payload, u16 records, u16 flags, u64 checksum
  *   hashes     u64 a record, in order of the directory
  *   bitmap     a bit a record, lowest first, in whole u64
@@ -19,11 +18,11 @@
 #include "base/error.h"
 #include "engine/hash/hash_base.h"
 
-#define ROOT_HEADER_BYTES 8u
-#define ROOT_ENTRY_BYTES 80u
+#define ROOT_HEADER_BYTES      8u
+#define ROOT_ENTRY_BYTES       80u
 #define DIRECTORY_HEADER_BYTES 16u
-#define DIRECTORY_ENTRY_BYTES 24u
-#define FORMAT 1u
+#define DIRECTORY_ENTRY_BYTES  24u
+#define FORMAT                 1u
 
 static const tern_allocator *allocator_of(const struct hash_base *base) {
     return base->environment->allocator;
@@ -48,7 +47,7 @@ struct root_draft {
         uint32_t segment;
         bool has_directory, has_bitmap;
         struct hash_ref directory, hashes, bitmap;
-    } *written;
+    } * written;
     uint32_t count;
     struct hash_ref root;
     struct buffer payload;
@@ -72,8 +71,7 @@ static void draft_undo(struct root_draft *draft) {
 static tern_status write_directory(struct root_draft *draft, const struct hash_segment *segment,
                                    struct written *written, tern_error *error) {
     struct hash_base *base = draft->base;
-    size_t size =
-        DIRECTORY_HEADER_BYTES + (size_t)segment->block_count * DIRECTORY_ENTRY_BYTES;
+    size_t size = DIRECTORY_HEADER_BYTES + (size_t)segment->block_count * DIRECTORY_ENTRY_BYTES;
     draft->payload.size = 0;
     if (buffer_reserve(&draft->payload, size) != TERN_OK) {
         return ERROR_NO_MEMORY(error, "a directory");
@@ -268,8 +266,8 @@ tern_status base_directory_decode(const struct hash_base *base, const struct has
         listed.blocks = payload->data + DIRECTORY_HEADER_BYTES;
     }
     if (listed.block_count == 0 ||
-        payload->size != DIRECTORY_HEADER_BYTES + (uint64_t)listed.block_count *
-                                                      DIRECTORY_ENTRY_BYTES) {
+        payload->size !=
+            DIRECTORY_HEADER_BYTES + (uint64_t)listed.block_count * DIRECTORY_ENTRY_BYTES) {
         return base_corrupt(base, ref->place, "the directory of a segment is malformed", error);
     }
     uint64_t records = 0;
@@ -433,10 +431,11 @@ static tern_status load_segment(struct root_load *load, const uint8_t *entry, pa
     if (status == TERN_OK && has_bitmap) {
         status = hash_file_read(base->file, &segment->bitmap, &load->bitmap, error);
     }
-    if (status == TERN_OK && (listed.record_count != records ||
-        (has_bitmap && load->bitmap.size != ((size_t)records + 63) / 64 * 8))) {
-        status = base_corrupt(base, segment->directory.place, "a segment and its root differ",
-                              error);
+    if (status == TERN_OK &&
+        (listed.record_count != records ||
+         (has_bitmap && load->bitmap.size != ((size_t)records + 63) / 64 * 8))) {
+        status =
+            base_corrupt(base, segment->directory.place, "a segment and its root differ", error);
     }
     if (status == TERN_OK) {
         tern_error failure = TERN_ERROR_INIT;
@@ -462,9 +461,9 @@ static tern_status load_segment(struct root_load *load, const uint8_t *entry, pa
     base->total_records += segment->record_count;
     atomic_fetch_add_explicit(&base->live_records, segment->live_count, memory_order_relaxed);
     if (status == TERN_OK && segment->live_count != live) {
-        status = base_corrupt(base, segment->directory.place,
-                              "a segment has another number of live records than its root says",
-                              error);
+        status =
+            base_corrupt(base, segment->directory.place,
+                         "a segment has another number of live records than its root says", error);
     }
     return status;
 }
@@ -493,8 +492,8 @@ tern_status base_load_root(struct hash_base *base, const struct hash_ref *root, 
         }
     }
     for (uint32_t i = 0; status == TERN_OK && i < count; i++) {
-        status = load_segment(&load, payload.data + ROOT_HEADER_BYTES + (size_t)i * ROOT_ENTRY_BYTES,
-                              id, error);
+        status = load_segment(
+            &load, payload.data + ROOT_HEADER_BYTES + (size_t)i * ROOT_ENTRY_BYTES, id, error);
     }
     base->root = *root;
     buffer_release(&payload);

@@ -4,9 +4,9 @@
 #include "base/bytes.h"
 #include "base/error.h"
 
-#define PIECE_BYTES ((size_t)256 << 10)
+#define PIECE_BYTES     ((size_t)256 << 10)
 #define REFERENCE_BYTES 25u
-#define ENTRY_BYTES 16u
+#define ENTRY_BYTES     16u
 _Static_assert(REFERENCE_BYTES <= ENGINE_LARGE_REFERENCE_BYTES_MAX, "a reference fits");
 
 struct engine_large_writer {
@@ -124,8 +124,7 @@ uint64_t hash_value_size(tern_slice reference) {
 
 /* The listing of a value; *out_size its size. */
 static tern_status read_listing(struct hash_file *file, tern_slice reference,
-                                struct buffer *out_listing, uint64_t *out_size,
-                                tern_error *error) {
+                                struct buffer *out_listing, uint64_t *out_size, tern_error *error) {
     const uint8_t *bytes = reference.data;
     if (reference.size != REFERENCE_BYTES || bytes[0] != 1) {
         return ERROR_AT(error, TERN_CORRUPTION, hash_file_path(file), -1, 0,
@@ -193,9 +192,9 @@ tern_status hash_value_load(struct hash_file *file, const tern_allocator *alloca
     if (size > SIZE_MAX / 4 || buffer_reserve(out_value, (size_t)size + 1) != TERN_OK) {
         return ERROR_NO_MEMORY(error, "a large value");
     }
-    tern_status status = hash_value_read(file, allocator, reference, 0,
-                                         out_value->data + out_value->size, (size_t)size, &got,
-                                         error);
+    tern_status status =
+        hash_value_read(file, allocator, reference, 0, out_value->data + out_value->size,
+                        (size_t)size, &got, error);
     if (status == TERN_OK) {
         out_value->size += got;
     }

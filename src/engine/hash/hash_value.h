@@ -25,12 +25,10 @@ TERN_MUST_CHECK tern_status hash_value_read(struct hash_file *file, const tern_a
                                             tern_slice reference, uint64_t offset, void *buffer,
                                             size_t capacity, size_t *out_size, tern_error *error);
 /* Visits every run of units of a value, the listing last. */
-TERN_MUST_CHECK tern_status hash_value_extents(struct hash_file *file,
-                                               const tern_allocator *allocator,
-                                               tern_slice reference,
-                                               tern_status (*visit)(void *context, uint32_t place,
-                                                                    uint32_t units),
-                                               void *context, tern_error *error);
+TERN_MUST_CHECK tern_status
+hash_value_extents(struct hash_file *file, const tern_allocator *allocator, tern_slice reference,
+                   tern_status (*visit)(void *context, uint32_t place, uint32_t units),
+                   void *context, tern_error *error);
 /* All bytes, appended. */
 TERN_MUST_CHECK tern_status hash_value_load(struct hash_file *file, const tern_allocator *allocator,
                                             tern_slice reference, struct buffer *out_value,

@@ -15,14 +15,14 @@
 
 typedef uint64_t hash_link;
 
-#define LINK_BITS 45u
-#define LINK_MASK (((hash_link)1 << LINK_BITS) - 1)
-#define LINK_NONE ((hash_link)0)
-#define LINK_DISK ((hash_link)1 << 44)
+#define LINK_BITS      45u
+#define LINK_MASK      (((hash_link)1 << LINK_BITS) - 1)
+#define LINK_NONE      ((hash_link)0)
+#define LINK_DISK      ((hash_link)1 << 44)
 #define LINK_SLOT_BITS 13u
 #define LINK_SLOTS_MAX ((uint32_t)1 << LINK_SLOT_BITS)
 /* Below this version comes whatever record of the key stands in the index on its own, if any. */
-#define LINK_UNKNOWN LINK_MASK
+#define LINK_UNKNOWN  LINK_MASK
 #define BLOCK_IDS_MAX ((uint32_t)0x7ffffffe)
 
 static inline bool link_is_disk(hash_link link) {
@@ -41,8 +41,8 @@ static inline uint32_t link_slot(hash_link link) {
     return (uint32_t)(link & (LINK_SLOTS_MAX - 1));
 }
 
-#define VERSION_STUB ((uint8_t)1)      /* value: the link of the record on disk (0 of a DELETE) */
-#define VERSION_HAS_END ((uint8_t)2)   /* of a range delete */
+#define VERSION_STUB    ((uint8_t)1) /* value: the link of the record on disk (0 of a DELETE) */
+#define VERSION_HAS_END ((uint8_t)2) /* of a range delete */
 
 struct hash_memory;
 

@@ -60,8 +60,7 @@ static bool chain_insert(struct index_page *page, const struct page_entry *entry
         return false;
     }
     uint16_t next = (uint16_t)(CHAIN_BUCKETS + page->overflows++);
-    atomic_store_explicit(&page->body.chains[next].entries[0], entry->entry,
-                          memory_order_relaxed);
+    atomic_store_explicit(&page->body.chains[next].entries[0], entry->entry, memory_order_relaxed);
     atomic_store_explicit(&line->next, next, memory_order_release);
     return true;
 }

@@ -14,9 +14,9 @@
 
 #include "engine/hash/hash_index.h"
 
-#define TAG_BITS   19u
-#define TAG_SHIFT  LINK_BITS
-#define TAGS_ALL   (((uint64_t)1 << TAG_BITS) - 1)
+#define TAG_BITS       19u
+#define TAG_SHIFT      LINK_BITS
+#define TAGS_ALL       (((uint64_t)1 << TAG_BITS) - 1)
 #define PAGE_DEPTH_MAX 30u
 
 #define CHAIN_BUCKETS   256u
@@ -27,8 +27,8 @@
 #define GROUP_OVERFLOWS 32u
 #define GROUP_ENTRIES   14u
 
-#define ROBIN_BUCKETS 2048u
-#define ROBIN_TAIL    128u
+#define ROBIN_BUCKETS      2048u
+#define ROBIN_TAIL         128u
 #define ROBIN_DISTANCE_MAX 120u
 
 struct chain_line {
@@ -84,8 +84,7 @@ bool page_insert(struct index_page *page, enum hash_layout layout, const struct 
 void page_remove(struct index_page *page, enum hash_layout layout, uint32_t bucket,
                  index_slot *slot, _Atomic uint64_t *moves);
 void page_visit_bucket(const struct index_page *page, enum hash_layout layout, uint32_t bucket,
-                       void (*visit)(void *context, const struct page_entry *entry),
-                       void *context);
+                       void (*visit)(void *context, const struct page_entry *entry), void *context);
 
 static inline uint8_t tag_byte_of(uint64_t hash) {
     uint8_t byte = (uint8_t)(hash >> 11);

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The hash engine under random operations and power cuts, against the oracle of engine_world.h, and
+ * what is its own: cursors without order, a list of hashes that is lost.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <tern/txn.h>
+
+#include "engine/hash/hash_engine.h"
+#include "support/cmocka_test.h"
+#include "support/engine_world.h"
+
+#define KEYS 400u
+
+static void begin(struct engine_world *world, uint64_t seed) {
+    tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+    tern_error error = TERN_ERROR_INIT;
+    options.page_bytes = 4096;
+    world_create(world, &hash_engine_methods, &options, (uint64_t)2 << 20, seed,
+                 tern_allocator_default());
+    assert_ok(world_open(world, 0, &error), error);
+}
+
+static tern_slice random_key(struct seeded_random *random, char key[40]) {
+    int size =
+        snprintf(key, 40, "key-%llu%s", (unsigned long long)seeded_random_below(random, KEYS),
+                 seeded_random_chance(random, 1, 2) ? "-and-more" : "");
+    return tern_slice_of(key, (size_t)size);
+}
+
+static void commit(struct engine_world *world, struct seeded_random *random) {
+    char keys[6][40];
+    char ends[6][40];
+    uint8_t values[6][300];
+    struct world_change changes[6];
+    tern_error error = TERN_ERROR_INIT;
+    size_t count = 1 + (size_t)seeded_random_below(random, 6);
+    for (size_t i = 0; i < count; i++) {
+        uint64_t what = seeded_random_below(random, 100);
+        seeded_random_fill(random, values[i], sizeof(values[i]));
+        changes[i] = (struct world_change){
+            .kind = RECORD_PUT,
+            .key = random_key(random, keys[i]),
+            .value = tern_slice_of(values[i], (size_t)seeded_random_below(random, 300))};
+        if (what < 20) {
+            changes[i].kind = RECORD_DELETE;
+            changes[i].value = tern_slice_of(NULL, 0);
+        } else if (what < 45) {
+            changes[i].kind = RECORD_MERGE;
+            changes[i].merge_kind = what < 35 ? TERN_MERGE_ADD : TERN_MERGE_APPEND;
+            changes[i].value = tern_slice_of(values[i], 8);
+        } else if (what < 47) {
+            changes[i].kind = CHANGE_DELETE_RANGE;
+            changes[i].range_has_end = what == 45;
+            changes[i].value = what == 45 ? random_key(random, ends[i]) : tern_slice_of(NULL, 0);
+            changes[i].key = what == 45 ? changes[i].key : tern_slice_str("key-39");
+        } else if (what < 55) {
+            changes[i].expires_ms = world->time_ms + seeded_random_below(random, 300);
+        }
+    }
+    assert_ok(world_commit(world, changes, count, &error), error);
+}
+
+static void step(struct engine_world *world, struct seeded_random *random) {
+    tern_error error = TERN_ERROR_INIT;
+    uint64_t what = seeded_random_below(random, 100);
+    bool idle = false;
+    if (what < 80) {
+        commit(world, random);
+    } else if (what < 83) {
+        world_snapshot_take(world);
+    } else if (what < 86) {
+        if (world->snapshot_count > 0) {
+            world_snapshot_drop(world, (size_t)seeded_random_below(random, world->snapshot_count));
+        }
+    } else if (what < 88) {
+        tern_status status = world_freeze(world, &error);
+        assert_true(status == TERN_OK || status == TERN_NO_MEMORY);
+    } else if (what < 98) {
+        assert_ok(world_drain_step(world, 20000, &idle, &error), error);
+        if (seeded_random_chance(random, 1, 4)) {
+            assert_ok(world_publish(world, &error), error);
+        }
+    } else {
+        assert_ok(world_compact(world, &error), error);
+    }
+}
+
+static void survives_power_cuts_between_any_steps(void **state) {
+    uint64_t seed = seeded_random_seed("hash engine, power cuts");
+    (void)state;
+    for (uint64_t round = 0; round < 12; round++) {
+        struct engine_world world;
+        struct seeded_random random;
+        tern_error error = TERN_ERROR_INIT;
+        begin(&world, seed + round);
+        seeded_random_init(&random, seed + round);
+        for (unsigned cut = 0; cut < 4; cut++) {
+            uint64_t steps = 50 + seeded_random_below(&random, 250);
+            for (uint64_t i = 0; i < steps; i++) {
+                step(&world, &random);
+            }
+            world_check_now(&world);
+            world_check_snapshots(&world);
+            assert_ok(world_cut_and_open(&world, cut % WORLD_MANIFESTS, seed + cut, &error), error);
+            world_verify(&world);
+            world_check_now(&world);
+        }
+        world_destroy(&world);
+    }
+}
+
+static void a_cursor_says_what_it_cannot(void **state) {
+    struct engine_world world;
+    struct engine_cursor *cursor = NULL;
+    tern_error error = TERN_ERROR_INIT;
+    const struct engine_cursor_bounds bounds = {0};
+    (void)state;
+    begin(&world, 1);
+    assert_int_equal(world_put(&world, "a", "1"), TERN_OK);
+    const struct engine_moment moment = world_moment(&world);
+    assert_ok(world.methods->cursor_open(world.view, &moment, &bounds, false, &cursor, &error),
+              error);
+    assert_int_equal(world.methods->cursor_first(cursor, true, &error), TERN_UNSUPPORTED);
+    assert_int_equal(world.methods->cursor_seek(cursor, tern_slice_str("a"), false, &error),
+                     TERN_UNSUPPORTED);
+    assert_int_equal(world.methods->cursor_previous(cursor, &error), TERN_UNSUPPORTED);
+    assert_ok(world.methods->cursor_first(cursor, false, &error), error);
+    assert_int_equal(world.methods->cursor_next(cursor, &error), TERN_NOT_FOUND);
+    world.methods->cursor_close(cursor);
+    world_destroy(&world);
+}
+
+static void a_cursor_keeps_its_moment_while_everything_changes(void **state) {
+    struct engine_world world;
+    struct engine_cursor *cursor = NULL;
+    struct engine_entry entry;
+    tern_error error = TERN_ERROR_INIT;
+    const struct engine_cursor_bounds bounds = {0};
+    char key[32];
+    unsigned seen = 0;
+    (void)state;
+    begin(&world, 1);
+    for (unsigned i = 0; i < 3000; i++) {
+        (void)snprintf(key, sizeof(key), "old-%u", i);
+        assert_int_equal(world_put(&world, key, "before"), TERN_OK);
+    }
+    world_snapshot_take(&world);
+    const struct world_snapshot *snapshot = &world.snapshots[0];
+    assert_ok(world.methods->cursor_open(snapshot->view, &snapshot->moment, &bounds, false, &cursor,
+                                         &error),
+              error);
+    tern_status status = world.methods->cursor_first(cursor, false, &error);
+    for (unsigned i = 0; status == TERN_OK; i++) {
+        world.methods->cursor_entry(cursor, &entry);
+        assert_true(entry.record.value.size == 6 &&
+                    memcmp(entry.record.value.data, "before", 6) == 0);
+        seen++;
+        (void)snprintf(key, sizeof(key), "old-%u", i % 3000);
+        assert_int_equal(i % 3 == 0 ? world_delete(&world, key) : world_put(&world, key, "after"),
+                         TERN_OK);
+        (void)snprintf(key, sizeof(key), "new-%u", i);
+        assert_int_equal(world_put(&world, key, "after"), TERN_OK);
+        if (i % 700 == 0) {
+            assert_ok(world_checkpoint(&world, &error), error);
+        }
+        status = world.methods->cursor_next(cursor, &error);
+    }
+    assert_int_equal(status, TERN_NOT_FOUND);
+    assert_int_equal(seen, 3000);
+    world.methods->cursor_close(cursor);
+    world_check_snapshots(&world);
+    world_check_now(&world);
+    world_destroy(&world);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(survives_power_cuts_between_any_steps),
+        cmocka_unit_test(a_cursor_says_what_it_cannot),
+        cmocka_unit_test(a_cursor_keeps_its_moment_while_everything_changes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

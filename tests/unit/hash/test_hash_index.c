@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The index against a plain table, in each of its layouts, while it grows. */
+#include <stdlib.h>
+
+#include "engine/hash/hash_index.h"
+#include "support/cmocka_test.h"
+#include "support/seeded_random.h"
+
+#define KEYS 30000u
+
+static const enum hash_layout LAYOUTS[] = {HASH_LAYOUT_CHAINS, HASH_LAYOUT_ROBIN,
+                                           HASH_LAYOUT_GROUPS};
+
+struct fixture {
+    struct epoch_domain *epoch;
+    struct hash_index *index;
+    uint64_t hashes[KEYS];
+    bool is_in[KEYS];
+};
+
+/* A link by which the key is known again. */
+static hash_link link_of(uint32_t key) {
+    return link_to_record(key, key % 7);
+}
+
+static struct fixture *create(enum hash_layout layout, uint64_t expected, uint64_t seed) {
+    struct fixture *fixture = calloc(1, sizeof(*fixture));
+    struct seeded_random random;
+    tern_error error = TERN_ERROR_INIT;
+    assert_non_null(fixture);
+    assert_ok(epoch_domain_create(tern_allocator_default(), &fixture->epoch, &error), error);
+    const struct hash_index_options options = {.allocator = tern_allocator_default(),
+                                               .epoch = fixture->epoch,
+                                               .layout = layout,
+                                               .expected_keys = expected,
+                                               .max_load_percent = 75};
+    assert_ok(hash_index_create(&options, &fixture->index, &error), error);
+    seeded_random_init(&random, seed);
+    for (uint32_t i = 0; i < KEYS; i++) {
+        fixture->hashes[i] = seeded_random_below(&random, UINT64_MAX);
+    }
+    return fixture;
+}
+
+/* What is in limbo belongs to the index. */
+static void destroy(struct fixture *fixture) {
+    uint64_t now = epoch_current(fixture->epoch);
+    while (!epoch_is_past(fixture->epoch, now)) {
+        epoch_synchronize(fixture->epoch);
+        (void)epoch_reclaim(fixture->epoch);
+    }
+    (void)epoch_reclaim(fixture->epoch);
+    hash_index_destroy(fixture->index);
+    epoch_domain_destroy(fixture->epoch);
+    free(fixture);
+}
+
+static index_slot *find(const struct fixture *fixture, uint32_t key) {
+    struct hash_probe probe;
+    hash_link link;
+    index_slot *slot;
+    hash_probe_begin(&probe, fixture->index, fixture->hashes[key]);
+    while ((slot = hash_probe_next(&probe, &link)) != NULL) {
+        if (link == link_of(key)) {
+            return slot;
+        }
+    }
+    return NULL;
+}
+
+static void check_all(const struct fixture *fixture) {
+    assert_null(hash_index_check(fixture->index));
+    for (uint32_t i = 0; i < KEYS; i++) {
+        assert_int_equal(find(fixture, i) != NULL, fixture->is_in[i]);
+    }
+}
+
+static void every_layout_finds_what_is_in_while_it_grows(void **state) {
+    uint64_t seed = seeded_random_seed("hash index");
+    (void)state;
+    for (size_t i = 0; i < sizeof(LAYOUTS) / sizeof(LAYOUTS[0]); i++) {
+        struct fixture *fixture = create(LAYOUTS[i], i % 2 == 0 ? 0 : KEYS / 4, seed);
+        struct seeded_random random;
+        seeded_random_init(&random, seed + i);
+        for (uint32_t step = 0; step < 4 * KEYS; step++) {
+            uint32_t key = (uint32_t)seeded_random_below(&random, KEYS);
+            if (!fixture->is_in[key]) {
+                assert_true(hash_index_insert(fixture->index, fixture->hashes[key], link_of(key)));
+                fixture->is_in[key] = true;
+            } else if (seeded_random_chance(&random, 1, 3)) {
+                index_slot *slot = find(fixture, key);
+                assert_non_null(slot);
+                hash_index_remove(fixture->index, fixture->hashes[key], slot);
+                fixture->is_in[key] = false;
+            }
+            if (step % 1000 == 0) {
+                (void)epoch_reclaim(fixture->epoch);
+            }
+        }
+        struct hash_index_stats stats;
+        hash_index_get_stats(fixture->index, &stats);
+        assert_true(stats.splits > 0);
+        check_all(fixture);
+        destroy(fixture);
+    }
+}
+
+struct walk_check {
+    uint32_t seen[KEYS];
+};
+
+static void see(void *context, hash_link link) {
+    struct walk_check *check = context;
+    check->seen[link_block(link)]++;
+}
+
+static void a_walk_sees_once_what_stays_while_pages_split(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof(LAYOUTS) / sizeof(LAYOUTS[0]); i++) {
+        struct fixture *fixture = create(LAYOUTS[i], 0, 5 + i);
+        struct walk_check *check = calloc(1, sizeof(*check));
+        struct hash_walk walk = {0};
+        uint32_t added = KEYS / 10;
+        assert_non_null(check);
+        for (uint32_t key = 0; key < added; key++) {
+            assert_true(hash_index_insert(fixture->index, fixture->hashes[key], link_of(key)));
+        }
+        uint32_t staying = added;
+        struct epoch_slot *slot = epoch_enter(fixture->epoch);
+        while (hash_index_walk(fixture->index, &walk, see, check)) {
+            for (unsigned j = 0; j < 12 && added < KEYS; j++, added++) {
+                assert_true(
+                    hash_index_insert(fixture->index, fixture->hashes[added], link_of(added)));
+            }
+        }
+        epoch_exit(slot);
+        assert_int_equal(added, KEYS); /* it grew tenfold meanwhile */
+        for (uint32_t key = 0; key < KEYS; key++) {
+            assert_true(key < staying ? check->seen[key] == 1 : check->seen[key] <= 1);
+        }
+        free(check);
+        destroy(fixture);
+    }
+}
+
+static void an_entry_can_be_pointed_elsewhere(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof(LAYOUTS) / sizeof(LAYOUTS[0]); i++) {
+        struct fixture *fixture = create(LAYOUTS[i], 0, 9);
+        assert_true(hash_index_insert(fixture->index, fixture->hashes[0], link_of(0)));
+        fixture->hashes[1] = fixture->hashes[0];
+        hash_index_store(find(fixture, 0), link_of(1));
+        assert_null(find(fixture, 0));
+        assert_non_null(find(fixture, 1));
+        destroy(fixture);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_layout_finds_what_is_in_while_it_grows),
+        cmocka_unit_test(a_walk_sees_once_what_stays_while_pages_split),
+        cmocka_unit_test(an_entry_can_be_pointed_elsewhere),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
