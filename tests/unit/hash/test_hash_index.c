@@ -128,7 +128,7 @@ static void a_walk_sees_once_what_stays_while_pages_split(void **state) {
         uint32_t staying = added;
         struct epoch_slot *slot = epoch_enter(fixture->epoch);
         while (hash_index_walk(fixture->index, &walk, see, check)) {
-            for (unsigned j = 0; j < 12 && added < KEYS; j++, added++) {
+            for (unsigned j = 0; j < 150 && added < KEYS; j++, added++) {
                 assert_true(
                     hash_index_insert(fixture->index, fixture->hashes[added], link_of(added)));
             }
