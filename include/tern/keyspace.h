@@ -22,7 +22,8 @@ typedef struct tern_keyspace tern_keyspace;
 /** How a keyspace is stored. */
 typedef enum tern_engine_kind {
     TERN_ENGINE_DEFAULT = 0, /**< B+tree */
-    TERN_ENGINE_BTREE = 1
+    TERN_ENGINE_BTREE = 1,   /**< copy-on-write page tree */
+    TERN_ENGINE_LSM = 3      /**< sorted tables in levels, for loads that write much */
 } tern_engine_kind;
 
 /** How pages and blocks are compressed. */

@@ -8,7 +8,15 @@
 #include <stdlib.h>
 
 static const char *engine_name(tern_engine_kind engine) {
-    return engine == TERN_ENGINE_BTREE || engine == TERN_ENGINE_DEFAULT ? "btree" : "unknown";
+    switch (engine) {
+    case TERN_ENGINE_DEFAULT:
+    case TERN_ENGINE_BTREE:
+        return "btree";
+    case TERN_ENGINE_LSM:
+        return "lsm";
+    default:
+        return "unknown";
+    }
 }
 
 static const char *compression_name(tern_compression compression) {
@@ -27,7 +35,8 @@ static tern_status read_options(struct session *session, const struct invocation
                             "a keyspace option is far out of its range; "
                             "see: tern help keyspace create");
     }
-    options.engine = TERN_ENGINE_BTREE;
+    static const tern_engine_kind engines[] = {TERN_ENGINE_BTREE, TERN_ENGINE_LSM};
+    options.engine = engines[invocation_number(invocation, OPTION_ENGINE, 0)];
     options.compression =
         (tern_compression)invocation_number(invocation, OPTION_COMPRESSION, TERN_COMPRESSION_NONE);
     options.page_bytes = (uint32_t)page_bytes;

@@ -7,7 +7,7 @@ static const struct argument_spec name_arguments[] = {
     {0},
 };
 static const struct option_spec create_options[] = {
-    {OPTION_ENGINE, 0, "engine", "ENGINE", OPTION_IS_CHOICE, "btree",
+    {OPTION_ENGINE, 0, "engine", "ENGINE", OPTION_IS_CHOICE, "btree|lsm",
      "how records are stored (default btree)"},
     {OPTION_COMPRESSION, 0, "compression", "CODEC", OPTION_IS_CHOICE, "none|lz4|zstd|snappy",
      "of pages (default none)"},

@@ -130,6 +130,29 @@ tern_status checkpoint_step(struct tern_db *db, bool *out_more, tern_error *erro
     return TERN_OK;
 }
 
+tern_status checkpoint_maintain(struct tern_db *db, bool *out_more, tern_error *error) {
+    uint32_t count = slot_count(db);
+    *out_more = false;
+    for (uint32_t i = 0; i < count; i++) {
+        tern_keyspace *keyspace = slot_at(db, i);
+        enum engine_drain_state state = ENGINE_DRAIN_IDLE;
+        if (keyspace == NULL || keyspace->methods->maintain_step == NULL) {
+            continue;
+        }
+        tern_status status = keyspace->methods->maintain_step(keyspace->engine,
+                                                              DRAIN_QUANTUM_BYTES, &state, error);
+        if (status == TERN_OK && state == ENGINE_DRAIN_SLICE) {
+            status = checkpoint_publish(db, false, error);
+        }
+        if (status != TERN_OK || state != ENGINE_DRAIN_IDLE) {
+            update_debt(db);
+            *out_more = true;
+            return status;
+        }
+    }
+    return TERN_OK;
+}
+
 /* ---- publishing ---- */
 
 /* What a manifest is made of, taken at one moment. */

@@ -374,17 +374,28 @@ static bool visit_orphan(void *context, const char *name) {
     return false;
 }
 
+/* Whichever engine it was: each removes the files that are its own. */
+static tern_status destroy_partition(struct tern_db *db, partition_id id) {
+    static const tern_engine_kind kinds[] = {TERN_ENGINE_BTREE, TERN_ENGINE_LSM};
+    tern_status status = TERN_OK;
+    for (size_t i = 0; status == TERN_OK && i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        status = engine_methods_of(kinds[i])->destroy(&db->environment, id, NULL);
+    }
+    return status;
+}
+
 /* What a crash left of keyspaces that never were, or are no more. */
 static void remove_orphans(struct tern_db *db, const struct manifest *manifest) {
-    const struct engine_methods *methods = engine_methods_of(TERN_ENGINE_BTREE);
+    partition_id previous = 0;
     for (int i = 0; i < 100000; i++) {
         struct orphan_search search = {db, manifest, 0};
         if (db->options.file_system->list(db->options.file_system->context, db->path, visit_orphan,
                                           &search, NULL) != TERN_OK ||
-            search.found == 0 ||
-            methods->destroy(&db->environment, search.found, NULL) != TERN_OK) {
+            search.found == 0 || search.found == previous ||
+            destroy_partition(db, search.found) != TERN_OK) {
             return;
         }
+        previous = search.found;
     }
 }
 

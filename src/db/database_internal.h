@@ -139,6 +139,10 @@ TERN_MUST_CHECK tern_status recovery_run(struct tern_db *db, const struct manife
 TERN_MUST_CHECK tern_status checkpoint_begin(struct tern_db *db, tern_error *error);
 /* One quantum of draining; *out_more false: the checkpoint is complete (or none was under way). */
 TERN_MUST_CHECK tern_status checkpoint_step(struct tern_db *db, bool *out_more, tern_error *error);
+/* One quantum of the background work of engines, while no checkpoint is under way; *out_more false:
+ * there is none. */
+TERN_MUST_CHECK tern_status checkpoint_maintain(struct tern_db *db, bool *out_more,
+                                                tern_error *error);
 /* Seals what engines have ready, makes it durable, switches the manifest, publishes. `is_last`: all
  * of the checkpoint is drained, so the log may begin at its freeze; then a manifest is written also
  * when no engine has anything new. */

@@ -100,19 +100,22 @@ static bool wants_checkpoint(struct tern_db *db) {
                atomic_load_explicit(&db->checkpoint_done, memory_order_acquire);
 }
 
-/* One step with the maintenance role held; *out_more: there is more to do at once. */
-static tern_status step(struct tern_db *db, bool *out_more, tern_error *error) {
+/* One step with the maintenance role held, of a checkpoint or (`maintains`) of what engines have to
+ * do besides; *out_more: there is more to do at once. */
+static tern_status step(struct tern_db *db, bool maintains, bool *out_more, tern_error *error) {
     *out_more = false;
     if (db->maintenance.phase == CHECKPOINT_IDLE) {
         if (!wants_checkpoint(db)) {
-            return TERN_OK;
+            return maintains ? checkpoint_maintain(db, out_more, error) : TERN_OK;
         }
         tern_status status = checkpoint_begin(db, error);
         if (status != TERN_OK) {
             return status;
         }
     }
-    return checkpoint_step(db, out_more, error);
+    tern_status status = checkpoint_step(db, out_more, error);
+    *out_more = *out_more || maintains;
+    return status;
 }
 
 static tern_task_state maintenance_step(struct tern_task *task) {
@@ -129,7 +132,7 @@ static tern_task_state maintenance_step(struct tern_task *task) {
     bool more = true;
     tern_status status = TERN_OK;
     while (more && status == TERN_OK && now_ns(db) - begin < TURN_NS) {
-        status = step(db, &more, NULL);
+        status = step(db, true, &more, NULL);
     }
     if (!more) {
         checkpoint_release_blocks(db);
@@ -269,6 +272,7 @@ tern_status maintenance_drain_to(struct tern_db *db, seq_no seq, tern_error *err
         }
         mutex_unlock(&db->maintenance_mutex);
         if (is_done) {
+            maintenance_wake(db); /* engines may have work now */
             break;
         }
     }
@@ -293,15 +297,16 @@ static void wait_a_moment(struct tern_db *db) {
     futex_wait(&word, 0, WAIT_NS);
 }
 
-/* Runs one quantum, or waits a moment when somebody else is at it. */
-static tern_status pay(struct tern_db *db, bool *out_idle, tern_error *error) {
+/* Runs one quantum, or waits a moment when somebody else is at it. Who has no room left (`maintains`
+ * false) works on nothing but what makes room. */
+static tern_status pay(struct tern_db *db, bool maintains, bool *out_idle, tern_error *error) {
     *out_idle = false;
     if (!mutex_try_lock(&db->maintenance_mutex)) {
         wait_a_moment(db);
         return TERN_OK;
     }
     bool more;
-    tern_status status = step(db, &more, error);
+    tern_status status = step(db, maintains, &more, error);
     *out_idle = !more;
     if (!more) {
         checkpoint_release_blocks(db);
@@ -391,7 +396,7 @@ static tern_status throttle_slowly(struct tern_db *db, uint64_t bytes, tern_erro
             break; /* on time, or one quantum paid */
         }
         bool is_idle;
-        status = pay(db, &is_idle, error);
+        status = pay(db, room > 0, &is_idle, error);
         if (status != TERN_OK) {
             /* Room is left: the failure is not this writer's yet. */
             status = room > 0 || bytes == 0 ? TERN_OK : status;

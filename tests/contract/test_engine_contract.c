@@ -11,7 +11,7 @@
 #include "support/cmocka_test.h"
 #include "support/engine_world.h"
 
-static const tern_engine_kind ENGINES[] = {TERN_ENGINE_BTREE};
+static const tern_engine_kind ENGINES[] = {TERN_ENGINE_BTREE, TERN_ENGINE_LSM};
 
 static const struct engine_methods *methods_of_test(void **state) {
     return *state;

@@ -221,16 +221,16 @@ static unsigned steps_wanted(void) {
 }
 
 static void agrees_with_the_oracle_on_small_pages(void **state) {
-    (void)state;
     tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+    options.engine = *(const tern_engine_kind *)*state;
     options.page_bytes = 4096;
     options.fan_out = 16;
     run_model(&options, false, 0, seeded_random_seed("engine model, small pages"), steps_wanted());
 }
 
 static void agrees_with_the_oracle_with_large_values(void **state) {
-    (void)state;
     tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+    options.engine = *(const tern_engine_kind *)*state;
     options.page_bytes = 8192;
     options.fan_out = 16;
     run_model(&options, true, (uint64_t)8 << 20, seeded_random_seed("engine model, large values"),
@@ -238,8 +238,8 @@ static void agrees_with_the_oracle_with_large_values(void **state) {
 }
 
 static void agrees_with_the_oracle_when_compressed(void **state) {
-    (void)state;
     tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+    options.engine = *(const tern_engine_kind *)*state;
     options.page_bytes = 4096;
     options.fan_out = 16;
     options.compression = TERN_COMPRESSION_LZ4;
@@ -249,10 +249,16 @@ static void agrees_with_the_oracle_when_compressed(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(agrees_with_the_oracle_on_small_pages),
-        cmocka_unit_test(agrees_with_the_oracle_with_large_values),
-        cmocka_unit_test(agrees_with_the_oracle_when_compressed),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    static tern_engine_kind engines[] = {TERN_ENGINE_BTREE, TERN_ENGINE_LSM};
+    int failed = 0;
+    for (size_t i = 0; i < sizeof(engines) / sizeof(engines[0]); i++) {
+        void *engine = &engines[i];
+        const struct CMUnitTest tests[] = {
+            cmocka_unit_test_prestate(agrees_with_the_oracle_on_small_pages, engine),
+            cmocka_unit_test_prestate(agrees_with_the_oracle_with_large_values, engine),
+            cmocka_unit_test_prestate(agrees_with_the_oracle_when_compressed, engine),
+        };
+        failed += cmocka_run_group_tests(tests, NULL, NULL);
+    }
+    return failed;
 }

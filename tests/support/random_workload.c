@@ -111,6 +111,7 @@ static tern_status change_keyspace(struct random_workload *workload, tern_txn *t
     tern_status status = TERN_OK;
     if (!known->exists) {
         tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+        options.engine = below(workload, 2) == 0 ? TERN_ENGINE_LSM : TERN_ENGINE_BTREE;
         options.page_bytes = 4096u << below(workload, 3);
         options.fan_out = 16u + (uint32_t)below(workload, 30);
         options.compression = (tern_compression)below(workload, 4);
