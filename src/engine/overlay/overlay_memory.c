@@ -106,11 +106,11 @@ static void keep_remnant(struct overlay_memory *memory, const struct memory_regi
     }
 }
 
-/* No chunk adds more than a quarter to what is used, so that a small budget is not overrun. */
+/* No chunk adds more than half of what is used, so that a small budget is not overrun. */
 static size_t chunk_bytes(const struct overlay_memory *memory) {
     uint64_t used = atomic_load_explicit(&memory->used_bytes, memory_order_relaxed);
     size_t size = memory->next_chunk_bytes;
-    while (size > MEMORY_CHUNK_BYTES_MIN && size > used / 4) {
+    while (size > MEMORY_CHUNK_BYTES_MIN && size > used / 2) {
         size /= 2;
     }
     return size;
