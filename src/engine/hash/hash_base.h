@@ -21,6 +21,10 @@
 #include "engine/hash/hash_version.h"
 #include "os/mutex.h"
 
+/* Flags of a record. */
+#define RECORD_HAS_EXPIRY 8u
+#define RECORD_IS_FIRST   16u
+
 #define BLOCK_NONE         UINT32_MAX
 #define BLOCK_HAS_EXPIRING ((uint16_t)1)
 #define BLOCK_HAS_LARGE    ((uint16_t)2)
@@ -173,6 +177,7 @@ TERN_MUST_CHECK tern_status base_load_root(struct hash_base *base, const struct 
 /* ---- between hash_base.c and hash_root.c ---- */
 void base_free_segment(const struct hash_base *base, struct hash_segment *segment);
 TERN_MUST_CHECK tern_status base_new_segment(struct hash_base *base, uint32_t *out_segment);
+void base_give_block(struct hash_base *base, uint32_t block);
 TERN_MUST_CHECK tern_status base_take_block(struct hash_base *base, uint32_t *out_block);
 TERN_MUST_CHECK tern_status base_grow_segment(const struct hash_base *base,
                                               struct hash_segment *segment, size_t blocks,

@@ -52,6 +52,9 @@ struct hash_index {
     uint64_t free_count;
     struct index_slab *slabs;
     _Atomic uint64_t entries, pages, bytes, splits;
+    bool has_failed; /* a split found no memory; the page of this hash takes what its spare room can
+                      */
+    uint64_t failed_hash;
 };
 
 /* ---- memory ---- */
@@ -143,32 +146,6 @@ static void give_page(struct index_page *page) {
     index->free_pages = page;
     index->free_count++;
     mutex_unlock(&index->lock);
-}
-
-tern_status hash_index_reserve(struct hash_index *index, size_t count, tern_error *error) {
-    uint64_t wanted = 2 + count / 64;
-    tern_status status = TERN_OK;
-    mutex_lock(&index->lock);
-    while (status == TERN_OK && index->free_count < wanted) {
-        struct index_page *page = NULL;
-        if (atomic_load_explicit(&index->pages, memory_order_relaxed) >= SLAB_PAGES_MIN) {
-            page = carve_page(index);
-            if (page != NULL) {
-                page->is_mapped = true;
-            }
-        } else {
-            page = allocate_page(index);
-        }
-        if (page == NULL) {
-            status = ERROR_NO_MEMORY(error, "an index");
-            break;
-        }
-        page->next_free = index->free_pages;
-        index->free_pages = page;
-        index->free_count++;
-    }
-    mutex_unlock(&index->lock);
-    return status;
 }
 
 static void release_page(struct epoch_node *node) {
@@ -538,8 +515,12 @@ bool hash_index_insert(struct hash_index *index, uint64_t hash, hash_link link) 
     enum hash_layout layout = index->options.layout;
     for (;;) {
         struct index_page *page = word_page(word_for(directory_of(index), hash));
-        if (page->count >= index->page_limit && split_page(index, page)) {
-            continue;
+        if (page->count >= index->page_limit) {
+            if (split_page(index, page)) {
+                continue;
+            }
+            index->has_failed = true;
+            index->failed_hash = hash;
         }
         const struct page_entry entry = {link | tag_of(hash, page->depth) << TAG_SHIFT,
                                          page_bucket_of(layout, hash), tag_byte_of(hash)};
@@ -551,6 +532,40 @@ bool hash_index_insert(struct hash_index *index, uint64_t hash, hash_link link) 
             return false;
         }
     }
+}
+
+tern_status hash_index_reserve(struct hash_index *index, size_t count, tern_error *error) {
+    uint64_t wanted = 2 + count / 16;
+    tern_status status = TERN_OK;
+    if (index->has_failed) {
+        /* Its spare room must not be used up: nobody could insert then. */
+        struct index_page *page = word_page(word_for(directory_of(index), index->failed_hash));
+        if (page->count >= index->page_limit && !split_page(index, page)) {
+            return ERROR_NO_MEMORY(error, "an index");
+        }
+        index->has_failed = false;
+    }
+    mutex_lock(&index->lock);
+    while (status == TERN_OK && index->free_count < wanted) {
+        struct index_page *page = NULL;
+        if (atomic_load_explicit(&index->pages, memory_order_relaxed) >= SLAB_PAGES_MIN) {
+            page = carve_page(index);
+            if (page != NULL) {
+                page->is_mapped = true;
+            }
+        } else {
+            page = allocate_page(index);
+        }
+        if (page == NULL) {
+            status = ERROR_NO_MEMORY(error, "an index");
+            break;
+        }
+        page->next_free = index->free_pages;
+        index->free_pages = page;
+        index->free_count++;
+    }
+    mutex_unlock(&index->lock);
+    return status;
 }
 
 void hash_index_remove(struct hash_index *index, uint64_t hash, index_slot *slot) {

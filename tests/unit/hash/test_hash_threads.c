@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Readers without locks beside an applier and drains: every value read is one that was written. */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+
+#include "engine/hash/hash_engine.h"
+#include "support/cmocka_test.h"
+#include "support/engine_world.h"
+
+#define KEYS   600u
+#define ROUNDS 40u
+
+/* As the database publishes: the view and the newest moment, under a lock for the pair. */
+struct shared {
+    struct engine_world world;
+    pthread_mutex_t lock;
+    struct engine_view *view;
+    _Atomic bool is_done;
+    _Atomic uint64_t reads, retries;
+};
+
+static void show(struct shared *shared) {
+    pthread_mutex_lock(&shared->lock);
+    struct engine_view *old = shared->view;
+    shared->view = shared->world.methods->current_view(shared->world.engine);
+    pthread_mutex_unlock(&shared->lock);
+    engine_view_release(old, shared->world.epoch);
+}
+
+/* Values say their key; numbers of a key never go back for one reader. */
+static void *reader(void *context) {
+    struct shared *shared = context;
+    const struct engine_methods *methods = shared->world.methods;
+    struct engine_scratch scratch;
+    static _Thread_local uint64_t newest[KEYS];
+    engine_scratch_init(&scratch, tern_allocator_default());
+    for (uint32_t i = 0; !atomic_load(&shared->is_done); i++) {
+        uint32_t n = (i * 7919) % KEYS;
+        char key[32];
+        int size = snprintf(key, sizeof(key), "key-%u", n);
+        pthread_mutex_lock(&shared->lock);
+        struct engine_view *view = shared->view;
+        engine_view_retain(view);
+        pthread_mutex_unlock(&shared->lock);
+        const struct engine_moment moment = {SEQ_MAX - 1, 1};
+        struct engine_result result;
+        tern_error error = TERN_ERROR_INIT;
+        tern_slice slice = tern_slice_of(key, (size_t)size);
+        struct epoch_slot *slot = epoch_enter(shared->world.epoch);
+        tern_status status =
+            methods->get(view, slice, engine_key_hash(shared->world.config.id, slice), &moment,
+                         &scratch, &result, &error);
+        if (status == TERN_CANCELLED) {
+            atomic_fetch_add(&shared->retries, 1);
+        } else {
+            uint32_t found_key = 0;
+            uint64_t round = 0;
+            assert_int_equal(status, TERN_OK);
+            assert_int_equal(result.record.kind, RECORD_PUT);
+            assert_int_equal(result.record.value.size, 12);
+            memcpy(&found_key, result.record.value.data, 4);
+            memcpy(&round, (const char *)result.record.value.data + 4, 8);
+            assert_int_equal(found_key, n);
+            assert_true(round >= newest[n]);
+            newest[n] = round;
+        }
+        epoch_exit(slot);
+        engine_view_release(view, shared->world.epoch);
+        atomic_fetch_add(&shared->reads, 1);
+    }
+    engine_scratch_release(&scratch);
+    return NULL;
+}
+
+static void put(struct shared *shared, uint32_t n, uint64_t round) {
+    char key[32];
+    uint8_t value[12];
+    tern_error error = TERN_ERROR_INIT;
+    int size = snprintf(key, sizeof(key), "key-%u", n);
+    memcpy(value, &n, 4);
+    memcpy(value + 4, &round, 8);
+    const struct world_change change = {.kind = RECORD_PUT,
+                                        .key = tern_slice_of(key, (size_t)size),
+                                        .value = tern_slice_of(value, 12)};
+    assert_ok(world_commit(&shared->world, &change, 1, &error), error);
+}
+
+static void readers_see_every_key_whatever_is_drained(void **state) {
+    static struct shared shared;
+    tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+    tern_error error = TERN_ERROR_INIT;
+    pthread_t threads[2];
+    (void)state;
+    world_create(&shared.world, &hash_engine_methods, &options, (uint64_t)1 << 20, 3,
+                 tern_allocator_default());
+    assert_ok(world_open(&shared.world, 0, &error), error);
+    pthread_mutex_init(&shared.lock, NULL);
+    for (uint32_t n = 0; n < KEYS; n++) {
+        put(&shared, n, 1);
+    }
+    shared.view = shared.world.methods->current_view(shared.world.engine);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, reader, &shared), 0);
+    }
+    for (uint64_t round = 2; round < ROUNDS; round++) {
+        bool idle = false;
+        for (uint32_t n = 0; n < KEYS; n += 1 + (uint32_t)(round % 3)) {
+            put(&shared, n, round);
+        }
+        assert_ok(world_freeze(&shared.world, &error), error);
+        show(&shared);
+        while (!idle) {
+            put(&shared, (uint32_t)(round * 31) % KEYS, round);
+            assert_ok(world_drain_step(&shared.world, 4096, &idle, &error), error);
+            show(&shared);
+        }
+        if (round % 10 == 0) {
+            assert_ok(world_compact(&shared.world, &error), error);
+            show(&shared);
+        }
+    }
+    atomic_store(&shared.is_done, true);
+    for (unsigned i = 0; i < 2; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    assert_true(atomic_load(&shared.reads) > 0);
+    engine_view_release(shared.view, shared.world.epoch);
+    world_check_now(&shared.world);
+    world_verify(&shared.world);
+    world_destroy(&shared.world);
+    pthread_mutex_destroy(&shared.lock);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(readers_see_every_key_whatever_is_drained),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
