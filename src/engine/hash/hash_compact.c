@@ -163,6 +163,9 @@ tern_status hash_compact_step(struct engine *base, size_t quantum_bytes,
     }
     /* A drain may be half way: what it gathered is linked before. */
     tern_status status = hash_flush(engine, error);
+    if (status != TERN_OK) {
+        hash_rewind(engine);
+    }
     if (drain->memory != NULL && drain->phase == DRAIN_RANGES) {
         drain->segment = drain->block = 0; /* records move to where the walk has been */
     }

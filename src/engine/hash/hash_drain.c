@@ -321,9 +321,11 @@ static tern_status drain_versions(struct hash_engine *engine, size_t quantum_byt
     }
     if (status == TERN_OK && done < quantum_bytes) {
         status = hash_flush(engine, error);
-        drain->phase = DRAIN_RANGES;
-        drain->segment = drain->block = 0;
-        engine->drain.garbage_budget = atomic_load(&drain->memory->used);
+        if (status == TERN_OK) {
+            drain->phase = DRAIN_RANGES;
+            drain->segment = drain->block = 0;
+            drain->garbage_budget = atomic_load(&drain->memory->used);
+        }
     }
     epoch_exit(slot);
     return status;
@@ -404,8 +406,10 @@ static tern_status drain_ranges(struct hash_engine *engine, size_t quantum_bytes
     }
     if (status == TERN_OK && drain->segment >= base->segment_count) {
         status = hash_flush(engine, error);
-        drain->phase = DRAIN_VALUES;
-        drain->walk = memory_walk_begin(drain->memory);
+        if (status == TERN_OK) {
+            drain->phase = DRAIN_VALUES;
+            drain->walk = memory_walk_begin(drain->memory);
+        }
     }
     return status;
 }
@@ -535,7 +539,7 @@ static tern_status run_phase(struct hash_engine *engine, size_t quantum_bytes, t
 }
 
 /* Begins the phase anew; what is linked already will be passed over. */
-static void rewind_phase(struct hash_engine *engine) {
+void hash_rewind(struct hash_engine *engine) {
     struct hash_drain *drain = &engine->drain;
     hash_abandon_moves(engine);
     if (drain->memory != NULL && drain->phase != DRAIN_DONE) {
@@ -569,7 +573,7 @@ tern_status hash_drain_step(struct engine *base, size_t quantum_bytes,
         status = run_phase(engine, quantum, error);
     }
     if (status != TERN_OK) {
-        rewind_phase(engine);
+        hash_rewind(engine);
         update_debt(engine);
         return status;
     }

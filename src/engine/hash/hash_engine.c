@@ -320,10 +320,7 @@ static tern_status hash_seal(struct engine *base, bool *out_changed, tern_error 
     }
     tern_status status = hash_flush(engine, error);
     if (status != TERN_OK) {
-        if (engine->drain.memory != NULL && engine->drain.phase != DRAIN_DONE) {
-            engine->drain.walk = memory_walk_begin(engine->drain.memory);
-            engine->drain.segment = engine->drain.block = 0;
-        }
+        hash_rewind(engine);
         return status;
     }
     if (!engine->base.is_dirty && !engine->has_finished) {

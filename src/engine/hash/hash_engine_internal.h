@@ -215,6 +215,8 @@ struct hash_move *hash_add_move(struct hash_engine *engine);
 /* The extents of a value go with the moves. */
 tern_status hash_add_value(struct hash_engine *engine, tern_slice reference, tern_error *error);
 void hash_abandon_moves(struct hash_engine *engine);
+/* Gives up what was gathered and begins the phase of the drain anew. */
+void hash_rewind(struct hash_engine *engine);
 void hash_drain_release(struct hash_engine *engine);
 tern_status hash_need_output(struct hash_engine *engine, tern_error *error);
 
