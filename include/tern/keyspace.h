@@ -34,14 +34,23 @@ typedef enum tern_compression {
     TERN_COMPRESSION_SNAPPY = 3
 } tern_compression;
 
+/** How the LSM engine merges its sorted tables. */
+typedef enum tern_compaction {
+    TERN_COMPACTION_LEVELED = 0, /**< reads and space come first */
+    TERN_COMPACTION_TIERED = 1,  /**< writes come first: each record is rewritten less often */
+    TERN_COMPACTION_FIFO = 2     /**< for data that expires: what has goes in whole tables */
+} tern_compaction;
+
 /** Options of a new keyspace; fixed at creation. Zero means default. */
 typedef struct tern_keyspace_options {
     size_t size;                  /**< sizeof(tern_keyspace_options), set by the initialiser */
     tern_engine_kind engine;      /**< B+tree */
     tern_compression compression; /**< none */
     uint32_t page_bytes;          /**< B+tree leaf size, power of two, 4 KiB to 64 KiB; 8 KiB */
-    uint32_t fan_out;             /**< most children of an inner node, 16 to 4096; 256 */
+    uint32_t fan_out;             /**< most children of an inner node, 16 to 4096; 256.
+                                       LSM: a table has about fan_out^2 / 16 blocks */
     uint32_t fill_percent;        /**< how full drained pages are left, 50 to 100; 95 */
+    tern_compaction compaction;   /**< LSM only: leveled */
 } tern_keyspace_options;
 
 #ifdef __cplusplus

@@ -76,6 +76,11 @@ tern_status catalog_check_options(const tern_keyspace_options *options,
                          "compression is %d; it must be none, lz4, zstd or snappy",
                          (int)resolved.compression);
     }
+    if ((int)resolved.compaction < 0 || resolved.compaction > TERN_COMPACTION_FIFO) {
+        return ERROR_SET(error, TERN_INVALID,
+                         "compaction is %d; it must be leveled, tiered or fifo",
+                         (int)resolved.compaction);
+    }
     *out_resolved = resolved;
     return TERN_OK;
 }

@@ -139,8 +139,8 @@ tern_status checkpoint_maintain(struct tern_db *db, bool *out_more, tern_error *
         if (keyspace == NULL || keyspace->methods->maintain_step == NULL) {
             continue;
         }
-        tern_status status = keyspace->methods->maintain_step(keyspace->engine,
-                                                              DRAIN_QUANTUM_BYTES, &state, error);
+        tern_status status =
+            keyspace->methods->maintain_step(keyspace->engine, DRAIN_QUANTUM_BYTES, &state, error);
         if (status == TERN_OK && state == ENGINE_DRAIN_SLICE) {
             status = checkpoint_publish(db, false, error);
         }

@@ -297,8 +297,8 @@ static void wait_a_moment(struct tern_db *db) {
     futex_wait(&word, 0, WAIT_NS);
 }
 
-/* Runs one quantum, or waits a moment when somebody else is at it. Who has no room left (`maintains`
- * false) works on nothing but what makes room. */
+/* Runs one quantum, or waits a moment when somebody else is at it. Who has no room left
+ * (`maintains` false) works on nothing but what makes room. */
 static tern_status pay(struct tern_db *db, bool maintains, bool *out_idle, tern_error *error) {
     *out_idle = false;
     if (!mutex_try_lock(&db->maintenance_mutex)) {

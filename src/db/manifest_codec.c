@@ -15,7 +15,8 @@
  *   0  u64  generation              24  u64  catalog_seq      48  u64  log_start
  *   8  u64  view generation         32  u64  last_seq         56  u64  next partition id
  *  16  u32  incarnation, u32 flags  40  u64  time_ms          64  u32  number of keyspaces
- *  68  keyspaces, each: u64 id, u64 created_seq, u8 engine, u8 compression, u16 fill percent,
+ *  68  keyspaces, each: u64 id, u64 created_seq, u8 engine, u8 compression (low 4 bits)
+ *      and compaction (high 4 bits), u16 fill percent,
  *      u32 page bytes, u32 fan-out, u16 name size, u32 state size, name, state
  */
 #include "db/manifest_codec.h"
@@ -66,7 +67,8 @@ static void put_keyspace(uint8_t *target, const struct manifest_keyspace *keyspa
     put_u64(target, keyspace->id);
     put_u64(target + 8, keyspace->created_seq);
     target[16] = (uint8_t)keyspace->options.engine;
-    target[17] = (uint8_t)keyspace->options.compression;
+    target[17] = (uint8_t)((uint32_t)keyspace->options.compression |
+                           (uint32_t)keyspace->options.compaction << 4);
     put_u16(target + 18, (uint16_t)keyspace->options.fill_percent);
     put_u32(target + 20, keyspace->options.page_bytes);
     put_u32(target + 24, keyspace->options.fan_out);
@@ -116,7 +118,8 @@ static const char *get_keyspace(const uint8_t **position, const uint8_t *end,
     *out = (struct manifest_keyspace){.id = get_u64(source), .created_seq = get_u64(source + 8)};
     out->options.size = sizeof(out->options);
     out->options.engine = (tern_engine_kind)source[16];
-    out->options.compression = (tern_compression)source[17];
+    out->options.compression = (tern_compression)(source[17] & 15);
+    out->options.compaction = (tern_compaction)(source[17] >> 4);
     out->options.fill_percent = get_u16(source + 18);
     out->options.page_bytes = get_u32(source + 20);
     out->options.fan_out = get_u32(source + 24);

@@ -445,8 +445,8 @@ static bool visit_file(void *context, const char *name) {
     }
     found->status = grow_keyspaces(repair, 1);
     if (found->status == TERN_OK) {
-        tern_engine_kind kind = strcmp(strrchr(name, '.'), ".btree") == 0 ? TERN_ENGINE_BTREE
-                                                                           : TERN_ENGINE_LSM;
+        tern_engine_kind kind =
+            strcmp(strrchr(name, '.'), ".btree") == 0 ? TERN_ENGINE_BTREE : TERN_ENGINE_LSM;
         repair->keyspaces[repair->keyspace_count].methods = engine_methods_of(kind);
         repair->keyspaces[repair->keyspace_count++].id = id;
     }
@@ -469,9 +469,9 @@ static tern_status save_found_files(struct repair *repair) {
         struct manifest_keyspace entry = {.id = repair->keyspaces[i].id,
                                           .options = TERN_KEYSPACE_OPTIONS_INIT,
                                           .name = tern_slice_str(name)};
-        entry.options.engine =
-            repair->keyspaces[i].methods == engine_methods_of(TERN_ENGINE_LSM) ? TERN_ENGINE_LSM
-                                                                                : TERN_ENGINE_BTREE;
+        entry.options.engine = repair->keyspaces[i].methods == engine_methods_of(TERN_ENGINE_LSM)
+                                   ? TERN_ENGINE_LSM
+                                   : TERN_ENGINE_BTREE;
         entry.options.page_bytes = 65536; /* whatever the pages were, they fit */
         status = save_keyspace(repair, &repair->keyspaces[i], &entry);
         if (status == TERN_OK) {

@@ -55,7 +55,8 @@ static uint8_t *put_catalog_change(uint8_t *target, const struct catalog_change 
         return target;
     }
     *target++ = (uint8_t)keyspace->options.engine;
-    *target++ = (uint8_t)keyspace->options.compression;
+    *target++ = (uint8_t)((uint32_t)keyspace->options.compression |
+                          (uint32_t)keyspace->options.compaction << 4);
     target = varint_put(target, keyspace->options.page_bytes);
     target = varint_put(target, keyspace->options.fan_out);
     target = varint_put(target, keyspace->options.fill_percent);
@@ -172,7 +173,9 @@ static void read_catalog_change(struct reader *reader, struct decoded_catalog_ch
     out->options.size = sizeof(out->options);
     if (kind == 0) {
         out->options.engine = (tern_engine_kind)read_u8(reader);
-        out->options.compression = (tern_compression)read_u8(reader);
+        uint8_t styles = read_u8(reader); /* compression, and compaction above it */
+        out->options.compression = (tern_compression)(styles & 15);
+        out->options.compaction = (tern_compaction)(styles >> 4);
         out->options.page_bytes = read_u32_varint(reader);
         out->options.fan_out = read_u32_varint(reader);
         out->options.fill_percent = read_u32_varint(reader);

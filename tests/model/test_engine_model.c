@@ -248,6 +248,26 @@ static void agrees_with_the_oracle_when_compressed(void **state) {
               steps_wanted() / 2);
 }
 
+static void agrees_with_the_oracle_in_tiers(void **state) {
+    tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+    options.engine = *(const tern_engine_kind *)*state;
+    options.page_bytes = 4096;
+    options.fan_out = 16;
+    options.compaction = TERN_COMPACTION_TIERED;
+    run_model(&options, true, (uint64_t)4 << 20, seeded_random_seed("engine model, tiers"),
+              steps_wanted() / 2);
+}
+
+static void agrees_with_the_oracle_first_in_first_out(void **state) {
+    tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+    options.engine = *(const tern_engine_kind *)*state;
+    options.page_bytes = 4096;
+    options.fan_out = 16;
+    options.compaction = TERN_COMPACTION_FIFO;
+    run_model(&options, true, (uint64_t)4 << 20, seeded_random_seed("engine model, FIFO"),
+              steps_wanted() / 2);
+}
+
 int main(void) {
     static tern_engine_kind engines[] = {TERN_ENGINE_BTREE, TERN_ENGINE_LSM};
     int failed = 0;
@@ -257,8 +277,13 @@ int main(void) {
             cmocka_unit_test_prestate(agrees_with_the_oracle_on_small_pages, engine),
             cmocka_unit_test_prestate(agrees_with_the_oracle_with_large_values, engine),
             cmocka_unit_test_prestate(agrees_with_the_oracle_when_compressed, engine),
+            cmocka_unit_test_prestate(agrees_with_the_oracle_in_tiers, engine),
+            cmocka_unit_test_prestate(agrees_with_the_oracle_first_in_first_out, engine),
         };
-        failed += cmocka_run_group_tests(tests, NULL, NULL);
+        /* The styles of compaction are the last two, and only one engine has them. */
+        size_t count = sizeof(tests) / sizeof(tests[0]);
+        count -= engines[i] == TERN_ENGINE_LSM ? 0 : 2;
+        failed += _cmocka_run_group_tests("engine model", tests, count, NULL, NULL);
     }
     return failed;
 }

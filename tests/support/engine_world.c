@@ -796,8 +796,7 @@ static void check_unordered(struct engine_world *world, struct engine_view *view
          "cursor_open");
     for (;;) {
         size_t count = 0;
-        tern_status status =
-            world->methods->cursor_next_batch(cursor, entries, 23, &count, &error);
+        tern_status status = world->methods->cursor_next_batch(cursor, entries, 23, &count, &error);
         if (status == TERN_NOT_FOUND) {
             break;
         }

@@ -120,8 +120,8 @@ tern_status compaction_start(struct lsm_version *version, struct compaction_plan
     output_init(&compaction->output, lsm, plan->level, lsm_table_bytes(lsm), age_seq,
                 compaction->ranges, range_count);
     if (status == TERN_OK && !plan->is_move && !plan->is_drop) {
-        status = lsm_cursor_open_raw(compaction->inputs, version->base_time_ms,
-                                     &compaction->cursor, error);
+        status = lsm_cursor_open_raw(compaction->inputs, version->base_time_ms, &compaction->cursor,
+                                     error);
     }
     compaction->keeps_expired = has_newer_operands(version, plan);
     compaction->is_done = plan->is_move || plan->is_drop;
@@ -186,9 +186,8 @@ static bool is_mostly_garbage(const struct compaction *compaction, tern_slice by
  * expiry go with it, so as long as there may be any, they must find when that was.
  */
 static void replace_expired(const struct compaction *compaction, struct record *record) {
-    *record = (struct record){
-        .kind = compaction->keeps_expired ? RECORD_PUT : RECORD_DELETE,
-        .expires_ms = compaction->keeps_expired ? record->expires_ms : 0};
+    *record = (struct record){.kind = compaction->keeps_expired ? RECORD_PUT : RECORD_DELETE,
+                              .expires_ms = compaction->keeps_expired ? record->expires_ms : 0};
 }
 
 static tern_status merge_record(struct compaction *compaction, tern_error *error) {
@@ -220,8 +219,7 @@ static tern_status merge_record(struct compaction *compaction, tern_error *error
     return output_add(&compaction->output, key, &record, error);
 }
 
-tern_status compaction_run(struct compaction *compaction, size_t quantum_bytes,
-                           tern_error *error) {
+tern_status compaction_run(struct compaction *compaction, size_t quantum_bytes, tern_error *error) {
     struct base_cursor *cursor = compaction->cursor;
     tern_status status = TERN_OK;
     if (compaction->is_done) {

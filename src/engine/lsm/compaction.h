@@ -16,10 +16,10 @@ struct compaction_plan {
     struct lsm_table **inputs; /* by run, newest run first, ascending within; one reference each */
     struct run_shape *shapes;
     uint32_t input_count, run_count;
-    uint32_t level;     /* of the output */
-    bool joins_run;     /* the output becomes part of the level's run */
-    bool is_move;       /* the inputs only change their level */
-    bool is_drop;       /* the inputs only go */
+    uint32_t level;           /* of the output */
+    bool joins_run;           /* the output becomes part of the level's run */
+    bool is_move;             /* the inputs only change their level */
+    bool is_drop;             /* the inputs only go */
     uint32_t first_older_run; /* runs of the version from here on are older than all inputs */
 };
 
@@ -62,8 +62,7 @@ struct compaction {
 /* Takes over the plan. */
 TERN_MUST_CHECK tern_status compaction_start(struct lsm_version *version,
                                              struct compaction_plan *plan,
-                                             struct compaction **out_compaction,
-                                             tern_error *error);
+                                             struct compaction **out_compaction, tern_error *error);
 TERN_MUST_CHECK tern_status compaction_run(struct compaction *compaction, size_t quantum_bytes,
                                            tern_error *error);
 void compaction_destroy(struct compaction *compaction);

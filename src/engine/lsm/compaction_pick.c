@@ -297,14 +297,14 @@ static bool wants_early(const struct lsm_version *version, const struct lsm_tabl
     }
     bool has_deletes = numbers->deletes * 100 >= numbers->records * DELETES_PERCENT;
     /* Below operands what has expired has to stay. */
-    bool has_expired = !is_below_operands && numbers->expiring * 100 >= numbers->records * EXPIRED_PERCENT &&
+    bool has_expired = !is_below_operands &&
+                       numbers->expiring * 100 >= numbers->records * EXPIRED_PERCENT &&
                        numbers->expires_max <= version->base_time_ms;
     return has_deletes || has_expired;
 }
 
 /* A table below level 0 that is mostly deletes or mostly expired. */
-static bool find_early(const struct lsm_version *version, uint32_t *out_run,
-                       uint32_t *out_table) {
+static bool find_early(const struct lsm_version *version, uint32_t *out_run, uint32_t *out_table) {
     bool has_operands = false;
     for (uint32_t i = 0; i < version->run_count; i++) {
         const struct lsm_run *run = &version->runs[i];
@@ -462,8 +462,7 @@ tern_status compaction_pick_all(struct lsm_version *version, struct compaction_p
     if (is_settled(version)) {
         return TERN_OK;
     }
-    struct compaction_plan *plan =
-        plan_runs(version, 0, version->run_count, LAST_LEVEL, error);
+    struct compaction_plan *plan = plan_runs(version, 0, version->run_count, LAST_LEVEL, error);
     if (plan == NULL) {
         return TERN_NO_MEMORY;
     }

@@ -152,8 +152,7 @@ static uint32_t bucket_of(uint32_t hash, uint32_t buckets) {
     return (uint32_t)((uint64_t)hash * buckets >> 32);
 }
 
-tern_status data_block_builder_finish(struct data_block_builder *builder,
-                                      tern_slice *out_payload) {
+tern_status data_block_builder_finish(struct data_block_builder *builder, tern_slice *out_payload) {
     uint32_t buckets = bucket_count(builder->count, builder->restart_count);
     if (buffer_reserve(&builder->entries, 2u * builder->restart_count + buckets) != TERN_OK) {
         return TERN_NO_MEMORY;

@@ -15,10 +15,10 @@
 
 struct data_block_builder {
     const tern_allocator *allocator;
-    struct buffer entries;   /* with room for the header in front */
-    struct buffer previous;  /* last key */
+    struct buffer entries;  /* with room for the header in front */
+    struct buffer previous; /* last key */
     uint16_t *restarts;
-    uint32_t *hashes;        /* of the keys: high halves, and the restart each belongs to */
+    uint32_t *hashes; /* of the keys: high halves, and the restart each belongs to */
     uint32_t restart_count, restart_capacity;
     uint32_t hash_capacity;
     uint32_t count;

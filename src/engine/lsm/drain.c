@@ -43,8 +43,7 @@ static tern_status prepare_ranges(struct lsm_drain *drain, tern_error *error) {
     size_t kept = 0;
     for (size_t i = 0; i < count; i++) {
         if (source[i].seq <= drain->source->frozen_seq) {
-            ranges[kept++] =
-                (struct lsm_range){source[i].begin, source[i].end, source[i].has_end};
+            ranges[kept++] = (struct lsm_range){source[i].begin, source[i].end, source[i].has_end};
         }
     }
     qsort(ranges, kept, sizeof(ranges[0]), compare_ranges);
@@ -116,10 +115,11 @@ tern_status lsm_fold_below(struct lsm_version *below, uint32_t first_run, tern_s
     struct lsm *lsm = below->lsm;
     struct engine_result result = {0};
     struct epoch_slot *slot = epoch_enter(lsm->environment->epoch);
-    tern_status status = version_lookup(below, first_run, key,
-                                        engine_key_hash(lsm->config.id, key), resolution, error);
+    tern_status status = version_lookup(below, first_run, key, engine_key_hash(lsm->config.id, key),
+                                        resolution, error);
     if (status == TERN_OK) {
-        status = resolution_finish(resolution, time_ms, scratch, lsm_value_load, lsm, &result, error);
+        status =
+            resolution_finish(resolution, time_ms, scratch, lsm_value_load, lsm, &result, error);
     } else {
         resolution_release(resolution);
     }
@@ -160,8 +160,8 @@ static tern_status write_operands(struct lsm_drain *drain, tern_slice key,
     }
     status = operand_list_encode(resolution, &drain->scratch.value);
     resolution_release(resolution);
-    *out_record = (struct record){.kind = RECORD_MERGE,
-                                  .value = buffer_slice(&drain->scratch.value)};
+    *out_record =
+        (struct record){.kind = RECORD_MERGE, .value = buffer_slice(&drain->scratch.value)};
     return status == TERN_OK ? TERN_OK : ERROR_NO_MEMORY(error, "merge operands");
 }
 
@@ -180,9 +180,8 @@ static void visit_garbage(void *context, tern_slice bytes) {
         return;
     }
     visit->status = value_reference_decode(bytes, &reference, visit->error);
-    if (visit->status == TERN_OK &&
-        buffer_append(&visit->drain->garbage, &reference.number, sizeof(reference.number)) !=
-            TERN_OK) {
+    if (visit->status == TERN_OK && buffer_append(&visit->drain->garbage, &reference.number,
+                                                  sizeof(reference.number)) != TERN_OK) {
         visit->status = ERROR_NO_MEMORY(visit->error, "a drain");
     }
 }

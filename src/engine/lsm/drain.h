@@ -22,8 +22,8 @@ struct lsm_drain {
 };
 
 TERN_MUST_CHECK tern_status lsm_drain_start(struct lsm *lsm, struct shared_overlay *source,
-                                            struct lsm_version *below,
-                                            struct lsm_drain **out_drain, tern_error *error);
+                                            struct lsm_version *below, struct lsm_drain **out_drain,
+                                            tern_error *error);
 TERN_MUST_CHECK tern_status lsm_drain_run(struct lsm_drain *drain, size_t quantum_bytes,
                                           tern_error *error);
 /* Removes what was written unless output.is_kept. Accepts NULL. */

@@ -148,8 +148,7 @@ uint64_t file_registry_file_bytes(struct file_registry *registry, uint64_t numbe
     return bytes;
 }
 
-void file_registry_supersede(struct file_registry *registry, uint64_t number,
-                             uint64_t generation) {
+void file_registry_supersede(struct file_registry *registry, uint64_t number, uint64_t generation) {
     mutex_lock(&registry->lock);
     struct file_entry *entry = find(registry, number);
     if (entry != NULL && entry->superseded == NOT_SUPERSEDED) {
@@ -230,7 +229,8 @@ tern_status file_registry_sync(struct file_registry *registry, tern_error *error
     tern_status status = system->sync_directory(system->context, environment->directory, error);
     mutex_lock(&registry->lock);
     for (size_t i = 0; status == TERN_OK && i < registry->count; i++) {
-        registry->entries[i].is_new = registry->entries[i].is_new && !registry->entries[i].is_synced;
+        registry->entries[i].is_new =
+            registry->entries[i].is_new && !registry->entries[i].is_synced;
     }
     mutex_unlock(&registry->lock);
     return status;

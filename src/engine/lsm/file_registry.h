@@ -28,15 +28,13 @@ void file_registry_forget(struct file_registry *registry, uint64_t number);
 void file_registry_set_bytes(struct file_registry *registry, uint64_t number, uint64_t bytes);
 uint64_t file_registry_file_bytes(struct file_registry *registry, uint64_t number);
 /* Is not needed by views of `generation` and later. */
-void file_registry_supersede(struct file_registry *registry, uint64_t number,
-                             uint64_t generation);
+void file_registry_supersede(struct file_registry *registry, uint64_t number, uint64_t generation);
 /* Generation from which on files created now may be seen. */
 void file_registry_set_generation(struct file_registry *registry, uint64_t generation);
 /* Makes all new files durable, and their names. */
 TERN_MUST_CHECK tern_status file_registry_sync(struct file_registry *registry, tern_error *error);
 /* Removes what no live generation needs. */
-void file_registry_release(struct file_registry *registry, const uint64_t *live,
-                           size_t live_count);
+void file_registry_release(struct file_registry *registry, const uint64_t *live, size_t live_count);
 
 struct file_registry_totals {
     uint64_t files, bytes, pending_bytes, value_bytes;

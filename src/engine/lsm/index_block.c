@@ -76,9 +76,9 @@ tern_status index_block_builder_finish(struct index_block_builder *builder,
     }
     uint8_t *payload = target->data;
     memset(payload, 0, size_max);
-    size_t prefix = count > 1 ? slice_common_prefix(separator_at(builder, 0),
-                                                    separator_at(builder, count - 1))
-                              : 0;
+    size_t prefix =
+        count > 1 ? slice_common_prefix(separator_at(builder, 0), separator_at(builder, count - 1))
+                  : 0;
     size_t refs = HEADER_BYTES + 4u * count;
     size_t ends = refs + 16u * count;
     size_t keys = ends + 4u * count;

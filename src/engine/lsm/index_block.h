@@ -19,8 +19,7 @@ struct index_block_builder {
     struct buffer payload;
 };
 
-void index_block_builder_init(struct index_block_builder *builder,
-                              const tern_allocator *allocator);
+void index_block_builder_init(struct index_block_builder *builder, const tern_allocator *allocator);
 void index_block_builder_release(struct index_block_builder *builder);
 void index_block_builder_reset(struct index_block_builder *builder);
 /* Payload size with another separator of `key_size` bytes. */

@@ -8,9 +8,9 @@
 #define PAD_BYTES 64u
 
 static uint64_t head_of(tern_slice key, size_t prefix_size) {
-    return key.size > prefix_size ? key_head_u64((const uint8_t *)key.data + prefix_size,
-                                                 key.size - prefix_size)
-                                  : 0;
+    return key.size > prefix_size
+               ? key_head_u64((const uint8_t *)key.data + prefix_size, key.size - prefix_size)
+               : 0;
 }
 
 tern_status key_directory_create(struct key_directory *directory, const tern_allocator *allocator,

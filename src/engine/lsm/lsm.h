@@ -20,7 +20,7 @@ struct lsm {
     struct engine_config config; /* defaults filled in */
     uint32_t space;              /* of the cache; maintenance role */
     uint32_t next_serial;
-    _Atomic uint64_t next_file;  /* numbers of files are not reused */
+    _Atomic uint64_t next_file; /* numbers of files are not reused */
     struct file_registry *files;
     _Atomic uint64_t written_bytes;
     _Atomic uint64_t read_bytes;

@@ -5,8 +5,8 @@
 #include "base/error.h"
 #include "engine/lsm/lsm_engine_internal.h"
 
-#define COPY_BYTES  ((size_t)1 << 20)
-#define LAST_LEVEL  (LSM_LEVELS - 1)
+#define COPY_BYTES ((size_t)1 << 20)
+#define LAST_LEVEL (LSM_LEVELS - 1)
 
 /* ---- loading ---- */
 
@@ -107,8 +107,8 @@ static tern_status copy_file(struct export *export, const char *source, const ch
     const tern_file_system *system = export->lsm->environment->file_system;
     tern_file *from = NULL;
     tern_file *to = NULL;
-    tern_status status = system->open(system->context, source, TERN_OPEN_READ, &from,
-                                      export->error);
+    tern_status status =
+        system->open(system->context, source, TERN_OPEN_READ, &from, export->error);
     if (status != TERN_OK) {
         return status;
     }

@@ -32,8 +32,7 @@ struct check {
     tern_error *error;
 };
 
-static void find(struct check *check, uint64_t offset, const char *invariant,
-                 const char *message) {
+static void find(struct check *check, uint64_t offset, const char *invariant, const char *message) {
     char name[LSM_FILE_NAME_BYTES];
     lsm_file_name(check->lsm->config.id, check->table->number, LSM_FILE_TABLE, name);
     const tern_finding finding = {name, (int64_t)offset, invariant, message};
@@ -109,22 +108,19 @@ static tern_status check_partition(struct check *check, struct run_cursor *curso
                                    uint32_t partition, uint64_t *records) {
     const struct table_partition *part = &check->table->partitions[partition];
     tern_error detail = TERN_ERROR_INIT;
-    tern_status status = table_read_block(check->table, part->filter, LSM_PAYLOAD_FILTER,
-                                          &check->filter, &detail);
+    tern_status status =
+        table_read_block(check->table, part->filter, LSM_PAYLOAD_FILTER, &check->filter, &detail);
     if (status != TERN_OK) {
         check->filter.size = 0;
     }
-    status = tolerate(check, status, &detail, lsm_place_offset(part->filter.place),
-                      "filter.block");
+    status = tolerate(check, status, &detail, lsm_place_offset(part->filter.place), "filter.block");
     if (status != TERN_OK) {
         return status;
     }
-    status =
-        table_read_block(check->table, part->index, LSM_PAYLOAD_INDEX, &check->index, &detail);
+    status = table_read_block(check->table, part->index, LSM_PAYLOAD_INDEX, &check->index, &detail);
     check->report->pages += 2;
     if (status != TERN_OK) {
-        return tolerate(check, status, &detail, lsm_place_offset(part->index.place),
-                        "index.block");
+        return tolerate(check, status, &detail, lsm_place_offset(part->index.place), "index.block");
     }
     if (index_block_count(check->index.data) != part->block_count) {
         find(check, lsm_place_offset(part->index.place), "index.count",
@@ -136,9 +132,8 @@ static tern_status check_partition(struct check *check, struct run_cursor *curso
         uint64_t offset = lsm_place_offset(index_block_ref(check->index.data, i).place);
         tern_status entered = run_cursor_enter(cursor, 0, partition, i, &detail);
         check->report->pages++;
-        status = entered == TERN_OK
-                     ? check_records(check, cursor, offset, records)
-                     : tolerate(check, entered, &detail, offset, "data.block");
+        status = entered == TERN_OK ? check_records(check, cursor, offset, records)
+                                    : tolerate(check, entered, &detail, offset, "data.block");
     }
     if (status == TERN_OK && check->report->findings == 0 && *records - before != part->records) {
         find(check, lsm_place_offset(part->index.place), "meta.records",
@@ -179,11 +174,8 @@ tern_status lsm_verify(struct engine_view *engine_view, tern_finding_function on
     struct lsm *lsm = &lsm_of(engine_view->engine)->lsm;
     const struct lsm_version *version = lsm_view_of(engine_view)->version;
     const tern_allocator *allocator = lsm_allocator(lsm);
-    struct check check = {.lsm = lsm,
-                          .on_finding = on_finding,
-                          .context = context,
-                          .report = report,
-                          .error = error};
+    struct check check = {
+        .lsm = lsm, .on_finding = on_finding, .context = context, .report = report, .error = error};
     uint64_t done = 0;
     uint64_t total = version_file_bytes(version);
     tern_status status = TERN_OK;

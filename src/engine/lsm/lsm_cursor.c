@@ -114,10 +114,9 @@ static const struct lsm_range *find_cover(const struct lsm_cursor *cursor, uint3
         bool reaches_further =
             range != NULL &&
             (cover == NULL ||
-             (cursor->is_backward
-                  ? slice_compare(range->begin, cover->begin) < 0
-                  : cover->has_end &&
-                        (!range->has_end || slice_compare(range->end, cover->end) > 0)));
+             (cursor->is_backward ? slice_compare(range->begin, cover->begin) < 0
+                                  : cover->has_end && (!range->has_end ||
+                                                       slice_compare(range->end, cover->end) > 0)));
         cover = reaches_further ? range : cover;
     }
     return cover;
@@ -157,8 +156,8 @@ static tern_status resolve(struct lsm_cursor *cursor, tern_slice key, struct rec
     for (uint32_t i = 0; status == TERN_OK && i < cursor->source_count; i++) {
         const struct source *source = &cursor->sources[i];
         if (source->at_key) {
-            status = table_add_record(&resolution, &run_cursor_entry(&source->run)->record, NULL,
-                                      error);
+            status =
+                table_add_record(&resolution, &run_cursor_entry(&source->run)->record, NULL, error);
         }
         if (resolution.is_complete) {
             break;
@@ -176,8 +175,8 @@ static tern_status resolve(struct lsm_cursor *cursor, tern_slice key, struct rec
     if (cursor->is_raw && !resolution.is_complete) {
         status = operand_list_encode(&resolution, &cursor->scratch.value);
         resolution_release(&resolution);
-        *out_record = (struct record){.kind = RECORD_MERGE,
-                                      .value = buffer_slice(&cursor->scratch.value)};
+        *out_record =
+            (struct record){.kind = RECORD_MERGE, .value = buffer_slice(&cursor->scratch.value)};
         cursor->is_scratch = true;
         return status == TERN_OK ? TERN_OK : ERROR_NO_MEMORY(error, "merge operands");
     }

@@ -18,7 +18,6 @@ TERN_MUST_CHECK tern_status lsm_cursor_open(struct lsm_version *version, uint64_
  * are done as of time_ms; values that have expired by then are handed out. Reads beside the cache.
  */
 TERN_MUST_CHECK tern_status lsm_cursor_open_raw(struct lsm_version *version, uint64_t time_ms,
-                                                struct base_cursor **out_cursor,
-                                                tern_error *error);
+                                                struct base_cursor **out_cursor, tern_error *error);
 
 #endif

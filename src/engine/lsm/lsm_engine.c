@@ -5,8 +5,8 @@
  * Who owns what: the engine holds the current view; a view holds its overlays and its version; a
  * version holds its tables. The registry knows how long each file is needed.
  *
- * Locks: `lock` guards the pointer to the current view. The registry has its own. Everything else is
- * guarded by the roles of the contract (engine.h).
+ * Locks: `lock` guards the pointer to the current view. The registry has its own. Everything else
+ * is guarded by the roles of the contract (engine.h).
  */
 #include "engine/lsm/lsm_engine_internal.h"
 
@@ -57,8 +57,8 @@ static tern_status open_view(struct lsm_engine *engine, struct lsm_version *vers
     if (status != TERN_OK) {
         return status;
     }
-    status = lsm_view_create(engine, &stack, version, version->complete_seq, &engine->current,
-                             error);
+    status =
+        lsm_view_create(engine, &stack, version, version->complete_seq, &engine->current, error);
     if (status != TERN_OK) {
         overlay_stack_release(&stack);
     }
@@ -74,8 +74,8 @@ static tern_status register_files(struct lsm_engine *engine, const struct lsm_ve
         const struct lsm_run *run = &version->runs[i];
         for (uint32_t j = 0; status == TERN_OK && j < run->count; j++) {
             const struct lsm_table *table = run->tables[j];
-            status = file_registry_add(lsm->files, table->number, LSM_FILE_TABLE,
-                                       table->file_bytes, false, error);
+            status = file_registry_add(lsm->files, table->number, LSM_FILE_TABLE, table->file_bytes,
+                                       false, error);
         }
     }
     for (uint32_t i = 0; status == TERN_OK && i < version->use_count; i++) {
@@ -172,6 +172,7 @@ static tern_status lsm_open(const struct engine_environment *environment,
     }
     engine->head.methods = &lsm_engine_methods;
     engine->head.id = config->id;
+    engine->style = (enum lsm_style)config->options.compaction;
     mutex_init(&engine->lock);
     buffer_init(&engine->sealed.garbage, environment->allocator);
     tern_status status = lsm_enter(&engine->lsm, environment, config, error);
@@ -245,8 +246,7 @@ static struct overlay *active_overlay(const struct lsm_engine *engine) {
     return engine->current->stack.active->overlay;
 }
 
-static tern_status lsm_reserve(struct engine *base, size_t count, size_t bytes,
-                               tern_error *error) {
+static tern_status lsm_reserve(struct engine *base, size_t count, size_t bytes, tern_error *error) {
     return overlay_reserve(active_overlay(lsm_of(base)), count, bytes, error);
 }
 
@@ -280,8 +280,8 @@ static tern_status lsm_replay(struct engine *base, const struct engine_change *c
     return status;
 }
 
-static tern_status lsm_freeze(struct engine *base, seq_no seq, uint64_t time_ms,
-                              bool *out_changed, tern_error *error) {
+static tern_status lsm_freeze(struct engine *base, seq_no seq, uint64_t time_ms, bool *out_changed,
+                              tern_error *error) {
     struct lsm_engine *engine = lsm_of(base);
     const struct overlay_stack *old = &engine->current->stack;
     if (overlay_is_empty(old->active->overlay)) {
@@ -377,8 +377,8 @@ static tern_status lsm_large_finish(struct engine_large_writer *writer, uint8_t 
     uint8_t reference[ENGINE_LARGE_REFERENCE_BYTES_MAX];
     size_t size = 0;
     tern_status status = value_output_finish(writer->output, reference, &size, error);
-    tern_status closed = value_output_close(writer->output, status == TERN_OK,
-                                            status == TERN_OK ? error : NULL);
+    tern_status closed =
+        value_output_close(writer->output, status == TERN_OK, status == TERN_OK ? error : NULL);
     status = status == TERN_OK ? closed : status;
     memory_release(writer->allocator, writer);
     if (status == TERN_OK) {

@@ -29,8 +29,8 @@ struct lsm_engine {
     struct lsm lsm;
     enum lsm_style style;
 
-    struct mutex lock;        /* guards `current` against the other role's change */
-    struct lsm_view *current; /* with a reference */
+    struct mutex lock;           /* guards `current` against the other role's change */
+    struct lsm_view *current;    /* with a reference */
     _Atomic uint64_t view_count; /* views that have not been destroyed */
 
     /* maintenance role */
@@ -80,8 +80,7 @@ tern_status lsm_engine_cursor_open(struct engine_view *view, const struct engine
 void lsm_engine_cursor_close(struct engine_cursor *cursor);
 tern_status lsm_engine_cursor_seek(struct engine_cursor *cursor, tern_slice key, bool backward,
                                    tern_error *error);
-tern_status lsm_engine_cursor_first(struct engine_cursor *cursor, bool backward,
-                                    tern_error *error);
+tern_status lsm_engine_cursor_first(struct engine_cursor *cursor, bool backward, tern_error *error);
 tern_status lsm_engine_cursor_next(struct engine_cursor *cursor, tern_error *error);
 tern_status lsm_engine_cursor_previous(struct engine_cursor *cursor, tern_error *error);
 void lsm_engine_cursor_entry(const struct engine_cursor *cursor, struct engine_entry *out_entry);

@@ -46,9 +46,8 @@ static tern_status compare_with_older(struct lsm_version *version, uint32_t firs
                                       struct sample_totals *totals, tern_error *error) {
     struct resolution below;
     resolution_init(&below, lsm_allocator(version->lsm));
-    tern_status status = version_lookup(version, first_run, key,
-                                        engine_key_hash(version->lsm->config.id, key), &below,
-                                        error);
+    tern_status status = version_lookup(
+        version, first_run, key, engine_key_hash(version->lsm->config.id, key), &below, error);
     if (status == TERN_OK) {
         bool was_there = has_value(&below);
         bool is_there = has_value(above);
@@ -166,8 +165,7 @@ static bool touches(const struct lsm_table *table, uint32_t partition,
                            ? table->partitions[partition + 1].lower
                            : table->last;
     return (!bounds->has_begin || slice_compare(upper, bounds->begin) >= 0) &&
-           (!bounds->has_end ||
-            slice_compare(table->partitions[partition].lower, bounds->end) < 0);
+           (!bounds->has_end || slice_compare(table->partitions[partition].lower, bounds->end) < 0);
 }
 
 static uint64_t blocks_in_bounds(const struct lsm_run *run,
@@ -175,9 +173,8 @@ static uint64_t blocks_in_bounds(const struct lsm_run *run,
     uint64_t blocks = 0;
     for (uint32_t i = 0; i < run->count; i++) {
         for (uint32_t j = 0; j < run->tables[i]->partition_count; j++) {
-            blocks += touches(run->tables[i], j, bounds)
-                          ? run->tables[i]->partitions[j].block_count
-                          : 0;
+            blocks +=
+                touches(run->tables[i], j, bounds) ? run->tables[i]->partitions[j].block_count : 0;
         }
     }
     return blocks;
@@ -195,8 +192,7 @@ static tern_status sample_run(struct lsm_version *version, uint32_t run_index,
     for (uint32_t i = 0; status == TERN_OK && i < run->count; i++) {
         const struct lsm_table *table = run->tables[i];
         for (uint32_t j = 0; status == TERN_OK && j < table->partition_count; j++) {
-            uint32_t blocks =
-                touches(table, j, bounds) ? table->partitions[j].block_count : 0;
+            uint32_t blocks = touches(table, j, bounds) ? table->partitions[j].block_count : 0;
             for (; status == TERN_OK && at < blocks; at += stride) {
                 status = run_cursor_enter(&cursor, i, j, (uint32_t)at, error);
                 if (status == TERN_OK) {
@@ -221,8 +217,8 @@ static tern_status sample_key(struct lsm_view *view, const struct overlay_iterat
         status = ERROR_NO_MEMORY(error, "an estimate");
     }
     if (status == TERN_OK) {
-        status = compare_with_older(view->version, 0, overlay_iterator_key(keys), &above, totals,
-                                    error);
+        status =
+            compare_with_older(view->version, 0, overlay_iterator_key(keys), &above, totals, error);
     }
     resolution_release(&above);
     return status;
@@ -284,9 +280,8 @@ static tern_status estimate(struct lsm_view *view, const struct engine_cursor_bo
     return status;
 }
 
-tern_status lsm_estimate(struct engine_view *engine_view,
-                         const struct engine_cursor_bounds *bounds, uint64_t *out_count,
-                         uint64_t *out_bytes, tern_error *error) {
+tern_status lsm_estimate(struct engine_view *engine_view, const struct engine_cursor_bounds *bounds,
+                         uint64_t *out_count, uint64_t *out_bytes, tern_error *error) {
     struct lsm *lsm = &lsm_of(engine_view->engine)->lsm;
     double count = 0;
     double bytes = 0;

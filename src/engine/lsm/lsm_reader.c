@@ -157,11 +157,9 @@ static void find_records(struct probe *probes, size_t count, tern_error *error) 
     for (size_t i = 0; i < count; i++) {
         struct probe *probe = &probes[i];
         struct record record;
-        if (probe->table != NULL &&
-            data_block_find(frame_payload(probe->frame), probe->get->key, probe->key_hash,
-                            &record)) {
-            probe->get->status =
-                table_add_record(probe->resolution, &record, probe->frame, error);
+        if (probe->table != NULL && data_block_find(frame_payload(probe->frame), probe->get->key,
+                                                    probe->key_hash, &record)) {
+            probe->get->status = table_add_record(probe->resolution, &record, probe->frame, error);
         }
     }
 }

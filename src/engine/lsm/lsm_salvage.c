@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Getting out of damaged files what can be read. With a state its runs are merged as a reader would;
- * without one every table that is found becomes a run of its own, ordered by the level it was
- * written for and by age: what a reader would see, as far as can be told, with deletes that
+ * Getting out of damaged files what can be read. With a state its runs are merged as a reader
+ * would; without one every table that is found becomes a run of its own, ordered by the level it
+ * was written for and by age: what a reader would see, as far as can be told, with deletes that
  * compaction had finished already undone.
  *
  * A block that cannot be read is left out, told of and counted; older versions of its keys may then
@@ -28,8 +28,8 @@ struct salvage {
     tern_error *error;
 };
 
-static void report(struct salvage *salvage, uint64_t number, int64_t offset,
-                   const char *invariant, const char *message) {
+static void report(struct salvage *salvage, uint64_t number, int64_t offset, const char *invariant,
+                   const char *message) {
     char name[LSM_FILE_NAME_BYTES];
     if (salvage->on_finding == NULL || salvage->has_stopped) {
         return;
@@ -110,16 +110,15 @@ static tern_status visit_key(struct salvage *salvage, const struct lsm_version *
     }
     return result.record.kind == RECORD_NONE
                ? TERN_OK
-               : salvage->visit(salvage->visit_context, key, &result.record,
-                                version->complete_seq);
+               : salvage->visit(salvage->visit_context, key, &result.record, version->complete_seq);
 }
 
 static const struct run_cursor *lowest(const struct run_cursor *cursors, uint32_t count) {
     const struct run_cursor *found = NULL;
     for (uint32_t i = 0; i < count; i++) {
         if (run_cursor_is_valid(&cursors[i]) &&
-            (found == NULL || slice_compare(run_cursor_entry(&cursors[i])->key,
-                                            run_cursor_entry(found)->key) < 0)) {
+            (found == NULL ||
+             slice_compare(run_cursor_entry(&cursors[i])->key, run_cursor_entry(found)->key) < 0)) {
             found = &cursors[i];
         }
     }
@@ -200,8 +199,8 @@ static bool visit_name(void *context, const char *name) {
     }
     if (found->count == found->capacity) {
         uint32_t capacity = found->capacity * 2 + 16;
-        struct lsm_table **grown = memory_resize(lsm_allocator(&salvage->lsm), found->tables,
-                                                 capacity * sizeof(grown[0]));
+        struct lsm_table **grown =
+            memory_resize(lsm_allocator(&salvage->lsm), found->tables, capacity * sizeof(grown[0]));
         if (grown == NULL) {
             found->status = ERROR_NO_MEMORY(salvage->error, "salvaging");
             return false;

@@ -65,10 +65,9 @@ static void tell_base(struct numbers *numbers, const struct lsm_version *version
     tell(numbers, "base_bytes", "bytes", "bytes of keys and values in tables", TERN_STAT_GAUGE,
          sum.raw_bytes);
     tell(numbers, "table_deletes", "count", "deletes in tables", TERN_STAT_GAUGE, sum.deletes);
-    tell(numbers, "table_merges", "count", "merge operands in tables", TERN_STAT_GAUGE,
-         sum.merges);
-    tell(numbers, "table_expiring", "count", "records in tables that will expire",
-         TERN_STAT_GAUGE, sum.expiring);
+    tell(numbers, "table_merges", "count", "merge operands in tables", TERN_STAT_GAUGE, sum.merges);
+    tell(numbers, "table_expiring", "count", "records in tables that will expire", TERN_STAT_GAUGE,
+         sum.expiring);
     tell(numbers, "sorted_runs", "count", "sorted runs that a read may have to ask",
          TERN_STAT_GAUGE, version->run_count);
 }
@@ -116,8 +115,8 @@ tern_status lsm_stats(struct engine_view *engine_view, tern_stat_visitor visit, 
     tell_files(&numbers, engine);
     tell(&numbers, "overlay_bytes", "bytes", "memory of the overlays", TERN_STAT_GAUGE, bytes);
     tell(&numbers, "overlay_keys", "count", "keys in the overlays", TERN_STAT_GAUGE, keys);
-    tell(&numbers, "frozen_overlays", "count", "overlays that wait to be drained",
-         TERN_STAT_GAUGE, stack->frozen_count);
+    tell(&numbers, "frozen_overlays", "count", "overlays that wait to be drained", TERN_STAT_GAUGE,
+         stack->frozen_count);
     tell(&numbers, "drain_debt_bytes", "bytes",
          "frozen bytes not written yet, and what level 0 is too long by", TERN_STAT_GAUGE,
          atomic_load_explicit(&engine->drain_debt_bytes, memory_order_relaxed));

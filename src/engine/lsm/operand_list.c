@@ -22,10 +22,10 @@ tern_status operand_list_encode(const struct resolution *resolution, struct buff
     tern_status status = TERN_OK;
     out_list->size = 0;
     for (size_t i = 0; status == TERN_OK && i < resolution->operand_count; i++) {
-        status = put_operand(out_list,
-                             i < RESOLUTION_INLINE_OPERANDS
-                                 ? &resolution->inline_operands[i]
-                                 : &resolution->more_operands[i - RESOLUTION_INLINE_OPERANDS]);
+        status =
+            put_operand(out_list, i < RESOLUTION_INLINE_OPERANDS
+                                      ? &resolution->inline_operands[i]
+                                      : &resolution->more_operands[i - RESOLUTION_INLINE_OPERANDS]);
     }
     return status;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The value of a MERGE record in a table: operands newest first, each u8 kind, varint logged time of
- * its commit, varint size, bytes. They stay apart because a value below may expire between them.
+ * The value of a MERGE record in a table: operands newest first, each u8 kind, varint logged time
+ * of its commit, varint size, bytes. They stay apart because a value below may expire between them.
  */
 #ifndef TERN_ENGINE_LSM_OPERAND_LIST_H
 #define TERN_ENGINE_LSM_OPERAND_LIST_H

@@ -35,8 +35,8 @@ static tern_status take_ranges(struct lsm_output *output, const tern_slice *boun
     uint32_t count = 0;
     while (has_range(output, &range) &&
            (boundary == NULL || slice_compare(range.begin, *boundary) < 0)) {
-        bool is_cut = boundary != NULL &&
-                      (!range.has_end || slice_compare(range.end, *boundary) > 0);
+        bool is_cut =
+            boundary != NULL && (!range.has_end || slice_compare(range.end, *boundary) > 0);
         if (is_cut) {
             tern_slice copy = arena_copy(&output->arena, *boundary);
             if (copy.data == NULL) {
@@ -64,8 +64,8 @@ static tern_status keep_table(struct lsm_output *output, struct lsm_table *table
                               tern_error *error) {
     if (output->table_count == output->table_capacity) {
         uint32_t capacity = output->table_capacity * 2 + 8;
-        struct lsm_table **grown = memory_resize(lsm_allocator(output->lsm), output->tables,
-                                                 capacity * sizeof(grown[0]));
+        struct lsm_table **grown =
+            memory_resize(lsm_allocator(output->lsm), output->tables, capacity * sizeof(grown[0]));
         if (grown == NULL) {
             return no_memory(error);
         }
@@ -88,8 +88,8 @@ static tern_status end_table(struct lsm_output *output, const tern_slice *bounda
     uint32_t count = 0;
     struct lsm_range *ranges = memory_allocate(
         allocator, (output->range_count - output->range_at + 1u) * sizeof(ranges[0]));
-    tern_status status = ranges != NULL ? take_ranges(output, boundary, ranges, &count, error)
-                                        : no_memory(error);
+    tern_status status =
+        ranges != NULL ? take_ranges(output, boundary, ranges, &count, error) : no_memory(error);
     if (status == TERN_OK) {
         output->written_bytes += table_writer_bytes(output->writer);
         status = table_writer_finish(output->writer, ranges, count, output->age_seq, &table, error);

@@ -15,7 +15,7 @@ struct lsm_output {
     uint64_t age_seq;
     struct table_writer *writer;
     struct value_output *values;
-    uint64_t value_number; /* of the file of values, once it is whole; 0: none */
+    uint64_t value_number;     /* of the file of values, once it is whole; 0: none */
     struct lsm_table **tables; /* finished ones, with a reference each */
     uint32_t table_count, table_capacity;
     const struct lsm_range *ranges; /* ascending, disjoint; keys outlive the output */

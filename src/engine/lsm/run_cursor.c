@@ -57,8 +57,8 @@ static tern_status load_index(struct run_cursor *cursor, tern_error *error) {
     const struct table_partition *partition = &table->partitions[cursor->partition];
     tern_status status = TERN_OK;
     if (cursor->beside_cache) {
-        status = table_read_block(table, partition->index, LSM_PAYLOAD_INDEX, &cursor->index,
-                                  error);
+        status =
+            table_read_block(table, partition->index, LSM_PAYLOAD_INDEX, &cursor->index, error);
     } else {
         struct cache_frame *frame = NULL;
         status = table_index_frame(table, cursor->partition, &frame, error);
@@ -70,8 +70,7 @@ static tern_status load_index(struct run_cursor *cursor, tern_error *error) {
                          : ERROR_NO_MEMORY(error, "a cursor");
         }
     }
-    if (status == TERN_OK &&
-        index_block_count(cursor->index.data) != partition->block_count) {
+    if (status == TERN_OK && index_block_count(cursor->index.data) != partition->block_count) {
         status = ERROR_SET(error, TERN_CORRUPTION,
                            "index.count: table %llu disagrees with its meta block",
                            (unsigned long long)table->number);
@@ -94,8 +93,8 @@ static tern_status decode_block(struct run_cursor *cursor, const uint8_t *payloa
     }
     if (count > cursor->entry_capacity) {
         uint32_t capacity = count + 64;
-        struct engine_entry *grown = memory_resize(lsm_allocator(cursor->lsm), cursor->entries,
-                                                   capacity * sizeof(grown[0]));
+        struct engine_entry *grown =
+            memory_resize(lsm_allocator(cursor->lsm), cursor->entries, capacity * sizeof(grown[0]));
         if (grown == NULL) {
             return ERROR_NO_MEMORY(error, "a cursor");
         }

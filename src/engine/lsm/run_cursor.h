@@ -26,7 +26,7 @@ struct run_cursor {
     struct engine_entry *entries;
     uint32_t entry_capacity;
     struct buffer keys;
-    uint32_t count;    /* of the block; 0: stands nowhere */
+    uint32_t count; /* of the block; 0: stands nowhere */
     uint32_t position;
 };
 
@@ -53,8 +53,7 @@ TERN_MUST_CHECK tern_status run_cursor_step(struct run_cursor *cursor, bool back
                                             tern_error *error);
 /* The first record of a block of a partition of a table. */
 TERN_MUST_CHECK tern_status run_cursor_enter(struct run_cursor *cursor, uint32_t table,
-                                             uint32_t partition, uint32_t block,
-                                             tern_error *error);
+                                             uint32_t partition, uint32_t block, tern_error *error);
 /* Over the block that the last call could not read, to the first record behind it. */
 TERN_MUST_CHECK tern_status run_cursor_skip_block(struct run_cursor *cursor, tern_error *error);
 /* Goes nowhere. */

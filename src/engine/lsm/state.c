@@ -5,8 +5,8 @@
  *   varint  complete seq
  *   varint  base time in ms
  *   varint  next file number
- *   varint  runs, newest first, each: varint level, varint tables, each: varint number, u64 checksum
- *           of the meta block
+ *   varint  runs, newest first, each: varint level, varint tables, each: varint number, u64
+ * checksum of the meta block
  */
 #include "engine/lsm/state.h"
 
@@ -146,7 +146,8 @@ tern_status lsm_state_open(struct lsm *lsm, tern_slice bytes, bool is_lenient,
     if (next_file > atomic_load(&lsm->next_file)) {
         atomic_store(&lsm->next_file, next_file);
     }
-    decoded.shapes = memory_allocate(allocator, (size_t)(run_count + 1) * sizeof(decoded.shapes[0]));
+    decoded.shapes =
+        memory_allocate(allocator, (size_t)(run_count + 1) * sizeof(decoded.shapes[0]));
     decoded.tables = memory_allocate(allocator, (bytes.size / 9 + 1) * sizeof(decoded.tables[0]));
     tern_status status = TERN_OK;
     if (decoded.shapes == NULL || decoded.tables == NULL) {

@@ -67,8 +67,8 @@ static tern_status read_footer(struct lsm_table *table, const char *path, uint64
         return status;
     }
     if (size < LSM_FOOTER_BYTES) {
-        return ERROR_AT(error, TERN_CORRUPTION, path, 0, 0,
-                        "footer.size: a table of %llu bytes", (unsigned long long)size);
+        return ERROR_AT(error, TERN_CORRUPTION, path, 0, 0, "footer.size: a table of %llu bytes",
+                        (unsigned long long)size);
     }
     uint64_t offset = size - LSM_FOOTER_BYTES;
     status = file_read_exact(table->file, path, offset, footer, sizeof(footer), error);
@@ -77,8 +77,7 @@ static tern_status read_footer(struct lsm_table *table, const char *path, uint64
     }
     const char *wrong = table_footer_decode(footer, &id, &number, out_meta);
     if (wrong == NULL &&
-        (number != table->number ||
-         (meta_checksum != 0 && out_meta->checksum != meta_checksum) ||
+        (number != table->number || (meta_checksum != 0 && out_meta->checksum != meta_checksum) ||
          lsm_place_offset(out_meta->place) + lsm_place_bytes(out_meta->place) != offset)) {
         wrong = "footer.meta";
     }
@@ -109,8 +108,8 @@ static tern_status read_meta(struct lsm_table *table, const char *path, struct l
         return ERROR_AT(error, TERN_CORRUPTION, path, lsm_place_offset(ref.place), 0,
                         "%s: the meta block of a table is malformed; verify and repair", wrong);
     }
-    table->hints = memory_allocate_zeroed(
-        allocator, (size_t)(table->numbers.blocks + 1) * sizeof(table->hints[0]));
+    table->hints = memory_allocate_zeroed(allocator, (size_t)(table->numbers.blocks + 1) *
+                                                         sizeof(table->hints[0]));
     return table->hints != NULL ? TERN_OK : ERROR_NO_MEMORY(error, "opening a table");
 }
 

@@ -44,17 +44,17 @@ struct table_partition {
 
 /* The numbers of a table, as its meta block has them. */
 struct table_numbers {
-    uint64_t hash_seed;   /* partition whose key hash the filters were built with */
-    uint64_t age_seq;     /* newest seq in it, or above */
-    uint64_t records;     /* of all kinds */
+    uint64_t hash_seed; /* partition whose key hash the filters were built with */
+    uint64_t age_seq;   /* newest seq in it, or above */
+    uint64_t records;   /* of all kinds */
     uint64_t deletes;
     uint64_t merges;
     uint64_t expiring;
     uint64_t expires_min; /* of those that expire, or 0 */
     uint64_t expires_max;
-    uint64_t raw_bytes;   /* keys and values, also those stored apart */
+    uint64_t raw_bytes; /* keys and values, also those stored apart */
     uint64_t blocks;
-    uint32_t level;       /* that it was written for */
+    uint32_t level; /* that it was written for */
     uint32_t compression;
 };
 
@@ -79,7 +79,7 @@ struct lsm_table {
     struct lsm_range *ranges;  /* ascending, disjoint */
     uint32_t range_count;
     uint32_t use_count;
-    struct value_use *uses;    /* ascending by number */
+    struct value_use *uses; /* ascending by number */
 };
 
 /* Opens a table; meta_checksum 0: whatever the footer says (salvage). */
@@ -118,9 +118,8 @@ TERN_MUST_CHECK tern_status table_read_block(struct lsm_table *table, struct lsm
                                              tern_error *error);
 
 /* Adds what the table has of the key (operands, or a terminal record). Inside an epoch. */
-TERN_MUST_CHECK tern_status table_lookup(struct lsm_table *table, tern_slice key,
-                                         uint64_t key_hash, struct resolution *resolution,
-                                         tern_error *error);
+TERN_MUST_CHECK tern_status table_lookup(struct lsm_table *table, tern_slice key, uint64_t key_hash,
+                                         struct resolution *resolution, tern_error *error);
 /* The hash that this table's filters know the key by. */
 uint64_t table_key_hash(const struct lsm_table *table, tern_slice key, uint64_t key_hash);
 /* Adds a record of a table: operands of a list one by one. */

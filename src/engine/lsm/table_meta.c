@@ -11,8 +11,8 @@
  *   varint range deletes, each: begin key, u8 has end, end key
  *   varint files of values, each: varint number, varint references, varint bytes
  *
- * Footer (64 bytes): u8[8] magic "TERNSST1", u64 partition id, u64 number of the file, u64 place and
- * u64 checksum of the meta block, u64 zero, u64 zero, u64 XXH3 of the 56 bytes before.
+ * Footer (64 bytes): u8[8] magic "TERNSST1", u64 partition id, u64 number of the file, u64 place
+ * and u64 checksum of the meta block, u64 zero, u64 zero, u64 XXH3 of the 56 bytes before.
  */
 #include "engine/lsm/table_meta.h"
 
@@ -44,8 +44,7 @@ void table_meta_release(struct table_meta *meta) {
 }
 
 tern_status table_meta_note_key(struct table_meta *meta, tern_slice key) {
-    if (meta->numbers.records == 0 &&
-        buffer_append(&meta->first, key.data, key.size) != TERN_OK) {
+    if (meta->numbers.records == 0 && buffer_append(&meta->first, key.data, key.size) != TERN_OK) {
         return TERN_NO_MEMORY;
     }
     meta->last.size = 0;
@@ -120,9 +119,9 @@ tern_status table_meta_add_partition(struct table_meta *meta,
 static tern_status put_head(struct buffer *target, const struct table_numbers *numbers) {
     const uint8_t head[4] = {LSM_PAYLOAD_META, META_VERSION, (uint8_t)numbers->level,
                              (uint8_t)numbers->compression};
-    const uint64_t values[] = {numbers->age_seq,     numbers->records,     numbers->deletes,
-                               numbers->merges,      numbers->expiring,    numbers->expires_min,
-                               numbers->expires_max, numbers->raw_bytes,   numbers->blocks};
+    const uint64_t values[] = {numbers->age_seq,     numbers->records,   numbers->deletes,
+                               numbers->merges,      numbers->expiring,  numbers->expires_min,
+                               numbers->expires_max, numbers->raw_bytes, numbers->blocks};
     tern_status status = buffer_append(target, head, sizeof(head));
     status = status == TERN_OK ? put_fixed(target, numbers->hash_seed) : status;
     for (size_t i = 0; status == TERN_OK && i < sizeof(values) / sizeof(values[0]); i++) {
@@ -135,9 +134,8 @@ static tern_status put_range(struct buffer *target, const struct lsm_range *rang
     const uint8_t has_end = range->has_end ? 1 : 0;
     tern_status status = put_key(target, range->begin);
     status = status == TERN_OK ? buffer_append(target, &has_end, 1) : status;
-    return status == TERN_OK
-               ? put_key(target, range->has_end ? range->end : tern_slice_of(NULL, 0))
-               : status;
+    return status == TERN_OK ? put_key(target, range->has_end ? range->end : tern_slice_of(NULL, 0))
+                             : status;
 }
 
 tern_status table_meta_encode(struct table_meta *meta, const struct lsm_range *ranges,
@@ -148,9 +146,8 @@ tern_status table_meta_encode(struct table_meta *meta, const struct lsm_range *r
     status = status == TERN_OK ? put_key(target, buffer_slice(&meta->first)) : status;
     status = status == TERN_OK ? put_key(target, buffer_slice(&meta->last)) : status;
     status = status == TERN_OK ? put_number(target, meta->partition_count) : status;
-    status = status == TERN_OK
-                 ? buffer_append(target, meta->partitions.data, meta->partitions.size)
-                 : status;
+    status = status == TERN_OK ? buffer_append(target, meta->partitions.data, meta->partitions.size)
+                               : status;
     status = status == TERN_OK ? put_number(target, range_count) : status;
     for (uint32_t i = 0; status == TERN_OK && i < range_count; i++) {
         status = put_range(target, &ranges[i]);
@@ -292,8 +289,7 @@ static const char *decode_ranges(struct lsm_table *table, struct reader *reader)
 
 static const char *decode_uses(struct lsm_table *table, struct reader *reader) {
     uint32_t count = get_count(reader, 3);
-    table->uses =
-        memory_allocate(lsm_allocator(table->lsm), (count + 1u) * sizeof(table->uses[0]));
+    table->uses = memory_allocate(lsm_allocator(table->lsm), (count + 1u) * sizeof(table->uses[0]));
     if (table->uses == NULL) {
         return "memory";
     }

@@ -16,8 +16,7 @@
 /* The longest payload that a block may have, cached or not: a meta block. */
 #define PAYLOAD_BYTES_MAX ((size_t)64 << 20)
 
-static const char *check_payload(enum lsm_payload_type type, const uint8_t *payload,
-                                 size_t size) {
+static const char *check_payload(enum lsm_payload_type type, const uint8_t *payload, size_t size) {
     switch (type) {
     case LSM_PAYLOAD_DATA:
         return data_block_check(payload, size);
@@ -76,8 +75,7 @@ static tern_status decode(struct lsm_table *table, struct lsm_ref ref, const voi
 }
 
 tern_status table_read_block(struct lsm_table *table, struct lsm_ref ref,
-                             enum lsm_payload_type type, struct buffer *target,
-                             tern_error *error) {
+                             enum lsm_payload_type type, struct buffer *target, tern_error *error) {
     const tern_allocator *allocator = lsm_allocator(table->lsm);
     uint32_t stored_bytes = lsm_place_bytes(ref.place);
     const uint8_t *payload = NULL;
@@ -199,9 +197,8 @@ static tern_status load(struct lsm_table *table, struct lsm_ref ref, enum lsm_pa
 }
 
 static tern_status fetch_slowly(struct lsm_table *table, struct lsm_ref ref,
-                                enum lsm_payload_type type, cache_tag tag,
-                                _Atomic cache_hint *hint, struct cache_frame **out_frame,
-                                tern_error *error) {
+                                enum lsm_payload_type type, cache_tag tag, _Atomic cache_hint *hint,
+                                struct cache_frame **out_frame, tern_error *error) {
     struct cache *cache = table->lsm->environment->cache;
     struct cache_frame *frame = cache_lookup(cache, tag);
     if (frame == NULL) {
@@ -247,8 +244,8 @@ tern_status table_index_frame(struct lsm_table *table, uint32_t partition,
 tern_status table_filter_frame(struct lsm_table *table, uint32_t partition,
                                struct cache_frame **out_frame, tern_error *error) {
     struct table_partition *part = &table->partitions[partition];
-    return fetch(table, LSM_TABLE_BLOCKS_MAX + 2 * partition + 1, part->filter,
-                 LSM_PAYLOAD_FILTER, &part->filter_hint, out_frame, error);
+    return fetch(table, LSM_TABLE_BLOCKS_MAX + 2 * partition + 1, part->filter, LSM_PAYLOAD_FILTER,
+                 &part->filter_hint, out_frame, error);
 }
 
 tern_status table_data_frame(struct lsm_table *table, uint32_t block, struct lsm_ref ref,

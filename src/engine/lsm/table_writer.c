@@ -30,9 +30,9 @@ struct table_writer {
     uint64_t number;
     tern_file *file;
     struct block_context context;
-    uint64_t offset;    /* of the next block */
-    uint64_t flushed;   /* bytes in the file */
-    struct buffer run;  /* from `flushed` on */
+    uint64_t offset;   /* of the next block */
+    uint64_t flushed;  /* bytes in the file */
+    struct buffer run; /* from `flushed` on */
     struct data_block_builder block;
     struct index_block_builder index;
     struct buffer separator; /* of the block being built */
@@ -78,8 +78,8 @@ tern_status table_writer_create(struct lsm *lsm, uint32_t level, struct table_wr
     }
     writer->lsm = lsm;
     writer->number = atomic_fetch_add_explicit(&lsm->next_file, 1, memory_order_relaxed);
-    writer->context = (struct block_context){compression_for(lsm, level),
-                                             lsm->environment->incarnation};
+    writer->context =
+        (struct block_context){compression_for(lsm, level), lsm->environment->incarnation};
     buffer_init(&writer->run, allocator);
     buffer_init(&writer->separator, allocator);
     buffer_init(&writer->scratch, allocator);
@@ -107,8 +107,8 @@ static tern_status flush(struct table_writer *writer, tern_error *error) {
     if (writer->run.size == 0) {
         return TERN_OK;
     }
-    tern_status status = file_write(writer->file, writer->flushed, writer->run.data,
-                                    writer->run.size, error);
+    tern_status status =
+        file_write(writer->file, writer->flushed, writer->run.data, writer->run.size, error);
     if (status == TERN_OK) {
         atomic_fetch_add_explicit(&writer->lsm->written_bytes, writer->run.size,
                                   memory_order_relaxed);
@@ -205,8 +205,7 @@ static tern_status end_block(struct table_writer *writer, tern_error *error) {
     if (status != TERN_OK) {
         return status;
     }
-    if (index_block_builder_add(&writer->index, buffer_slice(&writer->separator), ref) !=
-        TERN_OK) {
+    if (index_block_builder_add(&writer->index, buffer_slice(&writer->separator), ref) != TERN_OK) {
         return no_memory(error);
     }
     writer->meta.numbers.blocks++;
@@ -240,8 +239,8 @@ static tern_status begin_block(struct table_writer *writer, tern_slice key, tern
 static tern_status note_hash(struct table_writer *writer, uint64_t hash) {
     if (writer->hash_count == writer->hash_capacity) {
         size_t capacity = writer->hash_capacity * 2 + 1024;
-        uint64_t *grown = memory_resize(lsm_allocator(writer->lsm), writer->hashes,
-                                        capacity * sizeof(grown[0]));
+        uint64_t *grown =
+            memory_resize(lsm_allocator(writer->lsm), writer->hashes, capacity * sizeof(grown[0]));
         if (grown == NULL) {
             return TERN_NO_MEMORY;
         }
@@ -261,9 +260,9 @@ static void count_record(struct table_numbers *numbers, tern_slice key,
         key.size + (record->kind == RECORD_LARGE ? record->value_size : record->value.size);
     if (record->expires_ms != 0) {
         uint64_t expires = record->expires_ms;
-        numbers->expires_min =
-            numbers->expiring == 0 || expires < numbers->expires_min ? expires
-                                                                     : numbers->expires_min;
+        numbers->expires_min = numbers->expiring == 0 || expires < numbers->expires_min
+                                   ? expires
+                                   : numbers->expires_min;
         numbers->expires_max = expires > numbers->expires_max ? expires : numbers->expires_max;
         numbers->expiring++;
     }
@@ -291,9 +290,8 @@ tern_status table_writer_add(struct table_writer *writer, tern_slice key,
     if (record->kind == RECORD_LARGE) {
         struct value_reference reference;
         status = value_reference_decode(record->value, &reference, error);
-        if (status == TERN_OK &&
-            table_meta_note_use(&writer->meta, reference.number, reference.stored_bytes) !=
-                TERN_OK) {
+        if (status == TERN_OK && table_meta_note_use(&writer->meta, reference.number,
+                                                     reference.stored_bytes) != TERN_OK) {
             status = no_memory(error);
         }
     }
@@ -312,16 +310,15 @@ bool table_writer_is_full(const struct table_writer *writer) {
 }
 
 static tern_status write_end(struct table_writer *writer, const struct lsm_range *ranges,
-                             uint32_t range_count, uint64_t *out_meta_checksum,
-                             tern_error *error) {
+                             uint32_t range_count, uint64_t *out_meta_checksum, tern_error *error) {
     struct lsm_ref ref = {0};
     tern_slice payload;
     tern_status status = end_block(writer, error);
     if (status == TERN_OK) {
         status = end_partition(writer, error);
     }
-    if (status == TERN_OK && table_meta_encode(&writer->meta, ranges, range_count,
-                                               &payload) != TERN_OK) {
+    if (status == TERN_OK &&
+        table_meta_encode(&writer->meta, ranges, range_count, &payload) != TERN_OK) {
         status = no_memory(error);
     }
     if (status == TERN_OK) {

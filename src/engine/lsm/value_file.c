@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reference (at most 64 bytes): u8 1 with an index, else 0; varint number of the file, varint size
- * of the value, varint bytes it takes in the file, u64 place and u64 checksum of the index or piece.
+ * of the value, varint bytes it takes in the file, u64 place and u64 checksum of the index or
+ * piece.
  *
  * Payload of a piece: u8 type (LSM_PAYLOAD_VALUE), 3 zero bytes, u32 its number within the value,
  * bytes of the value; all but the last have PIECE_BYTES.
@@ -31,7 +32,7 @@ struct value_output {
     uint64_t size_bytes;
     uint8_t *block; /* header, head, bytes of the current piece */
     uint32_t fill;
-    uint8_t *encoded; /* when compressed */
+    uint8_t *encoded;    /* when compressed */
     struct buffer index; /* references to the pieces */
     uint32_t pieces;
 };
@@ -343,9 +344,9 @@ static tern_status read_block(struct value_input *input, struct lsm_ref ref,
     } else {
         capacity = stored;
     }
-    status = block_decode(input->stored, stored, ref.checksum, input->name,
-                          lsm_place_offset(ref.place), input->decoded, capacity, &in_place, &size,
-                          error);
+    status =
+        block_decode(input->stored, stored, ref.checksum, input->name, lsm_place_offset(ref.place),
+                     input->decoded, capacity, &in_place, &size, error);
     if (status != TERN_OK) {
         return status;
     }
@@ -436,7 +437,7 @@ tern_status value_read(struct lsm *lsm, tern_slice reference_bytes, uint64_t off
 }
 
 tern_status lsm_value_load(void *context, const struct record *large, struct buffer *out_value,
-                       tern_error *error) {
+                           tern_error *error) {
     struct lsm *lsm = context;
     struct value_reference reference;
     tern_status status = value_reference_decode(large->value, &reference, error);
@@ -452,9 +453,10 @@ tern_status lsm_value_load(void *context, const struct record *large, struct buf
                       &out_value->size, error);
 }
 
-tern_status lsm_value_copy(struct lsm *source, tern_slice reference_bytes, struct value_output *output,
-                       uint8_t out_reference[ENGINE_LARGE_REFERENCE_BYTES_MAX], size_t *out_size,
-                       tern_error *error) {
+tern_status lsm_value_copy(struct lsm *source, tern_slice reference_bytes,
+                           struct value_output *output,
+                           uint8_t out_reference[ENGINE_LARGE_REFERENCE_BYTES_MAX],
+                           size_t *out_size, tern_error *error) {
     struct value_reference reference;
     struct value_input input;
     tern_status status = value_reference_decode(reference_bytes, &reference, error);
@@ -471,6 +473,5 @@ tern_status lsm_value_copy(struct lsm *source, tern_slice reference_bytes, struc
         }
     }
     close_input(&input);
-    return status == TERN_OK ? value_output_finish(output, out_reference, out_size, error)
-                             : status;
+    return status == TERN_OK ? value_output_finish(output, out_reference, out_size, error) : status;
 }

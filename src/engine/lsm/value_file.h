@@ -32,10 +32,9 @@ uint64_t value_output_number(const struct value_output *output);
 TERN_MUST_CHECK tern_status value_output_append(struct value_output *output, const void *bytes,
                                                 size_t size, tern_error *error);
 /* Ends the value and begins the next. */
-TERN_MUST_CHECK tern_status
-value_output_finish(struct value_output *output,
-                    uint8_t out_reference[ENGINE_LARGE_REFERENCE_BYTES_MAX], size_t *out_size,
-                    tern_error *error);
+TERN_MUST_CHECK tern_status value_output_finish(
+    struct value_output *output, uint8_t out_reference[ENGINE_LARGE_REFERENCE_BYTES_MAX],
+    size_t *out_size, tern_error *error);
 /* Closes the file. `keep` false: removes it. Accepts NULL. */
 tern_status value_output_close(struct value_output *output, bool keep, tern_error *error);
 
@@ -44,12 +43,12 @@ TERN_MUST_CHECK tern_status value_read(struct lsm *lsm, tern_slice reference, ui
                                        tern_error *error);
 /* Loads a whole value: the read_large of resolution_finish; the context is the struct lsm. */
 TERN_MUST_CHECK tern_status lsm_value_load(void *lsm, const struct record *large,
-                                       struct buffer *out_value, tern_error *error);
+                                           struct buffer *out_value, tern_error *error);
 /* Copies a value from one partition's file into another's output. */
-TERN_MUST_CHECK tern_status
-lsm_value_copy(struct lsm *source, tern_slice reference, struct value_output *output,
-           uint8_t out_reference[ENGINE_LARGE_REFERENCE_BYTES_MAX], size_t *out_size,
-           tern_error *error);
+TERN_MUST_CHECK tern_status lsm_value_copy(struct lsm *source, tern_slice reference,
+                                           struct value_output *output,
+                                           uint8_t out_reference[ENGINE_LARGE_REFERENCE_BYTES_MAX],
+                                           size_t *out_size, tern_error *error);
 /* Gives up the file of a value that was streamed in and never applied. */
 void value_discard(struct lsm *lsm, tern_slice reference);
 

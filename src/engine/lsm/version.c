@@ -74,10 +74,9 @@ static tern_status build_run(struct lsm *lsm, struct lsm_run *run, struct lsm_ta
     for (uint32_t i = 0; status == TERN_OK && i < run->count; i++) {
         const struct lsm_table *table = tables[i];
         if (i > 0 && !is_ordered(tables[i - 1], table)) {
-            status = ERROR_SET(error, TERN_CORRUPTION,
-                               "version.order: tables %llu and %llu of one run overlap",
-                               (unsigned long long)tables[i - 1]->number,
-                               (unsigned long long)table->number);
+            status = ERROR_SET(
+                error, TERN_CORRUPTION, "version.order: tables %llu and %llu of one run overlap",
+                (unsigned long long)tables[i - 1]->number, (unsigned long long)table->number);
         }
         lowers[i] = table->lower;
         range_count += table->range_count;
@@ -86,9 +85,8 @@ static tern_status build_run(struct lsm *lsm, struct lsm_run *run, struct lsm_ta
     }
     if (status == TERN_OK) {
         run->ranges = memory_allocate(allocator, (range_count + 1) * sizeof(run->ranges[0]));
-        status = run->ranges != NULL &&
-                         key_directory_create(&run->directory, allocator, lowers, run->count) ==
-                             TERN_OK
+        status = run->ranges != NULL && key_directory_create(&run->directory, allocator, lowers,
+                                                             run->count) == TERN_OK
                      ? TERN_OK
                      : no_memory(error);
     }
@@ -222,8 +220,8 @@ static void put_added(struct draft *draft, const struct version_edit *edit) {
 }
 
 /* An old run without what is removed; `added` (when not NULL) merged into it. */
-static void put_run(struct draft *draft, const struct lsm_run *run,
-                    const struct version_edit *edit, bool takes_added) {
+static void put_run(struct draft *draft, const struct lsm_run *run, const struct version_edit *edit,
+                    bool takes_added) {
     uint32_t next = takes_added ? 0 : edit->added_count;
     begin_run(draft, run->level);
     for (uint32_t i = 0; i < run->count; i++) {
@@ -274,8 +272,7 @@ tern_status version_apply(const struct lsm_version *version, const struct versio
     }
     struct draft draft = {0};
     draft.tables = memory_allocate(allocator, (table_count + 1) * sizeof(draft.tables[0]));
-    draft.shapes =
-        memory_allocate(allocator, (version->run_count + 2u) * sizeof(draft.shapes[0]));
+    draft.shapes = memory_allocate(allocator, (version->run_count + 2u) * sizeof(draft.shapes[0]));
     tern_status status = TERN_OK;
     if (draft.tables == NULL || draft.shapes == NULL) {
         status = no_memory(error);

@@ -26,10 +26,10 @@ struct lsm_run {
 struct lsm_version {
     _Atomic uint64_t references;
     struct lsm *lsm;
-    seq_no complete_seq;    /* every change up to this is in it */
-    uint64_t base_time_ms;  /* logged time that no reader of it is before */
+    seq_no complete_seq;   /* every change up to this is in it */
+    uint64_t base_time_ms; /* logged time that no reader of it is before */
     uint32_t run_count;
-    struct lsm_run *runs;   /* newest first */
+    struct lsm_run *runs; /* newest first */
     uint32_t use_count;
     struct value_use *uses; /* of value files by all tables, ascending by number */
 };
@@ -40,10 +40,10 @@ struct version_edit {
     uint32_t removed_count;
     struct lsm_table *const *added; /* ascending by key, extents disjoint */
     uint32_t added_count;
-    uint32_t level;     /* of what is added */
-    bool joins_run;     /* it becomes part of the level's run; else a run of its own, the newest of
-                           the level */
-    bool is_newest;     /* a run of its own before all others */
+    uint32_t level; /* of what is added */
+    bool joins_run; /* it becomes part of the level's run; else a run of its own, the newest of
+                       the level */
+    bool is_newest; /* a run of its own before all others */
     seq_no complete_seq;
     uint64_t base_time_ms;
 };
