@@ -242,9 +242,6 @@ static struct commit_request *take_all(struct commit_queue *queue) {
 bool commit_process_group(struct txn_manager *manager) {
     struct commit_queue *queue = manager->queue;
     atomic_store_explicit(&queue->has_successor, 0, memory_order_relaxed);
-    if (atomic_load_explicit(&manager->wants_boundary, memory_order_acquire)) {
-        manager->callbacks.at_boundary(manager->callbacks.context);
-    }
     struct commit_request *group = take_all(queue);
     if (group == NULL) {
         return false;

@@ -36,8 +36,6 @@ struct txn_callbacks {
     void (*catalog_published)(void *context, struct catalog_change *changes, size_t count);
     /* Prepared, but the log refused. */
     void (*catalog_undo)(void *context, struct catalog_change *changes, size_t count);
-    /* Between two groups, when `wants_boundary` is set: freezes, publishes and the like. */
-    void (*at_boundary)(void *context);
     /*
      * Before a commit of `bytes` joins the queue, holding nothing: pays for background work; may
      * run slices of it or wait shortly. TERN_NO_MEMORY, TERN_DISK_FULL when the policy says so.
@@ -71,7 +69,6 @@ struct txn_manager {
     /* Applier role: the commit leader, or maintenance between groups. */
     _Alignas(64) struct mutex applier_mutex;
     seq_no next_seq;             /* under applier_mutex */
-    _Atomic bool wants_boundary; /* ask the leader to call at_boundary before the next group */
     _Atomic bool has_expiring;   /* some record with an expiry was ever written */
     _Atomic uint64_t next_large_token;
     struct commit_queue *queue;
