@@ -68,8 +68,8 @@ struct txn_manager {
 
     /* Applier role: the commit leader, or maintenance between groups. */
     _Alignas(64) struct mutex applier_mutex;
-    seq_no next_seq;             /* under applier_mutex */
-    _Atomic bool has_expiring;   /* some record with an expiry was ever written */
+    seq_no next_seq;           /* under applier_mutex */
+    _Atomic bool has_expiring; /* some record with an expiry was ever written */
     _Atomic uint64_t next_large_token;
     struct commit_queue *queue;
 
