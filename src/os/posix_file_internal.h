@@ -23,6 +23,10 @@ TERN_MUST_CHECK tern_status posix_file_create(int descriptor, const char *path, 
 TERN_MUST_CHECK tern_status posix_lock(void *context, const char *path, tern_file **out_lock,
                                        tern_error *error);
 
+/* tern_file_system::open_queue; see io_ring.c. */
+TERN_MUST_CHECK tern_status posix_open_queue(void *context, uint32_t depth,
+                                             tern_io_queue **out_queue, tern_error *error);
+
 /* Opens again when a signal interrupts; -1 and errno otherwise. */
 int posix_open(const char *path, int flags);
 

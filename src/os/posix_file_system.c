@@ -187,6 +187,7 @@ static const tern_file_system posix_file_system = {
     .exists = system_exists,
     .free_space = system_free_space,
     .lock = posix_lock,
+    .open_queue = posix_open_queue,
 };
 
 const tern_file_system *tern_file_system_default(void) {

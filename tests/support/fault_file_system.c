@@ -8,6 +8,10 @@
 
 #include "base/error.h"
 #include "support/check.h"
+#include "support/seeded_queue.h"
+
+/* The same every time, so that the n-th call is. */
+#define QUEUE_SEED 1
 
 struct fault_file_system {
     tern_file_system interface;
@@ -388,6 +392,16 @@ static tern_status fault_lock(void *context, const char *path, tern_file **out_l
     return status;
 }
 
+/* Of no kind: what has no queue does without. */
+static tern_status fault_open_queue(void *context, uint32_t depth, tern_io_queue **out_queue,
+                                    tern_error *error) {
+    (void)context;
+    (void)depth;
+    (void)error;
+    *out_queue = seeded_queue_create(QUEUE_SEED);
+    return TERN_OK;
+}
+
 static const tern_file_system interface_template = {
     .open = fault_open,
     .remove = fault_remove,
@@ -399,6 +413,7 @@ static const tern_file_system interface_template = {
     .exists = fault_exists,
     .free_space = fault_free_space,
     .lock = fault_lock,
+    .open_queue = fault_open_queue,
 };
 
 struct fault_file_system *fault_file_system_create(const tern_file_system *inner) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Wraps any file system: counts calls by kind, fails those that it is told to, and can be as full
- * as a test wants. Any thread.
+ * as a test wants. Operations given to its queues are carried out by the same calls, in an order
+ * that is the same every time (seeded_queue.h). Any thread.
  */
 #ifndef TERN_TESTS_FAULT_FILE_SYSTEM_H
 #define TERN_TESTS_FAULT_FILE_SYSTEM_H

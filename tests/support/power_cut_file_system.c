@@ -17,6 +17,7 @@
 #include "os/mutex.h"
 #include "support/check.h"
 #include "support/power_cut_node_internal.h"
+#include "support/seeded_queue.h"
 
 #define FREE_BYTES ((uint64_t)1 << 40)
 
@@ -673,6 +674,17 @@ static tern_status cut_lock(void *context, const char *path, tern_file **out_loc
     return status;
 }
 
+static tern_status cut_open_queue(void *context, uint32_t depth, tern_io_queue **out_queue,
+                                  tern_error *error) {
+    struct power_cut_file_system *system = context;
+    (void)depth;
+    (void)error;
+    mutex_lock(&system->lock);
+    *out_queue = seeded_queue_create(seeded_random_next(&system->random));
+    mutex_unlock(&system->lock);
+    return TERN_OK;
+}
+
 static const tern_file_system interface_template = {
     .open = cut_open,
     .remove = cut_remove,
@@ -684,6 +696,7 @@ static const tern_file_system interface_template = {
     .exists = cut_exists,
     .free_space = cut_free_space,
     .lock = cut_lock,
+    .open_queue = cut_open_queue,
 };
 
 struct power_cut_file_system *power_cut_create(uint64_t seed) {

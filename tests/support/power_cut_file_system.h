@@ -24,6 +24,9 @@
  * system would punish with a signal is TERN_INVALID too: cutting a file short under a mapping; so
  * is growing one under a mapping of it, which this one cannot do.
  *
+ * Queues (open_queue) carry operations out in an order and at moments drawn from the seed, each as
+ * the call of its kind; see seeded_queue.h.
+ *
  * Paths: parents must exist; "." and "/" do.  Any thread.
  */
 #ifndef TERN_TESTS_POWER_CUT_FILE_SYSTEM_H

@@ -65,6 +65,62 @@ struct tern_file {
     uint32_t flags;           /**< enum tern_open_flags as granted */
 };
 
+/** What an operation given to a queue does. */
+typedef enum tern_io_kind {
+    TERN_IO_READ = 1,  /**< as tern_file_methods::read */
+    TERN_IO_WRITE = 2, /**< as tern_file_methods::write */
+    TERN_IO_SYNC = 3   /**< as tern_file_methods::sync */
+} tern_io_kind;
+
+/**
+ * An operation that is carried out while its submitter goes on. Submitter's until submitted and
+ * after its completion; between, it, its file and its memory stay as they are (of a read the memory
+ * is the queue's). A sync covers the writes that had completed when it was submitted.
+ */
+typedef struct tern_io {
+    tern_io_kind kind;
+    tern_file *file;
+    uint64_t offset;      /**< not of a sync */
+    void *buffer;         /**< read into, or written from (then it is not changed) */
+    size_t size;          /**< bytes */
+    tern_error *error;    /**< receives the detail of a failure; may be NULL */
+    tern_status status;   /**< out */
+    size_t done_bytes;    /**< out: of a read; less than `size` only at the end of the file */
+    struct tern_io *next; /**< the queue's, then of the list that it returns */
+    uint64_t reserved;    /**< the queue's */
+} tern_io;
+
+typedef struct tern_io_queue tern_io_queue;
+
+/** What a queue has done since it was opened. */
+typedef struct tern_io_queue_counts {
+    uint64_t submitted; /**< operations */
+    uint64_t completed; /**< operations */
+    uint64_t batches;   /**< calls that handed operations to the system */
+    uint64_t finished;  /**< operations that came back short or cancelled and were ended by calls */
+} tern_io_queue_counts;
+
+/** Functions of a queue. One thread at a time, which may be another each time. */
+typedef struct tern_io_queue_methods {
+    /** Takes the operation; it begins at the latest in the next flush or wait. Operations complete
+     * in any order. */
+    void (*submit)(tern_io_queue *queue, tern_io *io);
+    /** Lets everything submitted begin. Does not wait for any of it. */
+    void (*flush)(tern_io_queue *queue);
+    /** Returns the operations that have completed since the last call, linked by `next`. Waits
+     * until they are at least `least`, or all that there are. */
+    tern_io *(*wait)(tern_io_queue *queue, size_t least);
+    /** Adds to the counts. */
+    void (*get_counts)(tern_io_queue *queue, tern_io_queue_counts *counts);
+    /** Nothing may be under way. */
+    void (*close)(tern_io_queue *queue);
+} tern_io_queue_methods;
+
+/** Head of every queue; implementations embed it first. */
+struct tern_io_queue {
+    const tern_io_queue_methods *methods;
+};
+
 /** Called once per directory entry; return false to stop. */
 typedef bool (*tern_list_visitor)(void *context, const char *name);
 
@@ -96,6 +152,13 @@ struct tern_file_system {
      * the life of *out_lock. TERN_LOCKED with the holder named in the error when it is taken.
      */
     tern_status (*lock)(void *context, const char *path, tern_file **out_lock, tern_error *error);
+    /**
+     * Opens a queue for about `depth` operations at once on files of this file system.
+     * TERN_UNSUPPORTED, with the reason in the error, where there is none; NULL means so too. What
+     * is then submitted is carried out by plain calls.
+     */
+    tern_status (*open_queue)(void *context, uint32_t depth, tern_io_queue **out_queue,
+                              tern_error *error);
 };
 
 /** POSIX files. Static storage. */
