@@ -51,6 +51,15 @@ typedef enum tern_cache_policy {
     TERN_CACHE_POLICY_LRU = 6        /**< least recently used, approximately */
 } tern_cache_policy;
 
+/** How data files are read and written beside other work; see the statistics io_*. */
+typedef enum tern_io_mode {
+    TERN_IO_MODE_DEFAULT = 0, /**< through an io_uring where the system lets the process have one,
+                                 else plain */
+    TERN_IO_MODE_PLAIN = 1,   /**< by plain calls that wait */
+    TERN_IO_MODE_RING = 2     /**< through an io_uring; opening fails with TERN_UNSUPPORTED where
+                                 that cannot be had */
+} tern_io_mode;
+
 /** Called with the path of each finished log segment before it is recycled. */
 typedef tern_status (*tern_archive_function)(void *context, const char *segment_path,
                                              uint64_t segment_id);
@@ -88,6 +97,7 @@ typedef struct tern_db_options {
     tern_cache_policy cache_policy;             /**< which pages the cache lets go; CLOCK-Pro */
     bool prewarm; /**< remember at checkpoint and close which pages are cached, and load them in
                      the background after open; default not */
+    tern_io_mode io_mode; /**< how data files are read and written beside other work */
 } tern_db_options;
 
 /** Defaults for tern_db_options. */

@@ -16,6 +16,10 @@
 /* Overlays larger than this are drained at close, so that the next open has little to replay. */
 #define CLOSE_DRAIN_BYTES ((uint64_t)1 << 20)
 #define LOCK_FILE_NAME    "LOCK"
+/* Writes of a drain that may be under way at once; more would only wait for the device. */
+#define WRITE_QUEUE_DEPTH 16
+/* Pages that a reader waits for at once. */
+#define READ_QUEUE_DEPTH 32
 
 struct txn_manager *database_manager(tern_db *db) {
     return &db->manager;
@@ -60,6 +64,10 @@ static tern_status check_limits(const tern_db_options *options, tern_error *erro
     if (cache_policy_name(options->cache_policy) == NULL) {
         return ERROR_SET(error, TERN_INVALID, "cache_policy is %d; there is no such policy",
                          (int)options->cache_policy);
+    }
+    if ((int)options->io_mode < 0 || options->io_mode > TERN_IO_MODE_RING) {
+        return ERROR_SET(error, TERN_INVALID, "io_mode is %d; it must be default, plain or ring",
+                         (int)options->io_mode);
     }
     if (options->background_threads > 64) {
         return ERROR_SET(error, TERN_INVALID, "background_threads is %u; it must be at most 64",
@@ -163,6 +171,20 @@ static void init_manager(struct tern_db *db) {
     large_retention_init(&manager->retention, db->allocator);
 }
 
+static tern_status open_queues(struct tern_db *db, tern_error *error) {
+    bool is_plain = db->options.io_mode == TERN_IO_MODE_PLAIN || db->options.read_only;
+    tern_status status = io_queue_create(db->options.file_system, db->allocator, WRITE_QUEUE_DEPTH,
+                                         is_plain, &db->write_queue, error);
+    if (status == TERN_OK && db->options.io_mode == TERN_IO_MODE_RING && !is_plain &&
+        !io_queue_is_asynchronous(db->write_queue)) {
+        error_copy(error, io_queue_obstacle(db->write_queue));
+        status = TERN_UNSUPPORTED;
+    }
+    io_queue_pool_init(&db->read_queues, db->options.file_system, db->allocator, READ_QUEUE_DEPTH,
+                       db->options.io_mode == TERN_IO_MODE_PLAIN);
+    return status;
+}
+
 static tern_status create_parts(struct tern_db *db, tern_error *error) {
     struct txn_manager *manager = &db->manager;
     tern_status status = start_executor(db, error);
@@ -192,6 +214,9 @@ static tern_status create_parts(struct tern_db *db, tern_error *error) {
                                         .policy = db->options.cache_policy};
         status = cache_create(&options, &db->cache, error);
     }
+    if (status == TERN_OK) {
+        status = open_queues(db, error);
+    }
     db->environment = (struct engine_environment){.allocator = db->allocator,
                                                   .file_system = db->options.file_system,
                                                   .clock = db->options.clock,
@@ -200,6 +225,8 @@ static tern_status create_parts(struct tern_db *db, tern_error *error) {
                                                   .budget = &db->budget,
                                                   .cache = db->cache,
                                                   .overlay_pool = &db->overlay_pool,
+                                                  .write_queue = db->write_queue,
+                                                  .read_queues = &db->read_queues,
                                                   .read_only = db->options.read_only,
                                                   .buffered_io = db->options.buffered_io};
     return status;
@@ -220,6 +247,8 @@ static void destroy(struct tern_db *db) {
     catalog_release(db);
     manifest_close(db->manifest);
     cache_destroy(db->cache);
+    io_queue_destroy(db->write_queue);
+    io_queue_pool_release(&db->read_queues);
     lock_manager_destroy(manager->locks);
     conflict_table_destroy(manager->conflicts);
     snapshot_registry_destroy(manager->snapshots);

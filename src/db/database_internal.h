@@ -18,6 +18,7 @@
 #include "db/manifest.h"
 #include "db/prewarm.h"
 #include "os/file.h"
+#include "os/io_queue_pool.h"
 #include "os/page_pool.h"
 #include "txn/commit.h"
 
@@ -57,6 +58,8 @@ struct tern_db {
     struct budget budget;
     struct cache *cache;
     struct page_pool overlay_pool;
+    struct io_queue *write_queue;     /* of drains */
+    struct io_queue_pool read_queues; /* of readers that have several pages to wait for */
     struct engine_environment environment;
     tern_thread_executor *own_executor;
 

@@ -29,6 +29,10 @@ tern_status tern_stats(tern_db *db, tern_stat_visitor visit, void *context, tern
         snapshot_oldest = atomic_load(&db->manager.visible_seq);
     }
     uint64_t keyspace_count = count_keyspaces(db);
+    tern_io_queue_counts io = {0};
+    tern_io_queue_counts reads = {0};
+    io_queue_get_counts(db->write_queue, &io);
+    io_queue_pool_get_counts(&db->read_queues, &reads);
     const tern_stat stats[] = {
 #define STAT(stat_name, stat_unit, stat_kind, stat_text, expression)                               \
     {#stat_name, (stat_unit), (stat_text), TERN_STAT_##stat_kind, (uint64_t)(expression)},

@@ -42,6 +42,8 @@
 #include "os/epoch.h"
 
 struct cache;
+struct io_queue;
+struct io_queue_pool;
 struct page_pool;
 struct engine;
 struct engine_view;
@@ -56,7 +58,9 @@ struct engine_environment {
     struct epoch_domain *epoch;
     struct budget *budget;
     struct cache *cache;
-    struct page_pool *overlay_pool; /* may be NULL */
+    struct page_pool *overlay_pool;    /* may be NULL */
+    struct io_queue *write_queue;      /* for what drains write; may be NULL */
+    struct io_queue_pool *read_queues; /* for reads that go together; may be NULL */
     uint32_t incarnation;
     bool read_only;
     bool buffered_io;

@@ -205,6 +205,9 @@ void world_create(struct engine_world *world, const struct engine_methods *metho
         .budget = &world->budget,
         .limit_bytes = cache_bytes < ((uint64_t)1 << 20) ? (uint64_t)1 << 20 : cache_bytes};
     must(cache_create(&cache_options, &world->cache, &error), &error, "cache");
+    must(io_queue_create(system, tern_allocator_default(), 8, false, &world->write_queue, &error),
+         &error, "queue");
+    io_queue_pool_init(&world->read_queues, system, tern_allocator_default(), 8, false);
     world->environment = (struct engine_environment){
         .allocator = allocator,
         .file_system = system,
@@ -213,6 +216,8 @@ void world_create(struct engine_world *world, const struct engine_methods *metho
         .epoch = world->epoch,
         .budget = &world->budget,
         .cache = world->cache,
+        .write_queue = world->write_queue,
+        .read_queues = &world->read_queues,
         .incarnation = 1,
     };
     world->config.id = 7;
@@ -228,6 +233,8 @@ void world_destroy(struct engine_world *world) {
     }
     engine_scratch_release(&world->scratch);
     cache_destroy(world->cache);
+    io_queue_destroy(world->write_queue);
+    io_queue_pool_release(&world->read_queues);
     epoch_domain_destroy(world->epoch);
     power_cut_destroy(world->disk);
     oracle_release(&world->now);
@@ -397,6 +404,7 @@ tern_status world_cut_and_open(struct engine_world *world, size_t index, uint64_
     power_cut_destroy(world->disk);
     world->disk = found;
     world->environment.file_system = power_cut_interface(found);
+    world->read_queues.file_system = power_cut_interface(found);
     return world_open(world, index, error);
 }
 

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 
 #include "engine/engine.h"
+#include "os/io_queue_pool.h"
 #include "support/power_cut_file_system.h"
 #include "support/seeded_random.h"
 
@@ -72,6 +73,8 @@ struct engine_world {
     struct epoch_domain *epoch;
     struct budget budget;
     struct cache *cache;
+    struct io_queue *write_queue;
+    struct io_queue_pool read_queues;
     struct engine_environment environment;
     struct engine_config config;
     struct engine *engine;

@@ -375,6 +375,35 @@ tern_status btree_file_read_units(struct btree_file *file, uint64_t place, uint6
     return TERN_OK;
 }
 
+bool btree_file_begin(struct btree_file *file, tern_io_kind kind, uint64_t place, uint64_t units,
+                      void *aligned, struct io_queue *queue, struct io_operation *operation) {
+    tern_file *handle = handle_of(file);
+    if (handle == NULL || place < FILE_HEADER_UNITS || place % granule_of(file) != 0) {
+        return false;
+    }
+    operation->io.kind = kind;
+    operation->io.file = handle;
+    operation->io.offset = place * UNIT_BYTES;
+    operation->io.buffer = aligned;
+    operation->io.size = (size_t)whole_granules(file, units) * UNIT_BYTES;
+    if (kind == TERN_IO_WRITE) {
+        atomic_fetch_add_explicit(&file->written_bytes, operation->io.size, memory_order_relaxed);
+    }
+    io_queue_submit(queue, operation);
+    return true;
+}
+
+tern_status btree_file_end_read(struct btree_file *file, uint64_t units, struct io_queue *queue,
+                                struct io_operation *read) {
+    tern_status status = io_queue_wait(queue, read);
+    if (status == TERN_OK) {
+        atomic_fetch_add_explicit(&file->read_bytes, read->io.done_bytes, memory_order_relaxed);
+        atomic_fetch_add_explicit(&file->reads, 1, memory_order_relaxed);
+        status = read->io.done_bytes < (size_t)units * UNIT_BYTES ? TERN_CORRUPTION : TERN_OK;
+    }
+    return status;
+}
+
 tern_status btree_file_decode(const struct btree_file *file, const uint8_t *bytes, uint64_t place,
                               uint64_t units, uint64_t checksum, void *target, size_t capacity,
                               const void **in_place, size_t *out_payload_size, tern_error *error) {

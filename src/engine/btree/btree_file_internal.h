@@ -5,6 +5,7 @@
 
 #include "engine/btree/btree_file.h"
 #include "engine/btree/extents.h"
+#include "os/io_queue.h"
 
 /* "p-<16 hex digits>.btree" and its terminating zero. */
 #define BTREE_FILE_NAME_BYTES 25
@@ -28,6 +29,18 @@ TERN_MUST_CHECK tern_status btree_file_granule(struct btree_file *file, uint64_t
 TERN_MUST_CHECK tern_status btree_file_allocate_run(struct btree_file *file, uint64_t units_min,
                                                     uint64_t units_max, bool takes_scraps,
                                                     struct extent *out_run, tern_error *error);
+
+/*
+ * Begins to read or write `units` whole units at `place`; io_queue_wait, or btree_file_end_read,
+ * says how it ended. The caller has set operation->io.error. False: nothing has begun, because the
+ * place cannot be one.
+ */
+TERN_MUST_CHECK bool btree_file_begin(struct btree_file *file, tern_io_kind kind, uint64_t place,
+                                      uint64_t units, void *aligned, struct io_queue *queue,
+                                      struct io_operation *operation);
+/* TERN_CORRUPTION, without detail, when the file ends early: reading again by itself tells. */
+TERN_MUST_CHECK tern_status btree_file_end_read(struct btree_file *file, uint64_t units,
+                                                struct io_queue *queue, struct io_operation *read);
 
 /*
  * Reads raw bytes of whole blocks from `place` on into aligned memory; a file that ends early is

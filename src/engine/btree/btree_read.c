@@ -17,6 +17,9 @@
 #include "engine/resolution.h"
 
 #define GROUP 32u
+/* So many missing leaves are worth a queue. */
+#define TOGETHER_MIN 2u
+_Static_assert(GROUP <= LEAVES_LOAD_MAX, "a group is loaded at once");
 
 /* ---- inner nodes ---- */
 
@@ -336,20 +339,38 @@ static size_t descend_group(struct btree *tree, struct search *searches, size_t 
     }
 }
 
-/* Searches whose leaves are known. */
-static void search_leaves(struct btree *tree, struct search *searches, size_t count,
-                          tern_error *error) {
+/* Looks at all frames that hints lead to; those that hold something else are none. Leaves that more
+ * than one search misses are read together. */
+static void find_frames(struct btree *tree, struct search *searches, size_t count) {
+    const struct leaf_place *missing[GROUP];
     const uint8_t *base = cache_base(tree->environment->cache);
+    size_t missing_count = 0;
     for (size_t i = 0; i < count; i++) {
         searches[i].frame = leaf_hinted(base, searches[i].place.hint);
     }
+    for (size_t i = 0; i < count; i++) {
+        struct search *search = &searches[i];
+        if (search->frame == NULL ||
+            !cache_frame_holds(search->frame, leaf_tag(tree, search->place.ref))) {
+            search->frame = NULL;
+            missing[missing_count++] = &search->place;
+        }
+    }
+    if (missing_count >= TOGETHER_MIN && tree->environment->read_queues != NULL) {
+        leaves_load(tree, missing, missing_count);
+    }
+}
+
+/* Searches whose leaves are known. */
+static void search_leaves(struct btree *tree, struct search *searches, size_t count,
+                          tern_error *error) {
+    find_frames(tree, searches, count);
     size_t kept = 0;
     for (size_t i = 0; i < count; i++) {
         struct search *search = &searches[i];
         struct btree_lookup_request *request = search->request;
-        if (search->frame == NULL ||
-            !cache_frame_holds(search->frame, leaf_tag(tree, search->place.ref))) {
-            request->status = leaf_fetch_slow(tree, &search->place, &search->frame, error);
+        if (search->frame == NULL) {
+            request->status = leaf_fetch(tree, &search->place, &search->frame, error);
             if (request->status != TERN_OK) {
                 continue;
             }

@@ -58,6 +58,13 @@ static inline struct cache_frame *leaf_hinted(const uint8_t *base, const _Atomic
 TERN_MUST_CHECK tern_status leaf_fetch_slow(struct btree *tree, const struct leaf_place *place,
                                             struct cache_frame **out_frame, tern_error *error);
 
+/*
+ * Brings leaves that are not cached in together, as far as that can be done (btree_read_many.c); at
+ * most LEAVES_LOAD_MAX, inside an epoch. environment->read_queues must be there.
+ */
+#define LEAVES_LOAD_MAX 32u
+void leaves_load(struct btree *tree, const struct leaf_place *const *places, size_t count);
+
 static inline TERN_MUST_CHECK tern_status leaf_fetch(struct btree *tree,
                                                      const struct leaf_place *place,
                                                      struct cache_frame **out_frame,
