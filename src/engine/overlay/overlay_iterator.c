@@ -8,15 +8,36 @@
 
 _Static_assert(OVERLAY_ITERATOR_ENTRIES == NODE_SLOTS, "a copy has room for a leaf");
 
-/* Entries fetched ahead of the position while walking; what is read of one mostly lies together. */
-#define FETCH_AHEAD 8u
+/* Entries fetched ahead of the position while walking, and newest versions, which can be found once
+ * the entry is there; of a key written once both lie together. */
+#define FETCH_AHEAD         8u
+#define FETCH_VERSION_AHEAD 4u
+#define FETCH_LINES         3u
+
+static inline void fetch_lines(const void *begin) {
+    for (unsigned i = 0; i < FETCH_LINES; i++) {
+        __builtin_prefetch((const char *)begin + (size_t)64 * i);
+    }
+}
 
 static inline void fetch_ahead(const struct overlay_iterator *iterator, bool backward) {
-    uint32_t ahead = backward ? iterator->position - FETCH_AHEAD : iterator->position + FETCH_AHEAD;
+    uint32_t position = iterator->position;
+    uint32_t ahead = backward ? position - FETCH_AHEAD : position + FETCH_AHEAD;
     if (ahead < iterator->count) {
-        const char *entry = (const char *)iterator->entries[ahead];
-        __builtin_prefetch(entry);
-        __builtin_prefetch(entry + 64);
+        fetch_lines(iterator->entries[ahead]);
+    }
+    ahead = backward ? position - FETCH_VERSION_AHEAD : position + FETCH_VERSION_AHEAD;
+    if (ahead < iterator->count) {
+        fetch_lines(atomic_load_explicit(&iterator->entries[ahead]->newest, memory_order_relaxed));
+    }
+}
+
+/* What fetch_ahead would have asked for before it came to where the copy begins. */
+static void fetch_first(const struct overlay_iterator *iterator, bool backward) {
+    uint32_t at = iterator->position;
+    for (unsigned i = 0; i < FETCH_AHEAD && at < iterator->count; i++) {
+        fetch_lines(iterator->entries[at]);
+        at = backward ? at - 1 : at + 1;
     }
 }
 
@@ -33,6 +54,7 @@ static bool copy_leaf(struct overlay_iterator *iterator, const tern_slice *key, 
         iterator->position = iterator->count = 0;
         return false;
     }
+    fetch_first(iterator, backward);
     return true;
 }
 
