@@ -23,8 +23,9 @@
 #include "db/database_internal.h"
 #include "txn/commit_queue.h"
 
-/* Written per step; a few milliseconds. */
+/* Written per step; a few milliseconds. A writer who helps does less, in about one. */
 #define DRAIN_QUANTUM_BYTES  ((size_t)1 << 20)
+#define HELP_QUANTUM_BYTES   ((size_t)128 << 10)
 #define LIVE_GENERATIONS_MIN 64
 
 static void update_debt(struct tern_db *db) {
@@ -85,7 +86,8 @@ tern_status checkpoint_begin(struct tern_db *db, tern_error *error) {
     return status;
 }
 
-tern_status checkpoint_step(struct tern_db *db, bool *out_more, tern_error *error) {
+tern_status checkpoint_step(struct tern_db *db, bool helps, bool *out_more, tern_error *error) {
+    size_t quantum_bytes = helps ? HELP_QUANTUM_BYTES : DRAIN_QUANTUM_BYTES;
     struct maintenance *maintenance = &db->maintenance;
     *out_more = false;
     if (maintenance->phase == CHECKPOINT_IDLE) {
@@ -96,10 +98,9 @@ tern_status checkpoint_step(struct tern_db *db, bool *out_more, tern_error *erro
         enum engine_drain_state state = ENGINE_DRAIN_IDLE;
         tern_status status = TERN_OK;
         if (keyspace != NULL) {
-            status =
-                keyspace->methods->drain_step(keyspace->engine, DRAIN_QUANTUM_BYTES, &state, error);
+            status = keyspace->methods->drain_step(keyspace->engine, quantum_bytes, &state, error);
         }
-        if (status == TERN_OK && state == ENGINE_DRAIN_SLICE) {
+        if (status == TERN_OK && state == ENGINE_DRAIN_SLICE && !helps) {
             atomic_fetch_add_explicit(&db->counters.slices, 1, memory_order_relaxed);
             status = checkpoint_publish(db, false, error);
         }
@@ -114,6 +115,10 @@ tern_status checkpoint_step(struct tern_db *db, bool *out_more, tern_error *erro
             return TERN_OK;
         }
         maintenance->keyspace_index++;
+    }
+    if (helps) {
+        *out_more = true;
+        return TERN_OK;
     }
     tern_status status = checkpoint_publish(db, true, error);
     update_debt(db);
@@ -400,6 +405,35 @@ tern_status checkpoint_rewrite_manifest(struct tern_db *db, tern_error *error) {
         status = write_manifest(db, &draft, error);
     }
     draft_release(db, &draft);
+    return status;
+}
+
+static bool has_sealed_keyspace(struct tern_db *db) {
+    for (uint32_t i = 0; i < slot_count(db); i++) {
+        const tern_keyspace *keyspace = slot_at(db, i);
+        if (keyspace != NULL && keyspace->is_sealed) {
+            return true;
+        }
+    }
+    return false;
+}
+
+tern_status checkpoint_settle(struct tern_db *db, tern_error *error) {
+    struct maintenance *maintenance = &db->maintenance;
+    bool is_settled = maintenance->previous_log_start == maintenance->written_log_start &&
+                      maintenance->durable_generations[1] == maintenance->durable_generations[0];
+    if (is_settled || maintenance->phase != CHECKPOINT_IDLE || maintenance->has_failed ||
+        has_sealed_keyspace(db)) {
+        return TERN_OK;
+    }
+    tern_status status = checkpoint_rewrite_manifest(db, error);
+    if (status == TERN_OK) {
+        /* No root has changed since the last publish. */
+        maintenance->durable_generations[1] = maintenance->durable_generations[0];
+        status = checkpoint_release_log(db, error);
+        checkpoint_release_blocks(db);
+        checkpoint_collect_dropped(db);
+    }
     return status;
 }
 

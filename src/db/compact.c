@@ -19,7 +19,7 @@ static tern_status compact_one_step(struct tern_db *db, tern_keyspace *keyspace,
     *out_more = true;
     if (db->maintenance.phase != CHECKPOINT_IDLE) {
         bool more;
-        status = checkpoint_step(db, &more, error); /* first things first */
+        status = checkpoint_step(db, false, &more, error); /* first things first */
     } else if (keyspace->engine == NULL || atomic_load(&keyspace->state) != KEYSPACE_LIVE) {
         *out_more = false;
     } else {

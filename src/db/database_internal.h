@@ -140,8 +140,11 @@ TERN_MUST_CHECK tern_status recovery_run(struct tern_db *db, const struct manife
 /* ---- checkpoint.c: maintenance role held ---- */
 /* Freezes all overlays with something in them and begins to drain. */
 TERN_MUST_CHECK tern_status checkpoint_begin(struct tern_db *db, tern_error *error);
-/* One quantum of draining; *out_more false: the checkpoint is complete (or none was under way). */
-TERN_MUST_CHECK tern_status checkpoint_step(struct tern_db *db, bool *out_more, tern_error *error);
+/* One quantum of draining; *out_more false: the checkpoint is complete (or none was under way).
+ * `helps`: a small one for a writer who has other things to do, and no publishing, which waits for
+ * the device. */
+TERN_MUST_CHECK tern_status checkpoint_step(struct tern_db *db, bool helps, bool *out_more,
+                                            tern_error *error);
 /* One quantum of the background work of engines, while no checkpoint is under way; *out_more false:
  * there is none. */
 TERN_MUST_CHECK tern_status checkpoint_maintain(struct tern_db *db, bool *out_more,
@@ -154,6 +157,9 @@ TERN_MUST_CHECK tern_status checkpoint_publish(struct tern_db *db, bool is_last,
 TERN_MUST_CHECK tern_status checkpoint_rewrite_manifest(struct tern_db *db, tern_error *error);
 /* Releases the log below what both manifests need. */
 TERN_MUST_CHECK tern_status checkpoint_release_log(struct tern_db *db, tern_error *error);
+/* After a checkpoint, when nothing follows at once: lets both manifests name the newest roots, so
+ * that the log and the blocks that only the older one needed can go. */
+TERN_MUST_CHECK tern_status checkpoint_settle(struct tern_db *db, tern_error *error);
 /* Closes engines of dropped keyspaces that nobody reads, removes files no manifest names. */
 void checkpoint_collect_dropped(struct tern_db *db);
 /* Lets engines reuse blocks that no live view needs. */

@@ -100,9 +100,10 @@ static bool wants_checkpoint(struct tern_db *db) {
                atomic_load_explicit(&db->checkpoint_done, memory_order_acquire);
 }
 
-/* One step with the maintenance role held, of a checkpoint or (`maintains`) of what engines have to
- * do besides; *out_more: there is more to do at once. */
-static tern_status step(struct tern_db *db, bool maintains, bool *out_more, tern_error *error) {
+/* One step with the maintenance role held, of a checkpoint (a small one when the caller `helps`) or
+ * (`maintains`) of what engines have to do besides; *out_more: there is more to do at once. */
+static tern_status step(struct tern_db *db, bool maintains, bool helps, bool *out_more,
+                        tern_error *error) {
     *out_more = false;
     if (db->maintenance.phase == CHECKPOINT_IDLE) {
         if (!wants_checkpoint(db)) {
@@ -113,7 +114,7 @@ static tern_status step(struct tern_db *db, bool maintains, bool *out_more, tern
             return status;
         }
     }
-    tern_status status = checkpoint_step(db, out_more, error);
+    tern_status status = checkpoint_step(db, helps, out_more, error);
     *out_more = *out_more || maintains;
     return status;
 }
@@ -132,7 +133,10 @@ static tern_task_state maintenance_step(struct tern_task *task) {
     bool more = true;
     tern_status status = TERN_OK;
     while (more && status == TERN_OK && now_ns(db) - begin < TURN_NS) {
-        status = step(db, true, &more, NULL);
+        status = step(db, true, false, &more, NULL);
+    }
+    if (!more && status == TERN_OK) {
+        status = checkpoint_settle(db, NULL);
     }
     if (!more) {
         checkpoint_release_blocks(db);
@@ -184,6 +188,9 @@ static void mark_when_idle(struct tern_db *db, log_position end) {
         db->last_marked = log_end_position(db->manager.log);
     }
     commit_applier_unlock(&db->manager);
+    /* What cannot be removed now is kept for use. */
+    tern_status trimmed = log_trim(db->manager.log, NULL);
+    (void)trimmed;
 }
 
 static tern_task_state sync_step(struct tern_task *task) {
@@ -267,7 +274,12 @@ tern_status maintenance_drain_to(struct tern_db *db, seq_no seq, tern_error *err
                 status = checkpoint_begin(db, error);
             }
             if (status == TERN_OK) {
-                status = checkpoint_step(db, &more, error);
+                status = checkpoint_step(db, false, &more, error);
+            }
+        } else {
+            status = checkpoint_settle(db, error);
+            if (status == TERN_OK) {
+                status = log_trim(db->manager.log, error);
             }
         }
         mutex_unlock(&db->maintenance_mutex);
@@ -297,16 +309,16 @@ static void wait_a_moment(struct tern_db *db) {
     futex_wait(&word, 0, WAIT_NS);
 }
 
-/* Runs one quantum, or waits a moment when somebody else is at it. Who has no room left
- * (`maintains` false) works on nothing but what makes room. */
-static tern_status pay(struct tern_db *db, bool maintains, bool *out_idle, tern_error *error) {
+/* Runs one small quantum, or waits a moment when somebody else is at it. Who has no room left works
+ * on nothing but what makes room, and publishes it, too. */
+static tern_status pay(struct tern_db *db, bool has_room, bool *out_idle, tern_error *error) {
     *out_idle = false;
     if (!mutex_try_lock(&db->maintenance_mutex)) {
         wait_a_moment(db);
         return TERN_OK;
     }
     bool more;
-    tern_status status = step(db, maintains, &more, error);
+    tern_status status = step(db, has_room, has_room, &more, error);
     *out_idle = !more;
     if (!more) {
         checkpoint_release_blocks(db);

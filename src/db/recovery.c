@@ -14,6 +14,9 @@
 #include "db/database_internal.h"
 #include "txn/commit_codec.h"
 
+/* So many syncs to a segment of the log, and writing it once ahead has paid for itself. */
+#define PREWRITE_SYNCS 64
+
 /* A large value whose chunks are being replayed. */
 struct replayed_value {
     struct replayed_value *next;
@@ -305,14 +308,16 @@ static tern_status open_keyspaces(struct tern_db *db, const struct manifest *man
 }
 
 tern_status recovery_run(struct tern_db *db, const struct manifest *manifest, tern_error *error) {
-    struct log_options options = {.directory = db->path,
-                                  .allocator = db->allocator,
-                                  .file_system = db->options.file_system,
-                                  .random = db->options.random,
-                                  .segment_bytes = db->options.segment_bytes,
-                                  .reserve_segments = 1,
-                                  .archive = db->options.archive,
-                                  .archive_context = db->options.archive_context};
+    struct log_options options = {
+        .directory = db->path,
+        .allocator = db->allocator,
+        .file_system = db->options.file_system,
+        .random = db->options.random,
+        .segment_bytes = db->options.segment_bytes,
+        .reserve_segments = 1,
+        .prewrite_syncs = db->options.durability == TERN_DURABILITY_FULL ? 0 : PREWRITE_SYNCS,
+        .archive = db->options.archive,
+        .archive_context = db->options.archive_context};
     struct replay replay = {.db = db, .manifest = manifest, .last_time_ms = manifest->time_ms};
     struct log_recovery recovery;
     arena_init(&replay.arena, db->allocator, 16384);

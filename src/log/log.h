@@ -59,6 +59,8 @@ struct log_options {
     uint64_t segment_bytes;        /* 64 KiB to 1 GiB, multiple of 4 KiB */
     uint32_t reserve_segments;     /* spare segments kept prepared for appends; at least 1. One more
                                       is held back for marks and for recovery on a full disk */
+    uint32_t prewrite_syncs;       /* a fresh segment is written once before its use when so many
+                                      syncs took place since the last fresh one; 0: always */
     tern_archive_function archive; /* or NULL; may be offered a segment again after a crash */
     void *archive_context;
 };
@@ -166,6 +168,9 @@ TERN_MUST_CHECK tern_status log_mark(struct log *log, tern_error *error);
  * next call.
  */
 TERN_MUST_CHECK tern_status log_release(struct log *log, log_position position, tern_error *error);
+
+/* Nothing is going on: removes files kept for use again beyond the spares wanted. */
+TERN_MUST_CHECK tern_status log_trim(struct log *log, tern_error *error);
 
 /* First position the log still holds. */
 log_position log_start_position(const struct log *log);

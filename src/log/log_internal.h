@@ -69,6 +69,7 @@ struct log {
 
     struct mutex prepare_lock;     /* guards what follows */
     struct log_segment *preparing; /* a spare whose prewriting is under way, or NULL */
+    uint64_t syncs_seen;           /* when the last fresh segment was begun */
     uint32_t *recyclable;          /* ids of files that may become spares */
     size_t recyclable_count;
     size_t recyclable_capacity;

@@ -12,6 +12,10 @@
  * 2. One spare is held back: appends other than marks never take the last, so that a checkpoint
  *    that frees space, or a recovery on a full disk, finds one.
  * 3. A failure leaves the lists as they were and no file behind.
+ *
+ * A fresh segment may be written once ahead, so that no sync of it has extents to convert. That
+ * doubles what the log writes until segments are recycled, so it is done only while there are many
+ * syncs to a segment.
  */
 #include "log/log_internal.h"
 
@@ -198,6 +202,13 @@ static tern_status begin_preparing(struct log *log, tern_error *error) {
     return status;
 }
 
+static bool prewriting_pays(struct log *log) {
+    uint64_t syncs = atomic_load_explicit(&log->syncs, memory_order_relaxed);
+    bool pays = syncs - log->syncs_seen >= log->options.prewrite_syncs;
+    log->syncs_seen = syncs;
+    return pays;
+}
+
 static tern_status finish_preparing(struct log *log, tern_error *error) {
     struct log_segment *segment = log->preparing;
     log->preparing = NULL;
@@ -284,6 +295,9 @@ static tern_status prepare_slice(struct log *log, tern_error *error) {
         if (status != TERN_OK || done) {
             return status;
         }
+        if (!prewriting_pays(log)) {
+            return finish_preparing(log, error);
+        }
     }
     struct log_segment *segment = log->preparing;
     tern_status status =
@@ -363,15 +377,8 @@ static void retire_segment(struct log *log, struct log_segment *segment) {
     mutex_unlock(&log->prepare_lock);
 }
 
-/*
- * As many files are kept as the log had use for between this release and the one before; the rest
- * goes back to the file system.
- */
-static tern_status trim_recyclable(struct log *log, uint32_t used_segments, tern_error *error) {
-    uint32_t wanted = log_spares_wanted(log);
-    uint32_t kept = used_segments + 1;
-    kept = kept < wanted ? wanted : kept;
-    kept = kept > wanted + RECYCLABLE_EXTRA_MAX ? wanted + RECYCLABLE_EXTRA_MAX : kept;
+/* Removes files kept for use again until with the spares there are `kept`. */
+static tern_status remove_recyclable(struct log *log, uint32_t kept, tern_error *error) {
     tern_status status = TERN_OK;
     mutex_lock(&log->prepare_lock);
     while (status == TERN_OK && log->recyclable_count > 0 &&
@@ -383,6 +390,22 @@ static tern_status trim_recyclable(struct log *log, uint32_t used_segments, tern
     }
     mutex_unlock(&log->prepare_lock);
     return status;
+}
+
+/*
+ * As many files are kept as the log had use for between this release and the one before; the rest
+ * goes back to the file system.
+ */
+static tern_status trim_recyclable(struct log *log, uint32_t used_segments, tern_error *error) {
+    uint32_t wanted = log_spares_wanted(log);
+    uint32_t kept = used_segments + 1;
+    kept = kept < wanted ? wanted : kept;
+    kept = kept > wanted + RECYCLABLE_EXTRA_MAX ? wanted + RECYCLABLE_EXTRA_MAX : kept;
+    return remove_recyclable(log, kept, error);
+}
+
+tern_status log_trim(struct log *log, tern_error *error) {
+    return log->is_read_only ? TERN_OK : remove_recyclable(log, log_spares_wanted(log), error);
 }
 
 tern_status log_release(struct log *log, log_position position, tern_error *error) {

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "base/bytes.h"
+#include "log/log_segment.h"
 #include "log_fixture.h"
 
 #define SEED 11
@@ -104,6 +105,71 @@ static void recycled_segments_never_show_stale_records(void **state) {
         log_get_stats(f.log, &stats);
         assert_true(stats.segments <= 6);
     }
+    fixture_release(&f);
+}
+
+/* Bytes are written ahead by whole segments, so the calls tell. */
+static uint64_t writes_of_a_fresh_spare(uint32_t prewrite_syncs, unsigned syncs) {
+    struct fixture f;
+    fixture_init(&f, SEED);
+    f.options.prewrite_syncs = prewrite_syncs;
+    fixture_reopen(&f);
+    while (log_wants_prepare(f.log)) {
+        assert_int_equal(log_prepare(f.log, &f.error), TERN_OK);
+    }
+    uint64_t number = 0;
+    for (unsigned i = 0; i < syncs; i++) {
+        fixture_append_range(&f, number, number + 1);
+        number++;
+        fixture_sync(&f);
+    }
+    while (!log_wants_prepare(f.log)) {
+        fixture_append_range(&f, number, number + 1);
+        number++;
+    }
+    uint64_t before = fault_file_system_calls(f.faults, FAULT_WRITE);
+    while (log_wants_prepare(f.log)) {
+        assert_int_equal(log_prepare(f.log, &f.error), TERN_OK);
+    }
+    uint64_t writes = fault_file_system_calls(f.faults, FAULT_WRITE) - before;
+    log_position release = log_start_position(f.log);
+    fixture_sync(&f);
+    fixture_discard(&f);
+    assert_int_equal(fixture_open(&f, release, false), TERN_OK);
+    assert_replayed(&f, 0, number);
+    fixture_release(&f);
+    return writes;
+}
+
+static void fresh_segment_is_written_ahead_only_while_syncs_are_many(void **state) {
+    (void)state;
+    uint64_t few = writes_of_a_fresh_spare(20, 3);
+    uint64_t many = writes_of_a_fresh_spare(20, 40);
+    assert_int_equal(writes_of_a_fresh_spare(0, 3), many);
+    assert_true(few < many);
+}
+
+static void trim_leaves_the_spares_wanted(void **state) {
+    (void)state;
+    struct fixture f;
+    fixture_init(&f, SEED);
+    fixture_reopen(&f);
+    fixture_append_range(&f, 0, 2000);
+    fixture_sync(&f);
+    assert_int_equal(log_release(f.log, log_end_position(f.log), &f.error), TERN_OK);
+    assert_int_equal(log_trim(f.log, &f.error), TERN_OK);
+    struct log_stats stats;
+    log_get_stats(f.log, &stats);
+    unsigned files = 0;
+    for (uint32_t id = 1; id < 200; id++) {
+        char path[FILE_PATH_BYTES];
+        assert_int_equal(log_segment_path(&f.options, id, path, &f.error), TERN_OK);
+        files +=
+            f.options.file_system->exists(f.options.file_system->context, path, NULL) == TERN_OK;
+    }
+    assert_int_equal(stats.segments, 1);
+    assert_true(files <= 1 + f.options.reserve_segments + 1);
+    fixture_append_range(&f, 2000, 4000);
     fixture_release(&f);
 }
 
@@ -500,6 +566,8 @@ int main(void) {
         cmocka_unit_test(replays_what_was_appended_across_many_segments),
         cmocka_unit_test(replays_what_was_not_closed),
         cmocka_unit_test(recycled_segments_never_show_stale_records),
+        cmocka_unit_test(fresh_segment_is_written_ahead_only_while_syncs_are_many),
+        cmocka_unit_test(trim_leaves_the_spares_wanted),
         cmocka_unit_test(release_recycles_files_and_steady_state_creates_none),
         cmocka_unit_test(names_itself_poisoned_after_a_failed_sync_for_ever),
         cmocka_unit_test(a_failed_write_poisons),
