@@ -52,6 +52,11 @@ static bool worker_allocate(struct worker *worker) {
     if (worker->keys == NULL || worker->values == NULL || worker->key_pointers == NULL ||
         worker->found == NULL || worker->histogram == NULL)
         return false;
+    if (worker->run->workload->skewed) {
+        worker->zipf_draws = malloc(ZIPF_DRAWS * sizeof(*worker->zipf_draws));
+        if (worker->zipf_draws == NULL)
+            return false;
+    }
     /* Touched now, so that no page fault is charged to the first operations. */
     memset(worker->keys, 0, room * records->key_bytes);
     memset(worker->values, 0, room * records->value_bytes);
@@ -66,6 +71,7 @@ static void worker_release(struct worker *worker) {
     free(worker->key_pointers);
     free(worker->found);
     free(worker->histogram);
+    free(worker->zipf_draws);
 }
 
 static void *worker_main(void *context) {
@@ -73,6 +79,8 @@ static void *worker_main(void *context) {
     struct run_threads *threads = argument->threads;
     struct worker *worker = argument->worker;
     struct run *run = threads->run;
+    for (uint32_t i = 0; worker->zipf_draws != NULL && i < ZIPF_DRAWS; i++)
+        worker->zipf_draws[i] = (uint32_t)zipf_next(run->zipf, &worker->rng);
     if (worker->driver->session_open(run->store, &worker->error, &worker->session) != BENCH_OK)
         worker_fail(worker, "cannot open a session");
     pthread_barrier_wait(&threads->start);

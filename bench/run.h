@@ -20,6 +20,11 @@
 #define LAST_WRITES 256U
 /* A read alone takes less than a microsecond: one in 8 is timed, for every system alike. */
 #define READ_SAMPLE_MASK 7U
+/*
+ * Zipfian items are drawn before the clock starts: one takes as long as a fast store takes to read
+ * it. A worker that uses up its draws begins again at the first.
+ */
+#define ZIPF_DRAWS (1U << 22)
 /* The second keyspace holds every tenth rank. */
 #define SECOND_SHARE 10U
 
@@ -56,6 +61,8 @@ struct worker {
     uint8_t *values;
     const uint8_t **key_pointers;
     bool *found;
+    uint32_t *zipf_draws; /* ZIPF_DRAWS items; NULL where the workload is not skewed */
+    uint32_t zipf_next_draw;
 };
 
 struct workload;
@@ -91,6 +98,7 @@ struct workload {
     enum workload_effect effect;
     bool time_bounded;
     bool durable; /* forces DURABILITY_FULL */
+    bool skewed;  /* takes zipfian items from worker_zipf_item */
     uint64_t sample_mask;
     void (*body)(struct worker *worker);
 };
@@ -142,6 +150,10 @@ static inline void worker_note_write(struct worker *worker, uint64_t position, u
 /* Versions are unique: the writer, then a counter. */
 static inline uint64_t worker_next_version(const struct worker *worker) {
     return ((uint64_t)(worker->index + 1) << 40) | (worker->write_count + 1);
+}
+
+static inline uint64_t worker_zipf_item(struct worker *worker) {
+    return worker->zipf_draws[worker->zipf_next_draw++ % ZIPF_DRAWS];
 }
 
 /* The part of `count` things that falls to this worker. */

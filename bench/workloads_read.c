@@ -11,7 +11,7 @@ void body_read_random(struct worker *worker) {
 void body_read_zipf(struct worker *worker) {
     const struct record_space *records = worker->records;
     while (worker_goes_on(worker)) {
-        uint64_t item = zipf_next(worker->run->zipf, &worker->rng);
+        uint64_t item = worker_zipf_item(worker);
         worker_read(worker, record_position(records, record_permute(records, item)), true);
     }
 }

@@ -7,7 +7,7 @@
 #include "run.h"
 
 static uint64_t zipf_position(struct worker *worker) {
-    uint64_t item = zipf_next(worker->run->zipf, &worker->rng);
+    uint64_t item = worker_zipf_item(worker);
     return record_position(worker->records, record_permute(worker->records, item));
 }
 
@@ -56,7 +56,7 @@ void body_ycsb_d(struct worker *worker) {
             insert(worker);
             continue;
         }
-        uint64_t age = zipf_next(worker->run->zipf, &worker->rng);
+        uint64_t age = worker_zipf_item(worker);
         uint64_t position = 0;
         if (age < worker->inserts) {
             position = insert_position(worker, worker->inserts - 1 - age);
@@ -75,7 +75,7 @@ void body_ycsb_e(struct worker *worker) {
             insert(worker);
             continue;
         }
-        uint64_t item = zipf_next(worker->run->zipf, &worker->rng);
+        uint64_t item = worker_zipf_item(worker);
         worker_scan(worker, record_permute(records, item), 1 + rng_below(&worker->rng, 100));
     }
 }
