@@ -2,6 +2,16 @@
 /**
  * @file cursor.h
  * Ordered iteration over a keyspace, forwards and backwards, one by one or in batches.
+ *
+ * A keyspace of the hash engine has no order. Its cursors go forward only, from the first entry to
+ * the last, in an order that means nothing and may be another one next time:
+ * - every key of the snapshot that lies within the bounds comes exactly once, with what the
+ *   transaction has written to it; keys that only the transaction has written come at the end;
+ * - the transaction may write while the cursor is open: keys that were there stay to be shown once
+ *   (or not at all, when it deletes them before the cursor has come to them), no key comes twice;
+ * - bounds are looked at entry by entry: a short range costs as much as all of the keyspace;
+ * - tern_cursor_seek(), tern_cursor_seek_previous() and tern_cursor_previous() give
+ *   TERN_UNSUPPORTED and leave the cursor where it stands.
  */
 #ifndef TERN_CURSOR_H
 #define TERN_CURSOR_H
@@ -47,16 +57,19 @@ TERN_API TERN_MUST_CHECK tern_status tern_cursor_open(tern_txn *txn, tern_keyspa
                                                       const tern_cursor_options *options,
                                                       tern_cursor **out_cursor);
 
-/** Goes to the first key >= `key` (within bounds). TERN_NOT_FOUND when there is none. */
+/** Goes to the first key >= `key` (within bounds). TERN_NOT_FOUND when there is none.
+ * TERN_UNSUPPORTED: the keyspace has no order. */
 TERN_API TERN_MUST_CHECK tern_status tern_cursor_seek(tern_cursor *cursor, tern_slice key);
 
-/** Goes to the last key <= `key` (within bounds). TERN_NOT_FOUND when there is none. */
+/** Goes to the last key <= `key` (within bounds). TERN_NOT_FOUND when there is none.
+ * TERN_UNSUPPORTED: the keyspace has no order. */
 TERN_API TERN_MUST_CHECK tern_status tern_cursor_seek_previous(tern_cursor *cursor, tern_slice key);
 
 /** Goes one forward. TERN_NOT_FOUND past the end; then it stands nowhere. */
 TERN_API TERN_MUST_CHECK tern_status tern_cursor_next(tern_cursor *cursor);
 
-/** Goes one backward. TERN_NOT_FOUND before the beginning; then it stands nowhere. */
+/** Goes one backward. TERN_NOT_FOUND before the beginning; then it stands nowhere.
+ * TERN_UNSUPPORTED: the keyspace has no order. */
 TERN_API TERN_MUST_CHECK tern_status tern_cursor_previous(tern_cursor *cursor);
 
 /** Key where it stands; empty when it stands nowhere. Lives until the cursor moves. */

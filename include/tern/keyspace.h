@@ -23,7 +23,9 @@ typedef struct tern_keyspace tern_keyspace;
 typedef enum tern_engine_kind {
     TERN_ENGINE_DEFAULT = 0, /**< B+tree */
     TERN_ENGINE_BTREE = 1,   /**< copy-on-write page tree */
-    TERN_ENGINE_LSM = 3      /**< sorted tables in levels, for loads that write much */
+    TERN_ENGINE_HASH = 2, /**< one index in memory over records in memory and on disk: the fastest
+                               point reads and writes, no order */
+    TERN_ENGINE_LSM = 3   /**< sorted tables in levels, for loads that write much */
 } tern_engine_kind;
 
 /** How pages and blocks are compressed. */
@@ -41,6 +43,13 @@ typedef enum tern_compaction {
     TERN_COMPACTION_FIFO = 2     /**< for data that expires: what has goes in whole tables */
 } tern_compaction;
 
+/** How the index of the hash engine resolves collisions. */
+typedef enum tern_hash_index {
+    TERN_HASH_INDEX_BUCKETS = 0,    /**< buckets of one cache line, chained when they run over */
+    TERN_HASH_INDEX_ROBIN_HOOD = 1, /**< open addressing with Robin Hood displacement */
+    TERN_HASH_INDEX_TAG_GROUPS = 2  /**< groups of entries whose tags are compared at once (SIMD) */
+} tern_hash_index;
+
 /** Options of a new keyspace; fixed at creation. Zero means default. */
 typedef struct tern_keyspace_options {
     size_t size;                  /**< sizeof(tern_keyspace_options), set by the initialiser */
@@ -51,6 +60,11 @@ typedef struct tern_keyspace_options {
                                        LSM: a table has about fan_out^2 / 16 blocks */
     uint32_t fill_percent;        /**< how full drained pages are left, 50 to 100; 95 */
     tern_compaction compaction;   /**< LSM only: leveled */
+    tern_hash_index hash_index;   /**< hash only: buckets */
+    uint32_t max_load_percent;    /**< hash only: how full a page of the index gets before it is
+                                       split, 30 to 95; 75 */
+    uint64_t expected_keys; /**< hash only: the index begins with room for so many, as far as a
+                                 quarter of the memory budget goes, at most 2^40; none */
 } tern_keyspace_options;
 
 #ifdef __cplusplus

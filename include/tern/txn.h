@@ -222,7 +222,9 @@ TERN_API TERN_MUST_CHECK tern_status tern_txn_put(tern_txn *txn, tern_keyspace *
 TERN_API TERN_MUST_CHECK tern_status tern_txn_delete(tern_txn *txn, tern_keyspace *keyspace,
                                                      tern_slice key);
 
-/** Deletes all keys in [begin, end); NULL bounds are open. Conflicts with overlapping writes. */
+/** Deletes all keys in [begin, end); NULL bounds are open. Conflicts with overlapping writes; of a
+ * hash keyspace, which has no order, with every write to it since the snapshot, and the drain that
+ * carries it out reads all of the keyspace. */
 TERN_API TERN_MUST_CHECK tern_status tern_txn_delete_range(tern_txn *txn, tern_keyspace *keyspace,
                                                            const tern_slice *begin,
                                                            const tern_slice *end);

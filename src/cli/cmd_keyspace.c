@@ -12,6 +12,8 @@ static const char *engine_name(tern_engine_kind engine) {
     case TERN_ENGINE_DEFAULT:
     case TERN_ENGINE_BTREE:
         return "btree";
+    case TERN_ENGINE_HASH:
+        return "hash";
     case TERN_ENGINE_LSM:
         return "lsm";
     default:
@@ -22,6 +24,30 @@ static const char *engine_name(tern_engine_kind engine) {
 static const char *compression_name(tern_compression compression) {
     static const char *const names[] = {"none", "lz4", "zstd", "snappy"};
     return (size_t)compression < sizeof(names) / sizeof(names[0]) ? names[compression] : "unknown";
+}
+
+static const char *hash_index_name(tern_hash_index index) {
+    static const char *const names[] = {"buckets", "robin-hood", "tag-groups"};
+    return (size_t)index < sizeof(names) / sizeof(names[0]) ? names[index] : "unknown";
+}
+
+/* Options of another engine would be ignored: better to say so. */
+static tern_status read_hash_options(struct session *session, const struct invocation *invocation,
+                                     tern_keyspace_options *options) {
+    static const enum option_id hash_only[] = {OPTION_HASH_INDEX, OPTION_EXPECTED_KEYS,
+                                               OPTION_MAX_LOAD};
+    for (size_t i = 0; i < sizeof(hash_only) / sizeof(hash_only[0]); i++) {
+        if (options->engine != TERN_ENGINE_HASH && invocation_has(invocation, hash_only[i])) {
+            return session_fail(session, TERN_INVALID,
+                                "--hash-index, --expected-keys and --max-load need --engine hash");
+        }
+    }
+    uint64_t max_load = invocation_number(invocation, OPTION_MAX_LOAD, 0);
+    options->hash_index =
+        (tern_hash_index)invocation_number(invocation, OPTION_HASH_INDEX, TERN_HASH_INDEX_BUCKETS);
+    options->expected_keys = invocation_number(invocation, OPTION_EXPECTED_KEYS, 0);
+    options->max_load_percent = max_load < UINT32_MAX ? (uint32_t)max_load : UINT32_MAX;
+    return TERN_OK;
 }
 
 static tern_status read_options(struct session *session, const struct invocation *invocation,
@@ -35,15 +61,19 @@ static tern_status read_options(struct session *session, const struct invocation
                             "a keyspace option is far out of its range; "
                             "see: tern help keyspace create");
     }
-    static const tern_engine_kind engines[] = {TERN_ENGINE_BTREE, TERN_ENGINE_LSM};
+    static const tern_engine_kind engines[] = {TERN_ENGINE_BTREE, TERN_ENGINE_LSM,
+                                               TERN_ENGINE_HASH};
     options.engine = engines[invocation_number(invocation, OPTION_ENGINE, 0)];
     options.compression =
         (tern_compression)invocation_number(invocation, OPTION_COMPRESSION, TERN_COMPRESSION_NONE);
     options.page_bytes = (uint32_t)page_bytes;
     options.fan_out = (uint32_t)fan_out;
     options.fill_percent = (uint32_t)fill_percent;
-    *out_options = options;
-    return TERN_OK;
+    tern_status status = read_hash_options(session, invocation, &options);
+    if (status == TERN_OK) {
+        *out_options = options;
+    }
+    return status;
 }
 
 /* Keyspaces are created with the durability of other writes: in a transaction that is ours. */
@@ -112,6 +142,11 @@ static void options_to_json(struct json_writer *json, const tern_keyspace_option
     json_unsigned(json, "page_bytes", options->page_bytes);
     json_unsigned(json, "fan_out", options->fan_out);
     json_unsigned(json, "fill_percent", options->fill_percent);
+    if (options->engine == TERN_ENGINE_HASH) {
+        json_text(json, "hash_index", hash_index_name(options->hash_index));
+        json_unsigned(json, "max_load_percent", options->max_load_percent);
+        json_unsigned(json, "expected_keys", options->expected_keys);
+    }
 }
 
 static void list_row(struct listing *listing, const char *name,
@@ -211,6 +246,11 @@ tern_status run_keyspace_info(struct session *session, const struct invocation *
                 tern_keyspace_name(keyspace), engine_name(options.engine),
                 compression_name(options.compression), buffer_text(&page), options.fan_out,
                 options.fill_percent, tern_keyspace_key_bytes_max(keyspace));
+        if (options.engine == TERN_ENGINE_HASH) {
+            fprintf(session->out, "index of %s, filled to %u %%, begun for %llu keys\n",
+                    hash_index_name(options.hash_index), options.max_load_percent,
+                    (unsigned long long)options.expected_keys);
+        }
         buffer_release(&page);
     }
     status = tern_keyspace_stats(keyspace, stat_table_visit, &table, &session->error);

@@ -7,7 +7,7 @@ static const struct argument_spec name_arguments[] = {
     {0},
 };
 static const struct option_spec create_options[] = {
-    {OPTION_ENGINE, 0, "engine", "ENGINE", OPTION_IS_CHOICE, "btree|lsm",
+    {OPTION_ENGINE, 0, "engine", "ENGINE", OPTION_IS_CHOICE, "btree|lsm|hash",
      "how records are stored (default btree)"},
     {OPTION_COMPRESSION, 0, "compression", "CODEC", OPTION_IS_CHOICE, "none|lz4|zstd|snappy",
      "of pages (default none)"},
@@ -17,6 +17,12 @@ static const struct option_spec create_options[] = {
      "most children of an inner node, 16 to 4096 (default 256)"},
     {OPTION_FILL, 0, "fill", "PERCENT", OPTION_IS_COUNT, NULL,
      "how full written pages are left, 50 to 100 (default 95)"},
+    {OPTION_HASH_INDEX, 0, "hash-index", "KIND", OPTION_IS_CHOICE, "buckets|robin-hood|tag-groups",
+     "hash: how the index resolves collisions (default buckets)"},
+    {OPTION_EXPECTED_KEYS, 0, "expected-keys", "N", OPTION_IS_COUNT, NULL,
+     "hash: the index begins with room for so many"},
+    {OPTION_MAX_LOAD, 0, "max-load", "PERCENT", OPTION_IS_COUNT, NULL,
+     "hash: how full the index gets before it grows, 30 to 95 (default 75)"},
     {OPTION_IF_MISSING, 0, "if-missing", NULL, OPTION_IS_FLAG, NULL,
      "do nothing when it exists already"},
     {0},
@@ -24,6 +30,7 @@ static const struct option_spec create_options[] = {
 static const struct example create_examples[] = {
     {"tern -d shop keyspace create prices", "also creates the database when there is none"},
     {"tern -d shop keyspace create events --compression zstd --page-bytes 16K", NULL},
+    {"tern -d shop keyspace create sessions --engine hash", "point reads and writes, no order"},
     {0},
 };
 static const struct option_spec drop_options[] = {
@@ -46,7 +53,8 @@ const struct command keyspace_commands[] = {
     {COMMAND_KEYSPACE_LIST, "keyspace list", "keyspaces", "list the keyspaces", NULL, NULL, NULL,
      list_examples,
      "{\"keyspaces\":[{\"name\":…,\"engine\":…,\"compression\":…,\"page_bytes\":N,\"fan_out\":N,"
-     "\"fill_percent\":N,\"estimated_records\":N,\"estimated_bytes\":N}]}",
+     "\"fill_percent\":N, of hash \"hash_index\":…, \"max_load_percent\":N, \"expected_keys\":N,"
+     "\"estimated_records\":N,\"estimated_bytes\":N}]}",
      NULL, USES_DATABASE, PLACE_BOTH},
     {COMMAND_KEYSPACE_INFO, "keyspace info", NULL, "options and numbers of a keyspace", NULL,
      name_arguments, NULL, info_examples,

@@ -7,6 +7,7 @@
  *                      u32 checksum; then the payload
  *
  *   kind 1 keyspace    u32 engine, u32 compression, u32 page bytes, u32 fan-out, u32 fill percent,
+ *                      for the engine hash u32 index, u32 maximum load, u64 expected keys,
  *                      name; what follows belongs to it
  *   kind 2 records     `count` times: u32 key size, u32 value size, key, value
  *   kind 3 large       u64 value size, key: its value follows in blocks of kind 4

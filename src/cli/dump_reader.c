@@ -48,10 +48,12 @@ static enum dump_event read_header(struct dump_reader *reader) {
 
 static enum dump_event take_keyspace(struct dump_reader *reader, size_t size) {
     const char *at = reader->payload;
-    if (size < 21 || size - 20 > TERN_KEYSPACE_NAME_BYTES) {
+    bool is_hash = size >= 20 && load_u32(at) == TERN_ENGINE_HASH;
+    size_t fixed = is_hash ? 36 : 20;
+    if (size <= fixed || size - fixed > TERN_KEYSPACE_NAME_BYTES) {
         return refuse(reader, "a keyspace block has the wrong size");
     }
-    if (memchr(at + 20, '\0', size - 20) != NULL) {
+    if (memchr(at + fixed, '\0', size - fixed) != NULL) {
         return refuse(reader, "a keyspace name holds a zero byte");
     }
     reader->options = TERN_KEYSPACE_OPTIONS_INIT;
@@ -60,7 +62,12 @@ static enum dump_event take_keyspace(struct dump_reader *reader, size_t size) {
     reader->options.page_bytes = load_u32(at + 8);
     reader->options.fan_out = load_u32(at + 12);
     reader->options.fill_percent = load_u32(at + 16);
-    reader->name = tern_slice_of(at + 20, size - 20);
+    if (is_hash) {
+        reader->options.hash_index = (tern_hash_index)load_u32(at + 20);
+        reader->options.max_load_percent = load_u32(at + 24);
+        reader->options.expected_keys = load_u64(at + 28);
+    }
+    reader->name = tern_slice_of(at + fixed, size - fixed);
     reader->has_keyspace = true;
     reader->totals.keyspaces++;
     reader->payload_left = 0;

@@ -59,6 +59,11 @@ void dump_write_keyspace(struct dump_writer *writer, const char *name,
     append_u32(&writer->payload, options->page_bytes);
     append_u32(&writer->payload, options->fan_out);
     append_u32(&writer->payload, options->fill_percent);
+    if (options->engine == TERN_ENGINE_HASH) {
+        append_u32(&writer->payload, (uint32_t)options->hash_index);
+        append_u32(&writer->payload, options->max_load_percent);
+        append_u64(&writer->payload, options->expected_keys);
+    }
     buffer_append_text(&writer->payload, name);
     write_block(writer, 1, 0);
     writer->totals.keyspaces++;

@@ -7,6 +7,7 @@
  * views) -> DROPPED (out of views; its engine is closed once no view holds it, its files go once no
  * manifest names them).
  */
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "base/assert.h"
@@ -36,6 +37,27 @@ static bool is_power_of_two(uint32_t value) {
     return value != 0 && (value & (value - 1)) == 0;
 }
 
+/* Those of other engines are zero. */
+static tern_status check_hash_options(const tern_keyspace_options *options, tern_error *error) {
+    if (options->engine != TERN_ENGINE_HASH) {
+        return TERN_OK;
+    }
+    if ((int)options->hash_index < 0 || options->hash_index > TERN_HASH_INDEX_TAG_GROUPS) {
+        return ERROR_SET(error, TERN_INVALID,
+                         "hash_index is %d; it must be buckets, robin-hood or tag-groups",
+                         (int)options->hash_index);
+    }
+    if (options->max_load_percent < 30 || options->max_load_percent > 95) {
+        return ERROR_SET(error, TERN_INVALID, "max_load_percent is %u; it must be from 30 to 95",
+                         options->max_load_percent);
+    }
+    if (options->expected_keys > (uint64_t)1 << 40) {
+        return ERROR_SET(error, TERN_INVALID, "expected_keys is %" PRIu64 "; at most 2^40 are",
+                         options->expected_keys);
+    }
+    return TERN_OK;
+}
+
 tern_status catalog_check_options(const tern_keyspace_options *options,
                                   tern_keyspace_options *out_resolved, tern_error *error) {
     tern_keyspace_options resolved = TERN_KEYSPACE_OPTIONS_INIT;
@@ -53,6 +75,13 @@ tern_status catalog_check_options(const tern_keyspace_options *options,
     resolved.page_bytes = resolved.page_bytes != 0 ? resolved.page_bytes : 8192;
     resolved.fan_out = resolved.fan_out != 0 ? resolved.fan_out : 256;
     resolved.fill_percent = resolved.fill_percent != 0 ? resolved.fill_percent : 95;
+    if (resolved.engine != TERN_ENGINE_HASH) {
+        resolved.hash_index = TERN_HASH_INDEX_BUCKETS;
+        resolved.max_load_percent = 0;
+        resolved.expected_keys = 0;
+    } else if (resolved.max_load_percent == 0) {
+        resolved.max_load_percent = 75;
+    }
     if (engine_methods_of(resolved.engine) == NULL) {
         return ERROR_SET(error, TERN_UNSUPPORTED, "engine %d is not known to this release",
                          (int)resolved.engine);
@@ -81,8 +110,11 @@ tern_status catalog_check_options(const tern_keyspace_options *options,
                          "compaction is %d; it must be leveled, tiered or fifo",
                          (int)resolved.compaction);
     }
-    *out_resolved = resolved;
-    return TERN_OK;
+    tern_status status = check_hash_options(&resolved, error);
+    if (status == TERN_OK) {
+        *out_resolved = resolved;
+    }
+    return status;
 }
 
 /* Bytes of the UTF-8 character at `text`, shortest form and no surrogate; 0: it is none. */

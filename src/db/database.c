@@ -405,7 +405,7 @@ static bool visit_orphan(void *context, const char *name) {
 
 /* Whichever engine it was: each removes the files that are its own. */
 static tern_status destroy_partition(struct tern_db *db, partition_id id) {
-    static const tern_engine_kind kinds[] = {TERN_ENGINE_BTREE, TERN_ENGINE_LSM};
+    static const tern_engine_kind kinds[] = {TERN_ENGINE_BTREE, TERN_ENGINE_HASH, TERN_ENGINE_LSM};
     tern_status status = TERN_OK;
     for (size_t i = 0; status == TERN_OK && i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         status = engine_methods_of(kinds[i])->destroy(&db->environment, id, NULL);

@@ -16,8 +16,9 @@
  *   8  u64  view generation         32  u64  last_seq         56  u64  next partition id
  *  16  u32  incarnation, u32 flags  40  u64  time_ms          64  u32  number of keyspaces
  *  68  keyspaces, each: u64 id, u64 created_seq, u8 engine, u8 compression (low 4 bits)
- *      and compaction (high 4 bits), u16 fill percent,
- *      u32 page bytes, u32 fan-out, u16 name size, u32 state size, name, state
+ *      and compaction (high 4 bits; of hash the index), u16 fill percent,
+ *      u32 page bytes, u32 fan-out, u16 name size, u32 state size, name,
+ *      [of hash: u64 expected keys, u8 maximum load in percent, u8[7] zero], state
  */
 #include "db/manifest_codec.h"
 
@@ -26,6 +27,7 @@
 
 #define BODY_HEADER_BYTES     68
 #define KEYSPACE_HEADER_BYTES 34
+#define HASH_OPTIONS_BYTES    16
 #define FLAG_HAS_EXPIRING     1u
 
 static const uint8_t magic[8] = {'T', 'E', 'R', 'N', 'R', 'O', 'O', 'T'};
@@ -63,12 +65,33 @@ const char *manifest_slot_decode(const uint8_t source[MANIFEST_SLOT_BYTES],
     return NULL;
 }
 
+/* What stands above the compression. */
+static uint32_t style_of(const tern_keyspace_options *options) {
+    return options->engine == TERN_ENGINE_HASH ? (uint32_t)options->hash_index
+                                               : (uint32_t)options->compaction;
+}
+
+/* Bytes of options between name and state. */
+static size_t more_bytes(tern_engine_kind engine) {
+    return engine == TERN_ENGINE_HASH ? HASH_OPTIONS_BYTES : 0;
+}
+
+static tern_status put_more(const tern_keyspace_options *options, struct buffer *out_body) {
+    uint8_t bytes[HASH_OPTIONS_BYTES] = {0};
+    if (options->engine != TERN_ENGINE_HASH) {
+        return TERN_OK;
+    }
+    put_u64(bytes, options->expected_keys);
+    bytes[8] = (uint8_t)options->max_load_percent;
+    return buffer_append(out_body, bytes, sizeof(bytes));
+}
+
 static void put_keyspace(uint8_t *target, const struct manifest_keyspace *keyspace) {
     put_u64(target, keyspace->id);
     put_u64(target + 8, keyspace->created_seq);
     target[16] = (uint8_t)keyspace->options.engine;
-    target[17] = (uint8_t)((uint32_t)keyspace->options.compression |
-                           (uint32_t)keyspace->options.compaction << 4);
+    target[17] =
+        (uint8_t)((uint32_t)keyspace->options.compression | style_of(&keyspace->options) << 4);
     put_u16(target + 18, (uint16_t)keyspace->options.fill_percent);
     put_u32(target + 20, keyspace->options.page_bytes);
     put_u32(target + 24, keyspace->options.fan_out);
@@ -98,6 +121,9 @@ tern_status manifest_body_encode(const struct manifest *manifest, struct buffer 
             status = buffer_append(out_body, keyspace->name.data, keyspace->name.size);
         }
         if (status == TERN_OK) {
+            status = put_more(&keyspace->options, out_body);
+        }
+        if (status == TERN_OK) {
             status = buffer_append(out_body, keyspace->state.data, keyspace->state.size);
         }
     }
@@ -112,20 +138,29 @@ static const char *get_keyspace(const uint8_t **position, const uint8_t *end,
     }
     size_t name_size = get_u16(source + 28);
     size_t state_size = get_u32(source + 30);
-    if ((size_t)(end - source) - KEYSPACE_HEADER_BYTES < name_size + state_size) {
+    size_t more_size = more_bytes((tern_engine_kind)source[16]);
+    if ((size_t)(end - source) - KEYSPACE_HEADER_BYTES < name_size + more_size + state_size) {
         return "manifest-body-size";
     }
+    uint32_t style = source[17] >> 4;
     *out = (struct manifest_keyspace){.id = get_u64(source), .created_seq = get_u64(source + 8)};
     out->options.size = sizeof(out->options);
     out->options.engine = (tern_engine_kind)source[16];
     out->options.compression = (tern_compression)(source[17] & 15);
-    out->options.compaction = (tern_compaction)(source[17] >> 4);
     out->options.fill_percent = get_u16(source + 18);
     out->options.page_bytes = get_u32(source + 20);
     out->options.fan_out = get_u32(source + 24);
     out->name = tern_slice_of(source + KEYSPACE_HEADER_BYTES, name_size);
-    out->state = tern_slice_of(source + KEYSPACE_HEADER_BYTES + name_size, state_size);
-    *position = source + KEYSPACE_HEADER_BYTES + name_size + state_size;
+    source += KEYSPACE_HEADER_BYTES + name_size;
+    if (more_size > 0) {
+        out->options.hash_index = (tern_hash_index)style;
+        out->options.expected_keys = get_u64(source);
+        out->options.max_load_percent = source[8];
+    } else {
+        out->options.compaction = (tern_compaction)style;
+    }
+    out->state = tern_slice_of(source + more_size, state_size);
+    *position = source + more_size + state_size;
     bool is_named = name_size > 0 && name_size <= TERN_KEYSPACE_NAME_BYTES &&
                     memchr(out->name.data, 0, name_size) == NULL;
     return out->id != 0 && is_named ? NULL : "manifest-keyspace";

@@ -427,6 +427,19 @@ struct found_files {
     tern_status status;
 };
 
+static tern_engine_kind kind_of_file(const char *name) {
+    const char *suffix = strrchr(name, '.');
+    return strcmp(suffix, ".btree") == 0  ? TERN_ENGINE_BTREE
+           : strcmp(suffix, ".hash") == 0 ? TERN_ENGINE_HASH
+                                          : TERN_ENGINE_LSM;
+}
+
+static tern_engine_kind kind_of_methods(const struct engine_methods *methods) {
+    return methods == engine_methods_of(TERN_ENGINE_LSM)    ? TERN_ENGINE_LSM
+           : methods == engine_methods_of(TERN_ENGINE_HASH) ? TERN_ENGINE_HASH
+                                                            : TERN_ENGINE_BTREE;
+}
+
 static bool visit_file(void *context, const char *name) {
     struct found_files *found = context;
     struct repair *repair = found->repair;
@@ -445,10 +458,9 @@ static bool visit_file(void *context, const char *name) {
     }
     found->status = grow_keyspaces(repair, 1);
     if (found->status == TERN_OK) {
-        tern_engine_kind kind =
-            strcmp(strrchr(name, '.'), ".btree") == 0 ? TERN_ENGINE_BTREE : TERN_ENGINE_LSM;
-        repair->keyspaces[repair->keyspace_count].methods = engine_methods_of(kind);
-        repair->keyspaces[repair->keyspace_count++].id = id;
+        struct saved_keyspace *keyspace = &repair->keyspaces[repair->keyspace_count++];
+        keyspace->id = id;
+        keyspace->methods = engine_methods_of(kind_of_file(name));
     }
     return found->status == TERN_OK;
 }
@@ -469,9 +481,7 @@ static tern_status save_found_files(struct repair *repair) {
         struct manifest_keyspace entry = {.id = repair->keyspaces[i].id,
                                           .options = TERN_KEYSPACE_OPTIONS_INIT,
                                           .name = tern_slice_str(name)};
-        entry.options.engine = repair->keyspaces[i].methods == engine_methods_of(TERN_ENGINE_LSM)
-                                   ? TERN_ENGINE_LSM
-                                   : TERN_ENGINE_BTREE;
+        entry.options.engine = kind_of_methods(repair->keyspaces[i].methods);
         entry.options.page_bytes = 65536; /* whatever the pages were, they fit */
         status = save_keyspace(repair, &repair->keyspaces[i], &entry);
         if (status == TERN_OK) {

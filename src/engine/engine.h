@@ -304,8 +304,9 @@ struct engine_methods {
     void (*unpin)(struct engine_view *view, void *frame);
 
     /*
-     * Opens an ordered cursor (hash: unordered, seek unsupported). The caller holds a reference to
-     * the view; the cursor enters and leaves epochs itself.
+     * Opens an ordered cursor. The caller holds a reference to the view; the cursor enters and
+     * leaves epochs itself. Of an engine without order it goes forward only, bounds leave out what
+     * lies outside of them, and seek, previous and backward are TERN_UNSUPPORTED.
      */
     tern_status (*cursor_open)(struct engine_view *view, const struct engine_moment *moment,
                                const struct engine_cursor_bounds *bounds, bool keys_only,
@@ -320,7 +321,8 @@ struct engine_methods {
     void (*cursor_entry)(const struct engine_cursor *cursor, struct engine_entry *out_entry);
     /*
      * Hands out up to `capacity` entries following the position (from the first when it stands
-     * nowhere) and stands on the last of them. They live until the cursor moves.
+     * nowhere) and stands on the last of them. They live until the cursor moves. Without order an
+     * entry of kind LARGE comes alone, since nobody could seek back to it.
      */
     tern_status (*cursor_next_batch)(struct engine_cursor *cursor, struct engine_entry *out_entries,
                                      size_t capacity, size_t *out_count, tern_error *error);

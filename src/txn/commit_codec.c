@@ -7,7 +7,7 @@
  *  16  varint  number of catalog changes, each:
  *        u8 0 create, 1 drop; varint partition id
  *        create: u8 engine, u8 compression, varint page bytes, fan-out, fill percent,
- *                varint name size, name
+ *                varint name size, name; of hash: varint expected keys, maximum load
  *   .  varint  number of parts, each:
  *        varint partition id, varint number of changes, each:
  *          u8  tag: bits 0-2 kind, bit 3 expires, bit 4 range has an end, bits 5-6 merge kind
@@ -31,7 +31,7 @@
 #define END_MARKER        UINT64_MAX
 #define CHANGE_BYTES_MAX  48
 #define PART_BYTES_MAX    20
-#define CATALOG_BYTES_MAX (64 + TERN_KEYSPACE_NAME_BYTES)
+#define CATALOG_BYTES_MAX (80 + TERN_KEYSPACE_NAME_BYTES)
 
 size_t commit_encoded_bound(const struct commit_request *request) {
     return 16 + 2 * VARINT_BYTES_MAX + request->catalog_count * CATALOG_BYTES_MAX +
@@ -55,12 +55,19 @@ static uint8_t *put_catalog_change(uint8_t *target, const struct catalog_change 
         return target;
     }
     *target++ = (uint8_t)keyspace->options.engine;
-    *target++ = (uint8_t)((uint32_t)keyspace->options.compression |
-                          (uint32_t)keyspace->options.compaction << 4);
+    bool is_hash = keyspace->options.engine == TERN_ENGINE_HASH;
+    uint32_t style =
+        is_hash ? (uint32_t)keyspace->options.hash_index : (uint32_t)keyspace->options.compaction;
+    *target++ = (uint8_t)((uint32_t)keyspace->options.compression | style << 4);
     target = varint_put(target, keyspace->options.page_bytes);
     target = varint_put(target, keyspace->options.fan_out);
     target = varint_put(target, keyspace->options.fill_percent);
-    return put_bytes(target, tern_slice_str(keyspace->name));
+    target = put_bytes(target, tern_slice_str(keyspace->name));
+    if (is_hash) {
+        target = varint_put(target, keyspace->options.expected_keys);
+        target = varint_put(target, keyspace->options.max_load_percent);
+    }
+    return target;
 }
 
 static uint8_t *put_change(uint8_t *target, const struct engine_change *change) {
@@ -173,13 +180,19 @@ static void read_catalog_change(struct reader *reader, struct decoded_catalog_ch
     out->options.size = sizeof(out->options);
     if (kind == 0) {
         out->options.engine = (tern_engine_kind)read_u8(reader);
-        uint8_t styles = read_u8(reader); /* compression, and compaction above it */
+        uint8_t styles = read_u8(reader); /* compression, and compaction or index above it */
         out->options.compression = (tern_compression)(styles & 15);
-        out->options.compaction = (tern_compaction)(styles >> 4);
         out->options.page_bytes = read_u32_varint(reader);
         out->options.fan_out = read_u32_varint(reader);
         out->options.fill_percent = read_u32_varint(reader);
         out->name = read_bytes(reader);
+        if (out->options.engine == TERN_ENGINE_HASH) {
+            out->options.hash_index = (tern_hash_index)(styles >> 4);
+            out->options.expected_keys = read_varint(reader);
+            out->options.max_load_percent = read_u32_varint(reader);
+        } else {
+            out->options.compaction = (tern_compaction)(styles >> 4);
+        }
     }
     if (kind > 1 || out->id == 0) {
         reader->position = NULL;

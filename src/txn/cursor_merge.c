@@ -24,7 +24,7 @@ struct move {
     uint32_t write_key;
 };
 
-static bool is_within(const tern_cursor *cursor, tern_slice key) {
+bool cursor_is_within(const tern_cursor *cursor, tern_slice key) {
     const struct engine_cursor_bounds *bounds = &cursor->bounds;
     return (!bounds->has_begin || slice_compare(key, bounds->begin) >= 0) &&
            (!bounds->has_end || slice_compare(key, bounds->end) < 0);
@@ -48,7 +48,7 @@ static void find_write(struct move *move, const tern_slice *key, bool inclusive)
     }
     move->has_write = write_order_seek(&move->part->order, move->part->keys, key, move->backward,
                                        inclusive, &move->write_key) &&
-                      is_within(move->cursor, move->part->keys[move->write_key].key);
+                      cursor_is_within(move->cursor, move->part->keys[move->write_key].key);
 }
 
 static tern_slice write_key(const struct move *move) {
@@ -148,9 +148,8 @@ static tern_status set_bytes(struct buffer *buffer, tern_slice bytes) {
 }
 
 /* The value under merge operands, with `base` from the engine or NULL. */
-static tern_status merge_value(struct move *move, const struct write_found *found,
-                               const struct record *base) {
-    tern_cursor *cursor = move->cursor;
+static tern_status merge_value(tern_cursor *cursor, const struct write_part *part,
+                               const struct write_found *found, const struct record *base) {
     const struct record *below = found->record.kind != RECORD_NONE ? &found->record : base;
     bool present = below != NULL && below->kind != RECORD_DELETE;
     tern_slice value = present ? below->value : tern_slice_of(NULL, 0);
@@ -160,10 +159,39 @@ static tern_status merge_value(struct move *move, const struct write_found *foun
         value = buffer_slice(&cursor->sought);
     }
     if (status == TERN_OK) {
-        status =
-            write_part_merge(move->part, found, present, value, &cursor->value, &cursor->spare);
+        status = write_part_merge(part, found, present, value, &cursor->value, &cursor->spare);
     }
     cursor->entry.record = (struct record){.kind = RECORD_PUT};
+    return status;
+}
+
+bool cursor_shows_write(const tern_cursor *cursor, const struct write_found *found) {
+    return found->operand_count > 0 || (found->record.kind != RECORD_DELETE &&
+                                        !record_has_expired(&found->record, cursor->time_ms));
+}
+
+tern_status cursor_stand_on_write(tern_cursor *cursor, const struct write_part *part,
+                                  tern_slice key, const struct write_found *found,
+                                  const struct record *base) {
+    tern_status status = TERN_OK;
+    if (found->operand_count == 0) {
+        cursor->entry.record = found->record;
+        status = set_bytes(&cursor->value, found->record.value);
+    } else if (!cursor->keys_only) {
+        status = merge_value(cursor, part, found, base);
+    } else {
+        cursor->entry.record = (struct record){.kind = RECORD_PUT};
+        cursor->value.size = 0;
+    }
+    if (status == TERN_OK) {
+        status = set_bytes(&cursor->key, key);
+    }
+    if (status == TERN_NO_MEMORY) {
+        return ERROR_NO_MEMORY(&cursor->error, "an entry of a cursor");
+    }
+    cursor->entry.key = buffer_slice(&cursor->key);
+    cursor->entry.record.value = buffer_slice(&cursor->value);
+    cursor->place = CURSOR_ON_COPY;
     return status;
 }
 
@@ -174,31 +202,13 @@ static tern_status merge_value(struct move *move, const struct write_found *foun
 static tern_status show_write(struct move *move, bool is_on_engine, bool *out_shown) {
     tern_cursor *cursor = move->cursor;
     struct write_found found;
-    tern_status status = TERN_OK;
     write_part_find_number(move->part, move->write_key, &found);
-    *out_shown = found.operand_count > 0 || (found.record.kind != RECORD_DELETE &&
-                                             !record_has_expired(&found.record, cursor->time_ms));
+    *out_shown = cursor_shows_write(cursor, &found);
     if (!*out_shown) {
         return TERN_OK;
     }
-    if (found.operand_count == 0) {
-        cursor->entry.record = found.record;
-        status = set_bytes(&cursor->value, found.record.value);
-    } else if (!cursor->keys_only) {
-        status = merge_value(move, &found, is_on_engine ? &cursor->ahead.record : NULL);
-    } else {
-        cursor->entry.record = (struct record){.kind = RECORD_PUT};
-        cursor->value.size = 0;
-    }
-    if (status == TERN_OK) {
-        status = set_bytes(&cursor->key, write_key(move));
-    }
-    if (status == TERN_NO_MEMORY) {
-        return ERROR_NO_MEMORY(&cursor->error, "an entry of a cursor");
-    }
-    cursor->entry.key = buffer_slice(&cursor->key);
-    cursor->entry.record.value = buffer_slice(&cursor->value);
-    cursor->place = CURSOR_ON_COPY;
+    tern_status status = cursor_stand_on_write(cursor, move->part, write_key(move), &found,
+                                               is_on_engine ? &cursor->ahead.record : NULL);
     cursor->engine_place = is_on_engine     ? ENGINE_AT_CURRENT
                            : move->backward ? ENGINE_BEFORE
                                             : ENGINE_AFTER;

@@ -83,6 +83,7 @@ tern_status txn_cursor_open(tern_txn *txn, tern_keyspace *keyspace,
     cursor->allocator = allocator;
     cursor->keyspace = keyspace;
     cursor->keys_only = given.keys_only;
+    cursor->is_unordered = !keyspace->methods->is_ordered;
     cursor->tracks = txn_tracks_reads(txn);
     cursor->error = (tern_error)TERN_ERROR_INIT;
     init_buffers(cursor, allocator);
@@ -204,6 +205,11 @@ static tern_status begin_range(tern_cursor *cursor, const tern_slice *key, bool 
         error_copy(&cursor->error, &cursor->txn->error);
         return status;
     }
+    if (cursor->is_unordered) {
+        /* Where something would have been cannot be told: all within the bounds. */
+        cursor->low_is_bound = cursor->high_is_bound = cursor->has_range = true;
+        return TERN_OK;
+    }
     cursor->low_is_bound = key == NULL && !backward;
     cursor->high_is_bound = key == NULL && backward;
     tern_slice from = key != NULL ? *key : tern_slice_of(NULL, 0);
@@ -224,7 +230,7 @@ static tern_status extend_range(tern_cursor *cursor, bool found, bool backward,
                                 bool came_from_edge) {
     struct buffer *edge = backward ? &cursor->low : &cursor->high;
     bool *is_bound = backward ? &cursor->low_is_bound : &cursor->high_is_bound;
-    if (!found) {
+    if (!found || cursor->is_unordered) {
         *is_bound = true;
         return TERN_OK;
     }
@@ -297,14 +303,26 @@ static tern_status move_engine(tern_cursor *cursor, bool backward) {
 
 static tern_status move(tern_cursor *cursor, bool backward) {
     tern_status status = cursor_passes_through(cursor) ? move_engine(cursor, backward)
+                         : cursor->is_unordered        ? cursor_unordered_next(cursor)
                                                        : cursor_merge_move(cursor, NULL, backward);
     return finish_move(cursor, status);
+}
+
+static tern_status refuse_order(tern_cursor *cursor, const char *what) {
+    return ERROR_SET(&cursor->error, TERN_UNSUPPORTED,
+                     "keyspace '%s' is stored by the engine '%s', which keeps no order: a cursor "
+                     "cannot %s; go forward from the first entry, or use a keyspace of the engine "
+                     "btree or lsm",
+                     cursor->keyspace->name, cursor->keyspace->methods->name, what);
 }
 
 tern_status txn_cursor_move(tern_cursor *cursor, bool backward) {
     tern_status status = check(cursor);
     if (__builtin_expect(status != TERN_OK, 0)) {
         return status;
+    }
+    if (__builtin_expect(backward && cursor->is_unordered, 0)) {
+        return refuse_order(cursor, "go backward");
     }
     if (!cursor->tracks) {
         return move(cursor, backward);
@@ -321,6 +339,9 @@ tern_status txn_cursor_move(tern_cursor *cursor, bool backward) {
 
 tern_status txn_cursor_seek(tern_cursor *cursor, tern_slice key, bool backward) {
     tern_status status = check(cursor);
+    if (status == TERN_OK && cursor->is_unordered) {
+        status = refuse_order(cursor, "seek");
+    }
     if (status != TERN_OK) {
         return status;
     }
@@ -499,6 +520,20 @@ static tern_status refill(tern_cursor *cursor, tern_entry *out_entries, size_t c
     return status;
 }
 
+/* An engine without order hands out what is stored apart alone. */
+static tern_status copy_single(tern_cursor *cursor, tern_entry *out_entries, size_t *out_count) {
+    cursor->entry = cursor->batch[0];
+    cursor->place = CURSOR_ON_ENGINE;
+    cursor->engine_place = ENGINE_AT_CURRENT;
+    cursor->is_loaded = false;
+    arena_reset(&cursor->batch_arena);
+    tern_status status = copy_entry(cursor, &out_entries[0]);
+    if (status == TERN_OK) {
+        *out_count = 1;
+    }
+    return status;
+}
+
 static tern_status pass_batch(tern_cursor *cursor, tern_entry *out_entries, size_t capacity,
                               size_t *out_count) {
     tern_status status = reserve_batch(cursor);
@@ -514,7 +549,8 @@ static tern_status pass_batch(tern_cursor *cursor, tern_entry *out_entries, size
         return status;
     }
     if (!convert(cursor->batch, count, cursor->keys_only, out_entries)) {
-        return refill(cursor, out_entries, count, out_count);
+        return cursor->is_unordered ? copy_single(cursor, out_entries, out_count)
+                                    : refill(cursor, out_entries, count, out_count);
     }
     cursor->entry = cursor->batch[count - 1];
     cursor->place = CURSOR_ON_ENGINE;

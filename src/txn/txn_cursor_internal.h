@@ -5,6 +5,9 @@
  * It stands on an entry of the engine's cursor or on a copy (of an own write, or of the last entry
  * of a batch). Where the engine's cursor stands, seen from there, is in `engine_place`. Own writes
  * are looked up by key at each move, so the transaction may write while the cursor is open.
+ *
+ * Over an engine without order (cursor_unordered.c) it goes forward only: the engine's entries
+ * first, then the own keys that the engine does not have.
  */
 #ifndef TERN_TXN_TXN_CURSOR_INTERNAL_H
 #define TERN_TXN_TXN_CURSOR_INTERNAL_H
@@ -40,6 +43,11 @@ struct tern_cursor {
     struct engine_entry entry; /* where the cursor stands */
     struct engine_entry ahead; /* where the engine's stands, when that is elsewhere */
 
+    /* Without order. */
+    bool is_unordered;
+    bool has_left_engine; /* its entries are through; own keys follow */
+    uint32_t next_write;  /* number of the own key to look at then */
+
     struct buffer key;   /* of a copy */
     struct buffer value; /* of a copy; or a value read into memory */
     struct buffer sought, spare;
@@ -61,6 +69,23 @@ struct tern_cursor {
  */
 TERN_MUST_CHECK tern_status cursor_merge_move(tern_cursor *cursor, const tern_slice *key,
                                               bool backward);
+
+/* The same without order: the next entry, or the first when it stands nowhere. */
+TERN_MUST_CHECK tern_status cursor_unordered_next(tern_cursor *cursor);
+
+/* ---- an own write, for both ---- */
+
+/* Something is left to show: no delete, and not expired. */
+bool cursor_shows_write(const tern_cursor *cursor, const struct write_found *found);
+/*
+ * Stands on a copy of an own write, over the engine's record (`base`, may be NULL) when it merges.
+ * The caller says where the engine's cursor stands.
+ */
+TERN_MUST_CHECK tern_status cursor_stand_on_write(tern_cursor *cursor,
+                                                  const struct write_part *part, tern_slice key,
+                                                  const struct write_found *found,
+                                                  const struct record *base);
+bool cursor_is_within(const tern_cursor *cursor, tern_slice key);
 
 /* True when the transaction has written to the keyspace. */
 static inline struct write_part *cursor_writes(const tern_cursor *cursor) {

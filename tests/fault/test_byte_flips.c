@@ -13,7 +13,7 @@
 #include "support/check.h"
 #include "support/cmocka_test.h"
 
-#define KEYSPACES        3
+#define KEYSPACES        4
 #define KEYS             140u
 #define VALUE_BYTES_MAX  24000u
 #define FILES_MAX        64
@@ -48,7 +48,7 @@ struct flip_test {
     char context[160];
 };
 
-static const char *const keyspace_names[KEYSPACES] = {"plain", "packed", "squeezed"};
+static const char *const keyspace_names[KEYSPACES] = {"plain", "packed", "squeezed", "hashed"};
 
 static void complain(const struct flip_test *test, const char *what) {
     print_error("%s: %s\n", test->context, what);
@@ -110,7 +110,7 @@ static void put_all(tern_db *db, tern_keyspace *keyspaces[KEYSPACES], unsigned v
 
 static void make_database(struct flip_test *test) {
     static const tern_compression compressions[KEYSPACES] = {
-        TERN_COMPRESSION_NONE, TERN_COMPRESSION_LZ4, TERN_COMPRESSION_ZSTD};
+        TERN_COMPRESSION_NONE, TERN_COMPRESSION_LZ4, TERN_COMPRESSION_ZSTD, TERN_COMPRESSION_NONE};
     tern_db *db;
     tern_keyspace *keyspaces[KEYSPACES];
     tern_error error = TERN_ERROR_INIT;
@@ -122,6 +122,7 @@ static void make_database(struct flip_test *test) {
         options.page_bytes = 4096;
         options.fan_out = 16;
         options.compression = compressions[k];
+        options.engine = k == KEYSPACES - 1 ? TERN_ENGINE_HASH : TERN_ENGINE_BTREE;
         assert_ok(tern_keyspace_create(db, keyspace_names[k], &options, &keyspaces[k], &error),
                   error);
     }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The anomalies that Kleppmann's Hermitage collects (after Adya, "Weak Consistency", 1999), tried
- * on each isolation level. The table at the end says what may happen where; both a prevented
- * anomaly that happens and an allowed one that does not are failures, for then the table lies.
+ * on each isolation level, over each engine. The table at the end says what may happen where; both
+ * a prevented anomaly that happens and an allowed one that does not are failures, for then the
+ * table lies.
  *
  * The keyspace holds "1" -> "10" and "2" -> "20" before each.
  */
@@ -321,5 +322,12 @@ int main(void) {
         cmocka_unit_test_setup_teardown(serializable_prevents_all, txn_fixture_set_up,
                                         txn_fixture_tear_down),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    static const tern_engine_kind engines[] = {TERN_ENGINE_BTREE, TERN_ENGINE_HASH,
+                                               TERN_ENGINE_LSM};
+    int failed = 0;
+    for (size_t i = 0; i < sizeof(engines) / sizeof(engines[0]); i++) {
+        txn_fixture_engine = engines[i];
+        failed += cmocka_run_group_tests(tests, NULL, NULL);
+    }
+    return failed;
 }

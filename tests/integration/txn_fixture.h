@@ -17,10 +17,15 @@ struct txn_fixture {
     tern_keyspace *keyspace;
 };
 
+/* Of the keyspace that set_up makes. */
+static tern_engine_kind txn_fixture_engine;
+
 static inline int txn_fixture_set_up(void **state) {
     static struct txn_fixture fixture;
     tern_error error = TERN_ERROR_INIT;
     tern_db_options options = TERN_DB_OPTIONS_INIT;
+    tern_keyspace_options keyspace_options = TERN_KEYSPACE_OPTIONS_INIT;
+    keyspace_options.engine = txn_fixture_engine;
     options.create_if_missing = true;
     options.memory_bytes = (uint64_t)64 << 20;
     options.segment_bytes = (uint64_t)4 << 20;
@@ -29,7 +34,9 @@ static inline int txn_fixture_set_up(void **state) {
     options.conflict_slots = 1 << 16;
     fixture.path = temporary_directory_create();
     assert_ok(tern_open(fixture.path, &options, &fixture.db, &error), error);
-    assert_ok(tern_keyspace_create(fixture.db, "test", NULL, &fixture.keyspace, &error), error);
+    assert_ok(
+        tern_keyspace_create(fixture.db, "test", &keyspace_options, &fixture.keyspace, &error),
+        error);
     *state = &fixture;
     return 0;
 }

@@ -231,6 +231,7 @@ static void agrees_with_the_oracle_on_small_pages(void **state) {
 static void agrees_with_the_oracle_with_large_values(void **state) {
     tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
     options.engine = *(const tern_engine_kind *)*state;
+    options.hash_index = TERN_HASH_INDEX_ROBIN_HOOD;
     options.page_bytes = 8192;
     options.fan_out = 16;
     run_model(&options, true, (uint64_t)8 << 20, seeded_random_seed("engine model, large values"),
@@ -242,6 +243,7 @@ static void agrees_with_the_oracle_when_compressed(void **state) {
     options.engine = *(const tern_engine_kind *)*state;
     options.page_bytes = 4096;
     options.fan_out = 16;
+    options.hash_index = TERN_HASH_INDEX_TAG_GROUPS;
     options.compression = TERN_COMPRESSION_LZ4;
     options.fill_percent = 60;
     run_model(&options, true, (uint64_t)4 << 20, seeded_random_seed("engine model, compressed"),
@@ -269,7 +271,7 @@ static void agrees_with_the_oracle_first_in_first_out(void **state) {
 }
 
 int main(void) {
-    static tern_engine_kind engines[] = {TERN_ENGINE_BTREE, TERN_ENGINE_LSM};
+    static tern_engine_kind engines[] = {TERN_ENGINE_BTREE, TERN_ENGINE_HASH, TERN_ENGINE_LSM};
     int failed = 0;
     for (size_t i = 0; i < sizeof(engines) / sizeof(engines[0]); i++) {
         void *engine = &engines[i];

@@ -111,7 +111,10 @@ static tern_status change_keyspace(struct random_workload *workload, tern_txn *t
     tern_status status = TERN_OK;
     if (!known->exists) {
         tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
-        options.engine = below(workload, 2) == 0 ? TERN_ENGINE_LSM : TERN_ENGINE_BTREE;
+        static const tern_engine_kind engines[] = {TERN_ENGINE_BTREE, TERN_ENGINE_HASH,
+                                                   TERN_ENGINE_LSM};
+        options.engine = engines[below(workload, 3)];
+        options.hash_index = (tern_hash_index)below(workload, 3);
         options.page_bytes = 4096u << below(workload, 3);
         options.fan_out = 16u + (uint32_t)below(workload, 30);
         options.compression = (tern_compression)below(workload, 4);

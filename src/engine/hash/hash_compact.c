@@ -7,10 +7,12 @@
 #include "engine/hash/hash_engine_internal.h"
 
 /* A segment is sparse when less of it lives: in the background, and when asked for. */
-#define SPARSE_PERCENT     60u
-#define THOROUGH_PERCENT   95u
-#define SLICE_BYTES_MAX    ((uint64_t)32 << 20)
-#define PASSES_MAX         4u
+#define SPARSE_PERCENT   60u
+#define THOROUGH_PERCENT 95u
+#define SLICE_BYTES_MAX  ((uint64_t)32 << 20)
+#define PASSES_MAX       4u
+/* Whoever publishes after each step makes new small segments: an end must come nevertheless. */
+#define BUDGET_FACTOR      4u
 #define SMALL_RECORDS      2048u
 #define SMALL_SEGMENTS_MAX 16u
 
@@ -122,7 +124,7 @@ tern_status hash_collect_garbage(struct hash_engine *engine, size_t quantum_byte
     while (status == TERN_OK && done < quantum_bytes) {
         uint32_t victim = pick_segment(engine, is_thorough);
         if (victim == BLOCK_NONE) {
-            return TERN_OK;
+            break;
         }
         *out_more = true;
         /* Its list shrinks as its blocks die; whole blocks at a time. */
@@ -160,6 +162,7 @@ tern_status hash_compact_step(struct engine *base, size_t quantum_bytes,
         drain->is_compacting = true;
         drain->compact_passes = 0;
         drain->compacted_bytes = 0;
+        drain->compact_budget = BUDGET_FACTOR * atomic_load(&engine->base.block_bytes);
     }
     /* A drain may be half way: what it gathered is linked before. */
     tern_status status = hash_flush(engine, error);
@@ -169,12 +172,15 @@ tern_status hash_compact_step(struct engine *base, size_t quantum_bytes,
     if (drain->memory != NULL && drain->phase == DRAIN_RANGES) {
         drain->segment = drain->block = 0; /* records move to where the walk has been */
     }
-    if (status == TERN_OK) {
+    uint64_t before = drain->compacted_bytes;
+    if (status == TERN_OK && drain->compact_budget > 0) {
         status = hash_collect_garbage(engine, quantum_bytes, true, &more, error);
     }
     if (status != TERN_OK) {
         return status;
     }
+    uint64_t done = drain->compacted_bytes - before;
+    drain->compact_budget -= done < drain->compact_budget ? done : drain->compact_budget;
     if (more && drain->compacted_bytes < SLICE_BYTES_MAX &&
         drain->compacted_bytes < atomic_load(&engine->base.block_bytes)) {
         *out_state = ENGINE_DRAIN_MORE;

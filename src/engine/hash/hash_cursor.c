@@ -278,12 +278,16 @@ tern_status hash_cursor_next_batch(struct engine_cursor *cursor, struct engine_e
     if (status != TERN_OK) {
         return status;
     }
+    /* What is stored apart goes alone: whoever asked cannot come back to it by its key. */
     for (;;) {
         entry_at(cursor, cursor->position, &out_entries[count++]);
-        if (count == capacity || cursor->position + 1 == cursor->item_count) {
+        size_t next = cursor->position + 1;
+        if (count == capacity || next == cursor->item_count ||
+            cursor->items[next].record.kind == RECORD_LARGE ||
+            out_entries[count - 1].record.kind == RECORD_LARGE) {
             break;
         }
-        cursor->position++;
+        cursor->position = next;
     }
     *out_count = count;
     return TERN_OK;

@@ -19,7 +19,9 @@
 #define STATE_BYTES          50u
 #define KEY_BYTES_MAX_PART   5u
 #define LOAD_PERCENT_DEFAULT 75u
-#define TRIM_PER_RELEASE     ((size_t)20000)
+/* An index begins with at most this part of the memory budget. */
+#define INDEX_FIRST_PART 4u
+#define TRIM_PER_RELEASE ((size_t)20000)
 
 /* ---- state ---- */
 
@@ -126,15 +128,38 @@ static tern_status mark_all_values(struct hash_engine *engine, tern_error *error
     return status;
 }
 
+static enum hash_layout layout_of(tern_hash_index index) {
+    switch (index) {
+    case TERN_HASH_INDEX_ROBIN_HOOD:
+        return HASH_LAYOUT_ROBIN;
+    case TERN_HASH_INDEX_TAG_GROUPS:
+        return HASH_LAYOUT_GROUPS;
+    case TERN_HASH_INDEX_BUCKETS:
+    default:
+        return HASH_LAYOUT_CHAINS;
+    }
+}
+
+/* What is there needs its room; what is only expected gets it as far as memory goes. */
+static uint64_t keys_to_expect(const struct hash_engine *engine, uint64_t records) {
+    uint64_t expected = engine->config.options.expected_keys;
+    const struct budget *budget = engine->environment->budget;
+    uint64_t limit_bytes = budget != NULL ? budget->limit_bytes : 0;
+    uint64_t possible = limit_bytes / INDEX_FIRST_PART / INDEX_BYTES_PER_KEY_MAX;
+    expected = expected < possible ? expected : possible;
+    return expected > records ? expected : records;
+}
+
 static tern_status load(struct hash_engine *engine, const struct hash_state *state,
                         tern_error *error) {
+    uint32_t load_percent = engine->config.options.max_load_percent;
     const struct hash_index_options options = {
         .allocator = hash_allocator(engine),
         .epoch = engine->environment->epoch,
         .budget = engine->environment->budget,
-        .layout = HASH_LAYOUT_CHAINS,
-        .expected_keys = state->records,
-        .max_load_percent = LOAD_PERCENT_DEFAULT,
+        .layout = layout_of(engine->config.options.hash_index),
+        .expected_keys = keys_to_expect(engine, state->records),
+        .max_load_percent = load_percent != 0 ? load_percent : LOAD_PERCENT_DEFAULT,
     };
     tern_status status = hash_index_create(&options, &engine->index, error);
     if (status == TERN_OK && state->has_root) {

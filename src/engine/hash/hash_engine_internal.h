@@ -79,6 +79,7 @@ struct hash_drain {
     bool is_compacting;
     uint32_t compact_passes;
     uint64_t compacted_bytes;
+    uint64_t compact_budget; /* bytes that this compaction may still move */
 };
 
 struct hash_engine {

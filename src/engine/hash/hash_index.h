@@ -28,6 +28,9 @@ enum hash_layout {
     HASH_LAYOUT_GROUPS = 3  /* groups with a byte of tag an entry, compared at once */
 };
 
+/* Of a new index whose pages are as empty as they get, at the default load. */
+#define INDEX_BYTES_PER_KEY_MAX 32u
+
 struct hash_index;
 struct index_page;
 
