@@ -5,6 +5,8 @@
 #include "../driver.h"
 
 extern const struct driver driver_tern_btree;
+extern const struct driver driver_tern_hash;
+extern const struct driver driver_tern_lsm;
 extern const struct driver driver_lmdb;
 extern const struct driver driver_lmdb_writemap;
 extern const struct driver driver_rocksdb;

@@ -127,6 +127,16 @@ static enum bench_result btree_open(const struct driver_options *options, struct
     return open_with(TERN_ENGINE_BTREE, options, error, out_store);
 }
 
+static enum bench_result hash_open(const struct driver_options *options, struct bench_error *error,
+                                   struct bench_store **out_store) {
+    return open_with(TERN_ENGINE_HASH, options, error, out_store);
+}
+
+static enum bench_result lsm_open(const struct driver_options *options, struct bench_error *error,
+                                  struct bench_store **out_store) {
+    return open_with(TERN_ENGINE_LSM, options, error, out_store);
+}
+
 static enum bench_result driver_session_open(struct bench_store *store, struct bench_error *error,
                                              struct bench_session **out_session) {
     struct tern_session *session = calloc(1, sizeof(*session));
@@ -352,23 +362,28 @@ static enum bench_result driver_checkpoint(struct bench_store *store, struct ben
     return status == TERN_OK ? BENCH_OK : fail(error, "checkpoint", status, &detail);
 }
 
-const struct driver driver_tern_btree = {
-    .name = "tern-btree",
-    .abilities = DRIVER_ORDERED | DRIVER_TRANSACTIONS | DRIVER_NATIVE_INTERVAL,
-    .version = driver_version,
-    .compression = driver_compression,
-    .open = btree_open,
-    .close = driver_close,
-    .session_open = driver_session_open,
-    .session_close = driver_session_close,
-    .get = driver_get,
-    .multi_get = driver_multi_get,
-    .put = driver_put,
-    .put_batch = driver_put_batch,
-    .remove = driver_remove,
-    .scan = driver_scan,
-    .transact = driver_transact,
-    .sync_log = driver_sync_log,
-    .checkpoint = driver_checkpoint,
-    .wait_idle = NULL,
-};
+#define TERN_DRIVER(symbol, name_text, order, open_function)                                       \
+    const struct driver symbol = {                                                                 \
+        .name = name_text,                                                                         \
+        .abilities = (order) | DRIVER_TRANSACTIONS | DRIVER_NATIVE_INTERVAL,                       \
+        .version = driver_version,                                                                 \
+        .compression = driver_compression,                                                         \
+        .open = open_function,                                                                     \
+        .close = driver_close,                                                                     \
+        .session_open = driver_session_open,                                                       \
+        .session_close = driver_session_close,                                                     \
+        .get = driver_get,                                                                         \
+        .multi_get = driver_multi_get,                                                             \
+        .put = driver_put,                                                                         \
+        .put_batch = driver_put_batch,                                                             \
+        .remove = driver_remove,                                                                   \
+        .scan = driver_scan,                                                                       \
+        .transact = driver_transact,                                                               \
+        .sync_log = driver_sync_log,                                                               \
+        .checkpoint = driver_checkpoint,                                                           \
+        .wait_idle = NULL,                                                                         \
+    }
+
+TERN_DRIVER(driver_tern_btree, "tern-btree", DRIVER_ORDERED, btree_open);
+TERN_DRIVER(driver_tern_hash, "tern-hash", 0, hash_open);
+TERN_DRIVER(driver_tern_lsm, "tern-lsm", DRIVER_ORDERED, lsm_open);
