@@ -53,7 +53,9 @@ static bool worker_allocate(struct worker *worker) {
         worker->found == NULL || worker->histogram == NULL)
         return false;
     if (worker->run->workload->skewed) {
-        worker->zipf_draws = malloc(ZIPF_DRAWS * sizeof(*worker->zipf_draws));
+        double draws = worker->run->seconds * ZIPF_DRAWS_PER_SECOND + 1.0;
+        worker->zipf_draw_count = draws < ZIPF_DRAWS_MAX ? (uint32_t)draws : ZIPF_DRAWS_MAX;
+        worker->zipf_draws = malloc(worker->zipf_draw_count * sizeof(*worker->zipf_draws));
         if (worker->zipf_draws == NULL)
             return false;
     }
@@ -79,7 +81,7 @@ static void *worker_main(void *context) {
     struct run_threads *threads = argument->threads;
     struct worker *worker = argument->worker;
     struct run *run = threads->run;
-    for (uint32_t i = 0; worker->zipf_draws != NULL && i < ZIPF_DRAWS; i++)
+    for (uint32_t i = 0; i < worker->zipf_draw_count; i++)
         worker->zipf_draws[i] = (uint32_t)zipf_next(run->zipf, &worker->rng);
     if (worker->driver->session_open(run->store, &worker->error, &worker->session) != BENCH_OK)
         worker_fail(worker, "cannot open a session");

@@ -24,7 +24,8 @@
  * Zipfian items are drawn before the clock starts: one takes as long as a fast store takes to read
  * it. A worker that uses up its draws begins again at the first.
  */
-#define ZIPF_DRAWS (1U << 22)
+#define ZIPF_DRAWS_MAX        (1U << 22)
+#define ZIPF_DRAWS_PER_SECOND (1U << 20)
 /* The second keyspace holds every tenth rank. */
 #define SECOND_SHARE 10U
 
@@ -61,7 +62,8 @@ struct worker {
     uint8_t *values;
     const uint8_t **key_pointers;
     bool *found;
-    uint32_t *zipf_draws; /* ZIPF_DRAWS items; NULL where the workload is not skewed */
+    uint32_t *zipf_draws; /* NULL where the workload is not skewed */
+    uint32_t zipf_draw_count;
     uint32_t zipf_next_draw;
 };
 
@@ -153,7 +155,9 @@ static inline uint64_t worker_next_version(const struct worker *worker) {
 }
 
 static inline uint64_t worker_zipf_item(struct worker *worker) {
-    return worker->zipf_draws[worker->zipf_next_draw++ % ZIPF_DRAWS];
+    uint32_t draw = worker->zipf_next_draw;
+    worker->zipf_next_draw = draw + 1 < worker->zipf_draw_count ? draw + 1 : 0;
+    return worker->zipf_draws[draw];
 }
 
 /* The part of `count` things that falls to this worker. */

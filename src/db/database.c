@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "txn/commit_queue.h"
+#include "txn/txn.h"
 
 #define MEMORY_BYTES_DEFAULT ((uint64_t)256 << 20)
 #define MEMORY_BYTES_MIN     ((uint64_t)8 << 20)
@@ -166,6 +167,7 @@ static void init_manager(struct tern_db *db) {
                                                 .catalog_published = catalog_published,
                                                 .catalog_undo = catalog_undo,
                                                 .throttle = maintenance_throttle};
+    txn_spares_init(manager);
     mutex_init(&manager->applier_mutex);
     mutex_init(&manager->views_mutex);
     large_retention_init(&manager->retention, db->allocator);
@@ -254,6 +256,7 @@ static void destroy(struct tern_db *db) {
     snapshot_registry_destroy(manager->snapshots);
     epoch_domain_destroy(manager->epoch);
     large_retention_release(&manager->retention);
+    txn_spares_release(manager);
     mutex_destroy(&manager->views_mutex);
     mutex_destroy(&manager->applier_mutex);
     mutex_destroy(&db->maintenance_mutex);

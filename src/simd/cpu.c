@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "simd/cpu_internal.h"
+#include "simd/cpu.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +29,16 @@ bool cpu_has_avx2(void) {
 #if CPU_X86
     return cpu_has_sse42() && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
            __builtin_cpu_supports("bmi2");
+#else
+    return false;
+#endif
+}
+
+bool cpu_has_avx512(void) {
+#if CPU_X86
+    return cpu_has_avx2() && __builtin_cpu_supports("avx512f") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl");
 #else
     return false;
 #endif

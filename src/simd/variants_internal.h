@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "simd/cpu_internal.h"
+#include "simd/cpu.h"
 
 uint32_t crc32c_scalar(uint32_t crc, const void *bytes, size_t size);
 size_t search_lower_u32_scalar(const uint32_t *heads, size_t count, uint32_t head);

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "txn/large_value.h"
 #include "txn/txn_cursor.h"
+#include "txn/txn_cursor_internal.h"
 
 struct abandoned_value {
     struct abandoned_value *next;
@@ -76,9 +77,19 @@ static void resolve_options(tern_txn *txn, const tern_txn_options *options) {
     txn->is_pessimistic = given.pessimistic;
 }
 
+void txn_spares_init(struct txn_manager *manager) {
+    spares_init(&manager->txns, manager->allocator, sizeof(struct tern_txn));
+    spares_init(&manager->cursors, manager->allocator, sizeof(struct tern_cursor));
+}
+
+void txn_spares_release(struct txn_manager *manager) {
+    spares_release(&manager->txns);
+    spares_release(&manager->cursors);
+}
+
 tern_status txn_begin(struct txn_manager *manager, const tern_txn_options *options,
                       tern_txn **out_txn, tern_error *error) {
-    tern_txn *txn = memory_allocate(manager->allocator, sizeof(*txn));
+    tern_txn *txn = spares_take(&manager->txns);
     if (txn == NULL) {
         return ERROR_NO_MEMORY(error, "a transaction");
     }
@@ -212,7 +223,7 @@ void txn_free(tern_txn *txn) {
         return;
     }
     ASSERT(txn->state != TXN_COMMITTING);
-    const tern_allocator *allocator = txn->manager->allocator;
+    struct txn_manager *manager = txn->manager;
     txn_rollback(txn);
     write_set_release(&txn->writes);
     read_set_release(&txn->reads);
@@ -220,8 +231,8 @@ void txn_free(tern_txn *txn) {
     buffer_release(&txn->merged);
     buffer_release(&txn->merged_spare);
     pin_account_release(txn->pins);
-    memory_release(allocator, txn->catalog);
-    memory_release(allocator, txn);
+    memory_release(manager->allocator, txn->catalog);
+    spares_give(&manager->txns, txn);
 }
 
 /* ---- checks ---- */

@@ -66,6 +66,10 @@ struct tern_txn {
 
 /* ---- life (txn.c, txn_commit.c) ---- */
 
+/* The spare handles of a manager: its allocator is set; none is in use any more. */
+void txn_spares_init(struct txn_manager *manager);
+void txn_spares_release(struct txn_manager *manager);
+
 TERN_MUST_CHECK tern_status txn_begin(struct txn_manager *manager, const tern_txn_options *options,
                                       tern_txn **out_txn, tern_error *error);
 TERN_MUST_CHECK tern_status txn_restart(tern_txn *txn);

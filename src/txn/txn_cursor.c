@@ -75,10 +75,11 @@ tern_status txn_cursor_open(tern_txn *txn, tern_keyspace *keyspace,
         return status;
     }
     const tern_allocator *allocator = txn->manager->allocator;
-    tern_cursor *cursor = memory_allocate_zeroed(allocator, sizeof(*cursor));
+    tern_cursor *cursor = spares_take(&txn->manager->cursors);
     if (cursor == NULL) {
         return ERROR_NO_MEMORY(&txn->error, "a cursor");
     }
+    memset(cursor, 0, offsetof(struct tern_cursor, error));
     cursor->txn = txn;
     cursor->allocator = allocator;
     cursor->keyspace = keyspace;
@@ -152,7 +153,7 @@ void txn_cursor_close(tern_cursor *cursor) {
     buffer_release(&cursor->high);
     arena_release(&cursor->batch_arena);
     memory_release(cursor->allocator, cursor->batch);
-    memory_release(cursor->allocator, cursor);
+    spares_give(&cursor->keyspace->manager->cursors, cursor);
 }
 
 const tern_error *txn_cursor_error(const tern_cursor *cursor) {
@@ -459,11 +460,15 @@ static tern_status fill_by_copies(tern_cursor *cursor, tern_entry *out_entries, 
     return status;
 }
 
-static tern_status reserve_batch(tern_cursor *cursor) {
-    if (cursor->batch == NULL) {
-        cursor->batch = memory_allocate(cursor->allocator, BATCH_ENTRIES * sizeof(*cursor->batch));
+static tern_status reserve_batch(tern_cursor *cursor, size_t entries) {
+    if (entries > cursor->batch_capacity) {
+        memory_release(cursor->allocator, cursor->batch);
+        cursor->batch = memory_allocate(cursor->allocator, entries * sizeof(*cursor->batch));
+        cursor->batch_capacity = cursor->batch != NULL ? entries : 0;
     }
-    return cursor->batch != NULL ? TERN_OK : ERROR_NO_MEMORY(&cursor->error, "a batch of a cursor");
+    return entries <= cursor->batch_capacity
+               ? TERN_OK
+               : ERROR_NO_MEMORY(&cursor->error, "a batch of a cursor");
 }
 
 /* Entries of the engine as they are; false when one of them is stored apart. */
@@ -536,11 +541,11 @@ static tern_status copy_single(tern_cursor *cursor, tern_entry *out_entries, siz
 
 static tern_status pass_batch(tern_cursor *cursor, tern_entry *out_entries, size_t capacity,
                               size_t *out_count) {
-    tern_status status = reserve_batch(cursor);
+    size_t wanted = capacity < BATCH_ENTRIES ? capacity : BATCH_ENTRIES;
+    tern_status status = reserve_batch(cursor, wanted);
     if (status != TERN_OK) {
         return status;
     }
-    size_t wanted = capacity < BATCH_ENTRIES ? capacity : BATCH_ENTRIES;
     size_t count = 0;
     status =
         finish_move(cursor, cursor->methods->cursor_next_batch(cursor->engine, cursor->batch,

@@ -54,13 +54,14 @@ struct tern_cursor {
     bool is_loaded; /* `value` holds the current LARGE value */
 
     struct engine_entry *batch; /* room for a batch of the engine's */
+    size_t batch_capacity;
     struct arena batch_arena;
 
     /* Serializable: the range read since the last jump, [low, high]. */
     bool tracks, has_range, low_is_bound, high_is_bound;
     struct buffer low, high;
 
-    tern_error error;
+    tern_error error; /* the last: filled when there is something to say */
 };
 
 /*

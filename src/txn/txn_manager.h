@@ -6,6 +6,7 @@
 #ifndef TERN_TXN_TXN_MANAGER_H
 #define TERN_TXN_TXN_MANAGER_H
 
+#include "base/spares.h"
 #include "engine/engine.h"
 #include "log/log.h"
 #include "os/epoch.h"
@@ -46,6 +47,8 @@ struct txn_callbacks {
 
 struct txn_manager {
     const tern_allocator *allocator;
+    struct spares txns;    /* handles, given back when they are freed */
+    struct spares cursors; /* the same */
     const tern_clock *clock;
     const struct tern_executor *executor;
     struct epoch_domain *epoch;

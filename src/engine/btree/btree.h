@@ -17,9 +17,16 @@ struct btree {
     struct engine_config config;
     struct btree_file *file;
     uint32_t space; /* cache space id */
+    const struct btree_lookup *lookup;
 };
 
 /* ---- reading (any thread, inside an epoch) ---- */
+
+/* The record of a key in a root, and the frame that holds its bytes (readable until the epoch is
+ * left, longer when it is pinned); kind RECORD_NONE, and no frame, when there is none. */
+TERN_MUST_CHECK tern_status btree_find(struct btree *tree, struct btree_root *root, tern_slice key,
+                                       struct record *out_record, void **out_frame,
+                                       tern_error *error);
 
 /* Looks the key up in a root: adds a terminal record to the resolution (frame source, readable
  * until the epoch is left, longer when the frame is pinned) or nothing. */

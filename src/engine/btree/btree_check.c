@@ -315,7 +315,7 @@ static tern_status check_children(struct check *check, const struct inner_node *
     struct totals totals = {.is_known = true};
     tern_status status = TERN_OK;
     for (uint32_t i = 0; i < node->count && status == TERN_OK && !check->is_stopped; i++) {
-        const struct child_ref child = {node->children[i].ref, node->checksums[i], node->records[i],
+        const struct child_ref child = {node->refs[i], node->checksums[i], node->records[i],
                                         node->bytes[i]};
         struct bounds inner = child_bounds(node, i, bounds, memory);
         struct totals below = {.is_known = false};

@@ -120,8 +120,8 @@ static bool leaf_has_tail_value(struct btree_engine *engine, packed_ref ref, uin
 static bool pair_is_sparse(const struct btree_engine *engine, const struct inner_node *node,
                            uint32_t left) {
     uint32_t page_units = engine->tree.config.options.page_bytes / UNIT_BYTES;
-    uint32_t a = ref_units(node->children[left].ref);
-    uint32_t b = ref_units(node->children[left + 1].ref);
+    uint32_t a = ref_units(node->refs[left]);
+    uint32_t b = ref_units(node->refs[left + 1]);
     uint32_t smaller = a < b ? a : b;
     return (a + b) * 100 <= page_units * JOINED_PERCENT &&
            smaller * 100 < page_units * SPARSE_PERCENT;
@@ -139,15 +139,14 @@ static bool leaf_is_sparse(const struct btree_engine *engine, const struct inner
 static bool wants_child(void *context, struct inner_node *node, uint32_t index) {
     struct btree_engine *engine = context;
     uint64_t tail = engine->compaction.tail_place;
-    packed_ref ref = node->children[index].ref;
+    packed_ref ref = node->refs[index];
     if (ref_place(ref) >= tail) {
         return true;
     }
     if (node->level == 1) {
         return leaf_is_sparse(engine, node, index) ||
                (tail != UINT64_MAX && (ref_flags(ref) & REF_HAS_LARGE) != 0 &&
-                leaf_has_tail_value(engine, ref, node->checksums[index],
-                                    &node->children[index].hint));
+                leaf_has_tail_value(engine, ref, node->checksums[index], &node->hints[index]));
     }
     struct inner_node *child = NULL;
     if (btree_child_node(&engine->tree, node, index, &child, NULL) != TERN_OK) {

@@ -43,6 +43,8 @@ struct btree_cursor {
     struct buffer key_area;
     struct buffer fence;
     const struct cache_frame *next_frame; /* where the next leaf was last seen, or NULL */
+    size_t next_done;                     /* bytes of it that were asked for */
+    bool is_prefetched;                   /* the held leaf was, or is being, asked for */
     struct read_ahead read_ahead;
 };
 
@@ -142,7 +144,7 @@ static void note_next_frame(struct btree_cursor *cursor) {
         return;
     }
     cursor->next_frame = leaf_hinted(cache_base(cursor->tree->environment->cache),
-                                     &step->node->children[step->index + 1].hint);
+                                     &step->node->hints[step->index + 1]);
 }
 
 /* Holds the leaf that the path leads to, instead of the one before. On failure the cursor stands
@@ -167,6 +169,8 @@ static tern_status hold_here(struct btree_cursor *cursor, tern_error *error) {
     if (status != TERN_OK) {
         return status;
     }
+    cursor->is_prefetched = frame == cursor->next_frame && cursor->next_done > 0;
+    cursor->next_done = 0;
     cursor->held = frame;
     cursor->payload = leaf_payload(frame);
     cursor->count = leaf_count(cursor->payload);
@@ -330,6 +334,51 @@ static uint32_t batch_end(const struct btree_cursor *cursor, const tern_slice *e
     return leaf_lower_bound(cursor->payload, *end, &equal);
 }
 
+/* Lines asked for before the first record of a batch is read, then kept so far ahead of it. */
+#define LINES_AHEAD 24u
+
+/* A stretch of memory that is asked for little by little. */
+struct prefetch_run {
+    const uint8_t *position;
+    const uint8_t *end;
+};
+
+static inline void prefetch_to(struct prefetch_run *run, const uint8_t *target) {
+    const uint8_t *end = target < run->end ? target : run->end;
+    for (; run->position < end; run->position += LINE_BYTES) {
+        __builtin_prefetch(run->position);
+    }
+}
+
+/*
+ * What a batch will read of the leaf at hand and of the next one, in the order in which it will:
+ * of the leaf only what is not here already, of the next one as much as is still wanted. The leaf
+ * is taken to be filled evenly.
+ */
+static struct prefetch_run run_here(struct btree_cursor *cursor, const uint8_t *start,
+                                    size_t record_bytes, size_t count) {
+    const uint8_t *end = start + record_bytes * count;
+    const uint8_t *last =
+        cursor->payload - BLOCK_HEADER_BYTES + cursor->tree->config.options.page_bytes;
+    struct prefetch_run run = {start, cursor->is_prefetched ? start : end < last ? end : last};
+    cursor->is_prefetched = true;
+    return run;
+}
+
+static struct prefetch_run run_ahead(struct btree_cursor *cursor, size_t record_bytes,
+                                     size_t wanted) {
+    size_t page_bytes = cursor->tree->config.options.page_bytes;
+    const uint8_t *frame = (const uint8_t *)cursor->next_frame;
+    if (frame == NULL || wanted == 0) {
+        return (struct prefetch_run){NULL, NULL};
+    }
+    size_t bytes =
+        wanted < cursor->count ? LEAF_LINES_FIRST * LINE_BYTES + wanted * record_bytes : page_bytes;
+    struct prefetch_run run = {frame + cursor->next_done,
+                               frame + (bytes < page_bytes ? bytes : page_bytes)};
+    return run;
+}
+
 static size_t leaf_batch(struct base_cursor *base, const tern_slice *end,
                          struct engine_entry *out_entries, size_t capacity) {
     struct btree_cursor *cursor = cursor_of(base);
@@ -342,14 +391,15 @@ static size_t leaf_batch(struct base_cursor *base, const tern_slice *end,
     count = count < capacity ? count : capacity;
     const uint8_t *payload = cursor->payload;
     const uint8_t *position = leaf_record_start(payload, cursor->index);
-    /* The next leaf comes while this one is handed out: so many of its bytes for each record. */
-    const uint8_t *ahead = (const uint8_t *)cursor->next_frame;
-    size_t page_bytes = cursor->tree->config.options.page_bytes;
-    size_t stride = page_bytes / cursor->count + 1;
-    size_t done = stride * cursor->index;
+    size_t record_bytes = cursor->tree->config.options.page_bytes / cursor->count + 1;
+    struct prefetch_run here = run_here(cursor, position, record_bytes, count);
+    struct prefetch_run next = run_ahead(cursor, record_bytes, capacity - count);
+    size_t pace = next.position == NULL ? 0 : (size_t)(next.end - next.position) / count + 1;
+    const uint8_t *paced = next.position;
     for (size_t i = 0; i < count; i++) {
         struct leaf_cell cell;
         const uint8_t *start = position;
+        prefetch_to(&here, start + (size_t)LINES_AHEAD * LINE_BYTES);
         position = leaf_cell_parse(start, &cell);
         struct engine_entry *entry = &out_entries[i];
         leaf_cell_record(&cell, &entry->record);
@@ -358,12 +408,11 @@ static size_t leaf_batch(struct base_cursor *base, const tern_slice *end,
             entry->key =
                 materialise(cursor, &cell, cursor->index + (uint32_t)i, (size_t)(start - payload));
         }
-        if (ahead != NULL) {
-            for (size_t to = done + stride; done < to && done < page_bytes;
-                 done = (done | (LINE_BYTES - 1)) + 1) {
-                __builtin_prefetch(ahead + done, 0, 2);
-            }
-        }
+        paced += pace;
+        prefetch_to(&next, paced);
+    }
+    if (next.position != NULL) {
+        cursor->next_done = (size_t)(next.position - (const uint8_t *)cursor->next_frame);
     }
     cursor->index += (uint32_t)count - 1;
     return count;

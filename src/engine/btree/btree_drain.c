@@ -358,16 +358,14 @@ static uint32_t find_touched(struct drain *drain, const struct walk_frame *frame
 }
 
 static struct leaf_source leaf_of(const struct inner_node *node, uint32_t index) {
-    return (struct leaf_source){
-        node->children[index].ref, node->checksums[index],
-        atomic_load_explicit(&node->children[index].hint, memory_order_relaxed)};
+    return (struct leaf_source){node->refs[index], node->checksums[index],
+                                atomic_load_explicit(&node->hints[index], memory_order_relaxed)};
 }
 
 /* True when range deletes empty the whole leaf and nothing of it has to be looked at. */
 static bool can_drop(struct drain *drain, const struct walk_frame *frame, tern_slice lower,
                      tern_slice upper, bool has_upper, uint32_t index) {
-    if (!drain_has_range(drain) ||
-        (ref_flags(frame->node->children[index].ref) & REF_HAS_LARGE) != 0) {
+    if (!drain_has_range(drain) || (ref_flags(frame->node->refs[index]) & REF_HAS_LARGE) != 0) {
         return false;
     }
     const struct drain_range *range = &drain->ranges[drain->range_at];
@@ -420,7 +418,7 @@ static tern_status open_child(struct drain *drain, tern_error *error) {
     drain->work_bytes += APPEND_WORK_BYTES;
     if (can_drop(drain, frame, lower, buffer_slice(&leaf->upper), leaf->has_upper, index)) {
         /* Not read, so its birth is not known: taken for as old as can be. */
-        packed_ref ref = node->children[index].ref;
+        packed_ref ref = node->refs[index];
         frame->next++;
         drain->has_merged = true;
         return btree_file_release_later(drain->tree->file, ref_place(ref), ref_units(ref), 0,
@@ -456,12 +454,12 @@ static tern_status append_children(struct drain *drain, uint32_t end, uint64_t w
         }
         status = lower_fence(frame, i, &drain->key, error);
         if (status == TERN_OK) {
-            const struct child_ref child = {node->children[i].ref, node->checksums[i],
-                                            node->records[i], node->bytes[i]};
+            const struct child_ref child = {node->refs[i], node->checksums[i], node->records[i],
+                                            node->bytes[i]};
             struct inner_node *below =
                 level > 0 ? atomic_load_explicit(&node->nodes[i], memory_order_acquire) : NULL;
             cache_hint hint =
-                level > 0 ? 0 : atomic_load_explicit(&node->children[i].hint, memory_order_relaxed);
+                level > 0 ? 0 : atomic_load_explicit(&node->hints[i], memory_order_relaxed);
             status = tree_builder_append(drain->builder, level, &child, below, hint,
                                          buffer_slice(&drain->key), error);
         }

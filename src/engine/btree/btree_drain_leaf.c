@@ -44,7 +44,7 @@ static struct cache_frame *pin_cached(struct drain *drain, const struct leaf_sou
 }
 
 void drain_read_ahead(struct drain *drain, const struct inner_node *node, uint32_t index) {
-    uint64_t place = ref_place(node->children[index].ref);
+    uint64_t place = ref_place(node->refs[index]);
     bool in_window =
         place >= drain->window_place && place < drain->window_place + drain->window_units;
     if (place != drain->next_place || in_window) {
@@ -53,15 +53,15 @@ void drain_read_ahead(struct drain *drain, const struct inner_node *node, uint32
     uint64_t granule = drain->builder->output.granule;
     uint64_t units = 0;
     for (uint32_t i = index; i < node->count; i++) {
-        uint64_t more = round_up_u64(ref_units(node->children[i].ref), granule);
-        if (ref_place(node->children[i].ref) != place + units ||
+        uint64_t more = round_up_u64(ref_units(node->refs[i]), granule);
+        if (ref_place(node->refs[i]) != place + units ||
             (units + more) * UNIT_BYTES > DRAIN_WINDOW_BYTES) {
             break;
         }
         units += more;
     }
     drain->window_units = 0;
-    if (units > 2u * ref_units(node->children[index].ref)) {
+    if (units > 2u * ref_units(node->refs[index])) {
         /* A failure shows when the leaf itself is read. */
         if (btree_file_read_units(drain->tree->file, place, units, drain->window, NULL) ==
             TERN_OK) {

@@ -13,6 +13,7 @@
 #include "base/compare.h"
 #include "base/error.h"
 #include "engine/btree/btree_engine_internal.h"
+#include "engine/btree/btree_lookup.h"
 #include "engine/btree/btree_value.h"
 #include "engine/btree/leaf_access.h"
 #include "os/file.h"
@@ -115,7 +116,7 @@ static tern_status mark_values(struct space_walk *walk, packed_ref ref, uint64_t
 static tern_status mark_node(struct space_walk *walk, struct inner_node *node) {
     tern_status status = TERN_OK;
     for (uint32_t i = 0; status == TERN_OK && i < node->count; i++) {
-        packed_ref ref = node->children[i].ref;
+        packed_ref ref = node->refs[i];
         status = mark_ref(walk, ref);
         if (status != TERN_OK) {
             break;
@@ -242,6 +243,7 @@ static tern_status btree_open(const struct engine_environment *environment,
     }
     if (status == TERN_OK) {
         engine->tree.space = btree_file_space(engine->tree.file);
+        engine->tree.lookup = btree_lookup_best();
         if (state.height == 0) {
             btree_file_distrust_header(engine->tree.file);
         }

@@ -4,8 +4,8 @@
  *
  * One allocation, each part on a line of its own:
  *
- *   struct inner_node | prefix | samples | heads | children | nodes | checksums | records | bytes |
- *   key offsets | keys
+ *   struct inner_node | prefix | samples | heads | hints | nodes | refs | checksums | records |
+ * bytes | key offsets | keys
  *
  * N1. Heads are padded with the greatest head to whole blocks of 16, one block more than there are
  *     full ones; samples likewise. So a search needs no bounds.
@@ -32,7 +32,7 @@
 
 /* Offsets of the parts. */
 struct layout {
-    size_t prefix, samples, heads, children, nodes, checksums, records, bytes, key_offsets, keys;
+    size_t prefix, samples, heads, hints, nodes, refs, checksums, records, bytes, key_offsets, keys;
     size_t size;
     uint32_t sample_count;
 };
@@ -52,8 +52,9 @@ static struct layout lay_out(uint32_t count, bool has_nodes, size_t prefix_size,
     layout.prefix = part(&position, prefix_size);
     layout.samples = part(&position, (size_t)(layout.sample_count / 16 + 1) * LINE_BYTES);
     layout.heads = part(&position, (size_t)(layout.sample_count + 1) * LINE_BYTES);
-    layout.children = part(&position, count * sizeof(struct node_child));
+    layout.hints = part(&position, count * sizeof(cache_hint));
     layout.nodes = part(&position, has_nodes ? count * sizeof(void *) : 0);
+    layout.refs = part(&position, count * sizeof(packed_ref));
     layout.checksums = part(&position, count * sizeof(uint64_t));
     layout.records = part(&position, count * sizeof(uint64_t));
     layout.bytes = part(&position, count * sizeof(uint64_t));
@@ -95,20 +96,20 @@ static void fill_heads(struct inner_node *node, const struct layout *layout, uin
 
 static void fill_children(struct inner_node *node, const struct layout *layout, uint8_t *base,
                           const struct node_source *source) {
-    struct node_child *children = (struct node_child *)(void *)(base + layout->children);
+    _Atomic cache_hint *hints = (_Atomic cache_hint *)(void *)(base + layout->hints);
+    packed_ref *refs = (packed_ref *)(void *)(base + layout->refs);
     uint64_t *checksums = (uint64_t *)(void *)(base + layout->checksums);
     uint64_t *records = (uint64_t *)(void *)(base + layout->records);
     uint64_t *bytes = (uint64_t *)(void *)(base + layout->bytes);
     for (uint32_t i = 0; i < node->count; i++) {
-        children[i].ref = source->children[i].ref;
-        children[i].reserved = 0;
-        atomic_init(&children[i].hint,
-                    source->level == 1 && source->hints != NULL ? source->hints[i] : 0);
+        refs[i] = source->children[i].ref;
+        atomic_init(&hints[i], source->level == 1 && source->hints != NULL ? source->hints[i] : 0);
         checksums[i] = source->children[i].checksum;
         records[i] = source->children[i].records;
         bytes[i] = source->children[i].bytes;
     }
-    node->children = children;
+    node->hints = hints;
+    node->refs = refs;
     node->checksums = checksums;
     node->records = records;
     node->bytes = bytes;
@@ -254,7 +255,7 @@ tern_status node_encode(const struct inner_node *node, struct buffer *out_payloa
     put_u64(position + 8, node->generation);
     position += INNER_HEADER_BYTES;
     for (uint32_t i = 0; i < node->count; i++) {
-        put_u64(position, node->children[i].ref);
+        put_u64(position, node->refs[i]);
         put_u64(position + 8, node->checksums[i]);
         put_u64(position + 16, node->records[i]);
         put_u64(position + 24, node->bytes[i]);

@@ -53,6 +53,9 @@ static uint32_t search_equal_heads(const uint8_t *payload, uint32_t first, uint3
     return low;
 }
 
+/* Lines asked for where a search ends: what a scan reads first. */
+#define LINES_AT_BOUND 12u
+
 uint32_t leaf_lower_bound(const uint8_t *payload, tern_slice key, bool *out_equal) {
     uint32_t count = leaf_count(payload);
     uint32_t prefix_size = leaf_prefix_size(payload);
@@ -64,7 +67,15 @@ uint32_t leaf_lower_bound(const uint8_t *payload, tern_slice key, bool *out_equa
     tern_slice suffix = slice_after(key, prefix_size);
     uint32_t head = head_of(suffix);
     uint32_t index = heads_lower_bound(leaf_heads(payload), count, head);
-    if (index == count || leaf_head(payload, index) != head) {
+    if (index == count) {
+        *out_equal = false;
+        return index;
+    }
+    const uint8_t *record = leaf_record_start(payload, index);
+    for (unsigned i = 0; i < LINES_AT_BOUND; i++) {
+        __builtin_prefetch(record + (size_t)64 * i);
+    }
+    if (leaf_head(payload, index) != head) {
         *out_equal = false;
         return index;
     }

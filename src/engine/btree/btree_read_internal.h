@@ -29,8 +29,7 @@ static inline cache_tag leaf_tag(const struct btree *tree, packed_ref ref) {
 }
 
 static inline struct leaf_place leaf_place_of(const struct inner_node *node, uint32_t index) {
-    return (struct leaf_place){node->children[index].ref, &node->checksums[index],
-                               &node->children[index].hint};
+    return (struct leaf_place){node->refs[index], &node->checksums[index], &node->hints[index]};
 }
 
 static inline struct leaf_place leaf_place_of_root(struct btree_root *root) {

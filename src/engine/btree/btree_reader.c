@@ -21,18 +21,32 @@ static tern_status no_memory(tern_status status, tern_error *error) {
     return status;
 }
 
+/* What is left to do when no overlay knows the key. */
+static tern_status get_below(struct btree_view *view, struct btree *tree, tern_slice key,
+                             uint64_t time_ms, struct engine_result *out_result,
+                             tern_error *error) {
+    tern_status status =
+        btree_find(tree, view->root, key, &out_result->record, &out_result->frame, error);
+    out_result->source = ENGINE_SOURCE_FRAME;
+    if (status == TERN_OK && (out_result->record.kind == RECORD_NONE ||
+                              record_has_expired(&out_result->record, time_ms))) {
+        memset(out_result, 0, sizeof(*out_result));
+    }
+    return status;
+}
+
 tern_status btree_get(struct engine_view *engine_view, tern_slice key, uint64_t key_hash,
                       const struct engine_moment *moment, struct engine_scratch *scratch,
                       struct engine_result *out_result, tern_error *error) {
     struct btree_view *view = btree_view_of(engine_view);
     struct btree *tree = &btree_of(engine_view->engine)->tree;
+    if (overlay_stack_misses(&view->stack, key, key_hash)) {
+        return get_below(view, tree, key, moment->time_ms, out_result, error);
+    }
     struct resolution resolution;
     resolution_init(&resolution, tree->environment->allocator);
-    tern_status status = TERN_OK;
-    if (!overlay_stack_misses(&view->stack, key, key_hash)) {
-        status = no_memory(
-            overlay_stack_lookup(&view->stack, key, key_hash, moment->seq, &resolution), error);
-    }
+    tern_status status = no_memory(
+        overlay_stack_lookup(&view->stack, key, key_hash, moment->seq, &resolution), error);
     if (status == TERN_OK && !resolution.is_complete) {
         status = btree_lookup(tree, view->root, key, &resolution, error);
     }

@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/varint.h"
 #include "engine/btree/btree_engine_internal.h"
+#include "engine/btree/btree_lookup.h"
 #include "engine/btree/leaf_access.h"
 #include "os/file.h"
 #include "simd/hash.h"
@@ -172,7 +173,7 @@ static tern_status walk_children(struct salvage *salvage, const struct inner_nod
             inner.end = tern_slice_of(fences.data + low, high);
             inner.has_end = true;
         }
-        const struct child_ref child = {node->children[i].ref, node->checksums[i], node->records[i],
+        const struct child_ref child = {node->refs[i], node->checksums[i], node->records[i],
                                         node->bytes[i]};
         status = walk_subtree(salvage, &child, node->level - 1u, &inner);
     }
@@ -321,6 +322,7 @@ tern_status btree_salvage(const struct engine_environment *environment,
         return status;
     }
     tree.space = btree_file_space(tree.file);
+    tree.lookup = btree_lookup_best();
     salvage.page = memory_allocate(allocator, tree.config.options.page_bytes);
     bool has_root = false;
     if (salvage.page == NULL) {

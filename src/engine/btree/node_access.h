@@ -45,10 +45,15 @@ static inline bool node_search_begin(const struct inner_node *node, tern_slice k
             break;
         }
     }
-    __builtin_prefetch(node->heads + (size_t)16 * block);
-    const uint8_t *children = (const uint8_t *)(node->children + (size_t)16 * block);
-    for (unsigned i = 0; i < 5; i++) {
-        __builtin_prefetch(children + (size_t)64 * i);
+    size_t first = (size_t)16 * block;
+    __builtin_prefetch(node->heads + first);
+    if (node->level == 1) {
+        __builtin_prefetch(node->hints + first);
+        __builtin_prefetch(node->refs + first);
+        __builtin_prefetch(node->refs + first + 8);
+    } else {
+        __builtin_prefetch(node->nodes + first);
+        __builtin_prefetch(node->nodes + first + 8);
     }
     *out_head = head;
     *out_index = block;

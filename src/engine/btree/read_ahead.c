@@ -26,14 +26,14 @@ void read_ahead_release(struct read_ahead *read_ahead, const tern_allocator *all
 
 static bool is_cached(struct btree *tree, struct inner_node *node, uint32_t index) {
     const uint8_t *base = cache_base(tree->environment->cache);
-    cache_hint hint = atomic_load_explicit(&node->children[index].hint, memory_order_relaxed);
+    cache_hint hint = atomic_load_explicit(&node->hints[index], memory_order_relaxed);
     return hint != 0 &&
-           cache_frame_holds(cache_frame_at(base, hint), leaf_tag(tree, node->children[index].ref));
+           cache_frame_holds(cache_frame_at(base, hint), leaf_tag(tree, node->refs[index]));
 }
 
 /* Lengthens the run by a neighbour when it follows on disk (a granule's slack is allowed). */
 static bool extend(struct run *run, const struct inner_node *node, uint32_t index, size_t limit) {
-    packed_ref ref = node->children[index].ref;
+    packed_ref ref = node->refs[index];
     uint64_t place = ref_place(ref);
     uint64_t end = place + ref_units(ref);
     if (index > run->last) {
@@ -56,7 +56,7 @@ static bool extend(struct run *run, const struct inner_node *node, uint32_t inde
 
 static struct run find_run(struct btree *tree, struct inner_node *node, uint32_t index,
                            bool backward, size_t limit) {
-    packed_ref ref = node->children[index].ref;
+    packed_ref ref = node->refs[index];
     struct run run = {index, index, ref_place(ref), ref_place(ref) + ref_units(ref)};
     for (;;) {
         if (backward ? run.first == 0 : run.last + 1 == node->count) {
@@ -73,7 +73,7 @@ static struct run find_run(struct btree *tree, struct inner_node *node, uint32_t
 static bool take_leaf(struct btree *tree, struct inner_node *node, uint32_t index,
                       const uint8_t *bytes) {
     struct cache *cache = tree->environment->cache;
-    packed_ref ref = node->children[index].ref;
+    packed_ref ref = node->refs[index];
     size_t page_bytes = tree->config.options.page_bytes;
     struct cache_frame *frame = cache_acquire(cache, page_bytes);
     if (frame == NULL) {
@@ -88,8 +88,7 @@ static bool take_leaf(struct btree *tree, struct inner_node *node, uint32_t inde
         return false;
     }
     frame = cache_publish(cache, frame, leaf_tag(tree, ref));
-    atomic_store_explicit(&node->children[index].hint, cache_hint_of(cache, frame),
-                          memory_order_relaxed);
+    atomic_store_explicit(&node->hints[index], cache_hint_of(cache, frame), memory_order_relaxed);
     return true;
 }
 
@@ -121,7 +120,7 @@ void read_ahead_run(struct read_ahead *read_ahead, struct btree *tree, struct in
     for (uint32_t i = 0; i <= run.last - run.first; i++) {
         uint32_t at = read_ahead->backward ? run.last - i : run.first + i;
         const uint8_t *bytes =
-            read_ahead->memory + (ref_place(node->children[at].ref) - run.place) * UNIT_BYTES;
+            read_ahead->memory + (ref_place(node->refs[at]) - run.place) * UNIT_BYTES;
         if (!take_leaf(tree, node, at, bytes)) {
             return;
         }

@@ -578,11 +578,11 @@ static tern_status borrow_left(struct tree_builder *builder, uint32_t index, ter
     }
     for (uint32_t i = 0; status == TERN_OK && i < node->count; i++) {
         struct level_entry entry = {
-            .child = {node->children[i].ref, node->checksums[i], node->records[i], node->bytes[i]}};
+            .child = {node->refs[i], node->checksums[i], node->records[i], node->bytes[i]}};
         if (node->level > 1) {
             entry.node = atomic_load_explicit(&node->nodes[i], memory_order_acquire);
         } else {
-            entry.hint = atomic_load_explicit(&node->children[i].hint, memory_order_relaxed);
+            entry.hint = atomic_load_explicit(&node->hints[i], memory_order_relaxed);
         }
         builder->next_fence.size = 0;
         size_t size = i > 0 ? node_separator_size(node, i - 1) : last.fence_size;

@@ -119,7 +119,7 @@ static void every_damaged_block_is_found_where_it_lies(void **state) {
         struct inner_node *node = NULL;
         assert_int_equal(btree_child_node(&fixture->tree, top, i, &node, NULL), TERN_OK);
         for (uint32_t j = 0; j < node->count; j++) {
-            uint64_t place = ref_place(node->children[j].ref);
+            uint64_t place = ref_place(node->refs[j]);
             uint64_t offset = place * UNIT_BYTES + seeded_random_below(&dataset.random, 3000);
             flip_byte(fixture, offset);
             (void)check_tree(fixture, &findings);
@@ -131,7 +131,7 @@ static void every_damaged_block_is_found_where_it_lies(void **state) {
     (void)check_tree(fixture, &findings);
     assert_int_equal(findings.count, 0);
     /* A damaged inner page costs its subtree, not the rest. */
-    uint64_t place = ref_place(top->children[1].ref);
+    uint64_t place = ref_place(top->refs[1]);
     flip_byte(fixture, place * UNIT_BYTES + 40);
     tern_verify_report report = check_tree(fixture, &findings);
     assert_int_equal(findings.count, 1);
@@ -320,7 +320,7 @@ static void stops_when_it_is_told_to(void **state) {
         assert_int_equal(btree_child_node(&dataset.fixture.tree, node, 0, &node, NULL), TERN_OK);
     }
     for (uint32_t i = 0; i < 5; i++) {
-        flip_byte(&dataset.fixture, ref_place(node->children[i].ref) * UNIT_BYTES + 300);
+        flip_byte(&dataset.fixture, ref_place(node->refs[i]) * UNIT_BYTES + 300);
     }
     struct findings findings = {.stop_after = 2};
     (void)check_tree(&dataset.fixture, &findings);

@@ -101,7 +101,7 @@ static void comes_back_from_its_page_as_it_was(void **state) {
         assert_int_equal(back->count, node->count);
         assert_int_equal(back->generation, 42);
         for (uint32_t i = 0; i < node->count; i++) {
-            assert_int_equal(back->children[i].ref, node->children[i].ref);
+            assert_int_equal(back->refs[i], node->refs[i]);
             assert_int_equal(back->checksums[i], node->checksums[i]);
             assert_int_equal(back->records[i], node->records[i]);
             assert_int_equal(back->bytes[i], node->bytes[i]);

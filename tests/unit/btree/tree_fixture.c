@@ -10,6 +10,7 @@
 #include "base/bytes.h"
 #include "base/compare.h"
 #include "base/varint.h"
+#include "engine/btree/btree_lookup.h"
 #include "support/check.h"
 
 #define TEST_GENERATION 7u
@@ -119,6 +120,7 @@ void tree_fixture_open(struct tree_fixture *fixture, const struct fixture_option
     CHECK(btree_file_open(&fixture->environment, &fixture->tree.config, &fixture->tree.file,
                           NULL) == TERN_OK);
     fixture->tree.space = btree_file_space(fixture->tree.file);
+    fixture->tree.lookup = btree_lookup_best();
 }
 
 /* Children of the level being built, with the first and last key below each. */

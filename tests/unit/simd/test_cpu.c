@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 
-#include "simd/cpu_internal.h"
+#include "simd/cpu.h"
 #include "support/cmocka_test.h"
 
 static bool has_anything(void) {

@@ -8,8 +8,8 @@
  * ifunc would save the load, but is resolved before sanitizers are up and cannot be linked
  * statically everywhere.)
  */
-#ifndef TERN_SIMD_CPU_INTERNAL_H
-#define TERN_SIMD_CPU_INTERNAL_H
+#ifndef TERN_SIMD_CPU_H
+#define TERN_SIMD_CPU_H
 
 #include <stdbool.h>
 
@@ -28,8 +28,9 @@
  * With TERN_SIMD=scalar in the environment the processor has nothing: the plain variants are
  * chosen, so that tests can run everything on them. Not looked at in set-user-ID programs.
  */
-bool cpu_has_sse42(void); /* with PCLMULQDQ and POPCNT, as every such processor in use */
-bool cpu_has_avx2(void);  /* with BMI and BMI2 */
+bool cpu_has_sse42(void);  /* with PCLMULQDQ and POPCNT, as every such processor in use */
+bool cpu_has_avx2(void);   /* with BMI and BMI2 */
+bool cpu_has_avx512(void); /* F, BW, DQ and VL */
 bool cpu_has_neon(void);
 bool cpu_has_arm_crc(void);
 
