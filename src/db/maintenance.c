@@ -22,10 +22,10 @@
 /* What overlays that are all but empty take; a keyspace is never given less than this. */
 #define KEYSPACE_OVERLAY_BYTES ((uint64_t)64 << 10)
 /* Overlays are frozen at this part of their budget; the rest takes writes while they drain. */
-#define FREEZE_PERCENT 50
+#define FREEZE_PERCENT 60
 /* A drain is on time while its debt is at most this many quarters of the room left for writers: a
  * drain is somewhat faster than the writes that made it necessary, so it begins without a brake. */
-#define DEBT_QUARTERS 5
+#define DEBT_QUARTERS 7
 /* A checkpoint that could free less than this part of the budget is not worth its syncs. */
 #define WORTHWHILE_PART 8
 /* The log may hold this many times the overlay budget before a checkpoint trims it. */

@@ -66,7 +66,9 @@ void leaf_builder_release(struct leaf_builder *builder) {
 }
 
 void leaf_builder_reset(struct leaf_builder *builder, uint32_t fill_percent) {
-    builder->payload_fill = (uint32_t)((uint64_t)builder->page_bytes * fill_percent / 100);
+    /* To the end of the unit that the block ends in: what is left of it would be zeros. */
+    uint64_t fill_bytes = (uint64_t)builder->page_bytes * fill_percent / 100 + BLOCK_HEADER_BYTES;
+    builder->payload_fill = (uint32_t)round_up_u64(fill_bytes, UNIT_BYTES) - BLOCK_HEADER_BYTES;
     if (builder->payload_fill > builder->payload_max) {
         builder->payload_fill = builder->payload_max;
     }
