@@ -22,6 +22,8 @@
 #include "os/system_error.h"
 
 #define ZERO_BYTES 65536u
+/* Of a mapping, read in at once. */
+#define POPULATE_BYTES ((size_t)512 * 1024)
 
 static struct posix_file *posix_of(tern_file *file) {
     return (struct posix_file *)file;
@@ -187,14 +189,20 @@ static bool overwrites_in_place(int descriptor) {
     return true;
 }
 
-/* Reads all pages in. An old kernel without the advice reads them in at the mapping instead. */
+/*
+ * Reads all pages in, a part at a time: the kernel holds the lock of the address space meanwhile,
+ * and other threads that want memory wait for it. An old kernel without the advice reads them in at
+ * the mapping instead.
+ */
 static int populate(void **memory, size_t size, int protection, int descriptor) {
 #ifdef MADV_POPULATE_READ
-    if (madvise(*memory, size, MADV_POPULATE_READ) == 0) {
-        return 0;
+    int reason = 0;
+    for (size_t at = 0; at < size && reason == 0; at += POPULATE_BYTES) {
+        size_t part = size - at < POPULATE_BYTES ? size - at : POPULATE_BYTES;
+        reason = madvise((char *)*memory + at, part, MADV_POPULATE_READ) == 0 ? 0 : errno;
     }
-    if (errno != EINVAL) {
-        return errno == EFAULT ? EIO : errno;
+    if (reason != EINVAL) {
+        return reason == EFAULT ? EIO : reason;
     }
 #endif
     void *again =
