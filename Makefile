@@ -47,7 +47,7 @@ bench-build: ## Build build/release/bench/compare
 	@ninja -C $(RELEASE) -j$(JOBS) tern libtern.so libtern.a bench/all
 
 bench: bench-build ## Run the standard benchmarks, write docs/performance.md
-	@bench/run
+	@bench/run $(if $(RECORDS),--records $(RECORDS))
 
 install: all ## Install below PREFIX (/usr/local), staged into DESTDIR if set
 	@ninja -C $(RELEASE) -j$(JOBS) tern_cli_docs
