@@ -60,6 +60,23 @@ typedef enum tern_io_mode {
                                  that cannot be had */
 } tern_io_mode;
 
+/** Size of the pages of memory behind the cache's frames; see docs/cache.md. */
+typedef enum tern_huge_pages {
+    TERN_HUGE_PAGES_DEFAULT = 0,     /**< transparent */
+    TERN_HUGE_PAGES_OFF = 1,         /**< pages of the usual size */
+    TERN_HUGE_PAGES_TRANSPARENT = 2, /**< asked for by advice; the system may give small ones */
+    TERN_HUGE_PAGES_RESERVED = 3 /**< of the pool that vm.nr_hugepages reserves; transparent ones
+                                    where that has no more */
+} tern_huge_pages;
+
+/** NUMA nodes that the memory of the cache's frames comes from. */
+typedef enum tern_numa_placement {
+    TERN_NUMA_DEFAULT = 0,    /**< as the process has it */
+    TERN_NUMA_LOCAL = 1,      /**< the node of the thread that first uses a page of memory */
+    TERN_NUMA_INTERLEAVE = 2, /**< page by page around tern_db_options::numa_nodes */
+    TERN_NUMA_BIND = 3        /**< only tern_db_options::numa_nodes */
+} tern_numa_placement;
+
 /** Called with the path of each finished log segment before it is recycled. */
 typedef tern_status (*tern_archive_function)(void *context, const char *segment_path,
                                              uint64_t segment_id);
@@ -98,6 +115,13 @@ typedef struct tern_db_options {
     bool prewarm; /**< remember at checkpoint and close which pages are cached, and load them in
                      the background after open; default not */
     tern_io_mode io_mode; /**< how data files are read and written beside other work */
+    tern_huge_pages huge_pages; /**< of the cache; transparent */
+    tern_numa_placement numa;   /**< of the cache; as the process has it */
+    uint64_t numa_nodes; /**< bit i: node i, for interleave and bind; 0: all that the process may
+                            use */
+    bool lock_cache;     /**< keep the cache's frames from being swapped out (mlock), as far as
+                            RLIMIT_MEMLOCK allows; default not. None of these four makes open fail
+                            when the system refuses: tern_stats() says what is in force */
 } tern_db_options;
 
 /** Defaults for tern_db_options. */

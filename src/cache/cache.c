@@ -130,7 +130,6 @@ tern_status cache_create(const struct cache_options *options, struct cache **out
     cache->budget = options->budget;
     cache->policy_methods = policy_methods;
     cache->policy = cache_policy_resolve(options->policy);
-    cache->huge_pages = options->huge_pages;
     cache->chunk_bytes = chunk_bytes_for(limit);
     atomic_init(&cache->limit_bytes, limit);
     atomic_init(&cache->next_space, 1);
@@ -138,6 +137,7 @@ tern_status cache_create(const struct cache_options *options, struct cache **out
     if (status != TERN_OK) {
         goto no_range;
     }
+    placement_begin(cache, &options->placement);
     status = reserve_metadata(cache, error);
     if (status != TERN_OK) {
         goto no_metadata;

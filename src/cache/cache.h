@@ -49,12 +49,20 @@ _Static_assert(sizeof(struct cache_frame) == 16, "takes the place of the block h
 /* Frame address = base + hint * 4096; 0 is no frame. */
 typedef uint32_t cache_hint;
 
+/* What memory the frames are made of; zeros are the defaults. */
+struct cache_placement {
+    tern_huge_pages huge_pages;
+    tern_numa_placement numa;
+    uint64_t numa_nodes;
+    bool lock;
+};
+
 struct cache_options {
     const tern_allocator *allocator;
     struct epoch_domain *epoch;
     struct budget *budget; /* counts BUDGET_CACHE */
     uint64_t limit_bytes;  /* for frames and tables, at least 1 MiB */
-    bool huge_pages;
+    struct cache_placement placement;
     tern_cache_policy policy;
 };
 
@@ -148,6 +156,17 @@ void cache_pin_unreserve(struct cache *cache, size_t size_bytes);
 void cache_set_limit(struct cache *cache, uint64_t limit_bytes);
 uint64_t cache_limit(const struct cache *cache);
 
+/* What of the placement is in force, and in words why it is not what was asked for. */
+struct cache_placement_stats {
+    tern_huge_pages huge_pages;
+    tern_numa_placement numa;
+    uint64_t reserved_bytes; /* in pages of the reserved pool */
+    uint64_t locked_bytes;   /* kept in memory */
+    const char *huge_text;   /* static */
+    const char *numa_text;   /* static */
+    const char *lock_text;   /* static */
+};
+
 struct cache_stats {
     uint64_t limit_bytes, used_bytes, frames, pinned_frames;
     uint64_t misses, evictions, acquire_failures;
@@ -155,6 +174,7 @@ struct cache_stats {
     uint64_t ghost_hits; /* pages that came back while the policy remembered them */
     uint64_t ghosts;     /* pages that it remembers now */
     tern_cache_policy policy;
+    struct cache_placement_stats placement;
 };
 void cache_get_stats(const struct cache *cache, struct cache_stats *out_stats);
 

@@ -78,7 +78,9 @@ enum chunk_state { CHUNK_ABSENT, CHUNK_ACTIVE, CHUNK_DRAINING };
 
 struct frame_chunk {
     uint8_t state;
-    uint8_t reserved[3];
+    bool is_reserved; /* of huge pages from the reserved pool */
+    bool is_locked;
+    uint8_t unused;
     uint32_t carved; /* frames handed out at least once; the rest is untouched memory */
     uint32_t busy;   /* frames FILLING, PUBLISHED or LIMBO */
 };
@@ -124,7 +126,11 @@ struct cache {
     uint8_t *base;
     size_t range_bytes;
     size_t chunk_bytes;
-    bool huge_pages;
+    struct cache_placement placement;           /* as asked for, defaults made definite */
+    bool has_transparent;                       /* the system gives transparent huge pages */
+    int numa_failure;                           /* errno, 0: in force */
+    _Atomic int reserved_failure, lock_failure; /* errno of the last chunk that was refused */
+    _Atomic uint64_t reserved_bytes, locked_bytes;
     struct mutex lock;
     struct cache_table table;
     struct frame_pool pools[FRAME_CLASSES];
@@ -159,6 +165,15 @@ static inline void frame_set_phase(struct cache_frame *frame, uint32_t phase) {
         memory_order_acq_rel, memory_order_relaxed)) {
     }
 }
+
+/* ---- memory of chunks (cache_placement.c) ---- */
+
+/* Takes over what was asked for, before the first chunk. */
+void placement_begin(struct cache *cache, const struct cache_placement *placement);
+/* Gives a chunk memory and takes it away. With the cache's lock held. */
+TERN_MUST_CHECK bool placement_commit(struct cache *cache, struct frame_chunk *chunk, void *memory);
+void placement_discard(struct cache *cache, struct frame_chunk *chunk, void *memory);
+void placement_get_stats(const struct cache *cache, struct cache_placement_stats *out_stats);
 
 /* All with the cache's lock held. */
 

@@ -32,6 +32,7 @@ void cache_get_stats(const struct cache *cache, struct cache_stats *out_stats) {
         .acquire_failures = atomic_load(&cache->acquire_failures),
         .policy = cache->policy,
     };
+    placement_get_stats(cache, &stats.placement);
     for (unsigned p = 0; p < FRAME_CLASSES; p++) {
         const struct cache_policy *policy = cache->pools[p].policy;
         mutex_lock(lock);

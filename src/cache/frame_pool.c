@@ -68,12 +68,10 @@ bool frame_pool_grow(struct frame_pool *pool) {
     if (index >= pool->chunk_limit) {
         return false;
     }
-    void *memory = pool->base + (size_t)index * cache->chunk_bytes;
-    if (pages_commit(memory, cache->chunk_bytes,
-                     cache->huge_pages && cache->chunk_bytes >= HUGE_PAGE_BYTES, NULL) != TERN_OK) {
+    struct frame_chunk *chunk = &pool->chunks[index];
+    if (!placement_commit(cache, chunk, pool->base + (size_t)index * cache->chunk_bytes)) {
         return false;
     }
-    struct frame_chunk *chunk = &pool->chunks[index];
     chunk->state = CHUNK_ACTIVE;
     chunk->carved = 0;
     chunk->busy = 0;
@@ -89,7 +87,7 @@ bool frame_pool_grow(struct frame_pool *pool) {
 static void give_chunk_back(struct frame_pool *pool, uint32_t index) {
     struct frame_chunk *chunk = &pool->chunks[index];
     ASSERT(chunk->state == CHUNK_DRAINING && chunk->busy == 0);
-    pages_discard(pool->base + (size_t)index * pool->cache->chunk_bytes, pool->cache->chunk_bytes);
+    placement_discard(pool->cache, chunk, pool->base + (size_t)index * pool->cache->chunk_bytes);
     chunk->state = CHUNK_ABSENT;
     pool->draining_chunks--;
     while (pool->chunk_high > 0 && pool->chunks[pool->chunk_high - 1].state == CHUNK_ABSENT) {

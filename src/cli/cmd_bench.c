@@ -239,10 +239,9 @@ static int remove_entry(const char *path, const struct stat *status, int kind, s
 
 static tern_status open_and_measure(struct bench *bench, const char *directory) {
     struct session *session = bench->session;
-    tern_db_options options = TERN_DB_OPTIONS_INIT;
+    tern_db_options options = session->options;
     options.create_if_missing = true;
-    options.memory_bytes = session->memory_bytes;
-    options.cache_policy = session->cache_policy;
+    options.read_only = false;
     tern_status status = tern_open(directory, &options, &bench->db, &session->error);
     if (status != TERN_OK) {
         return status;

@@ -105,7 +105,8 @@ tern_status run_doctor(struct session *session, const struct invocation *invocat
     struct doctor doctor = {
         .session = session,
         .directory = session->directory,
-        .memory_bytes = session->memory_bytes > 0 ? session->memory_bytes : UINT64_C(256) << 20,
+        .memory_bytes =
+            session->options.memory_bytes > 0 ? session->options.memory_bytes : UINT64_C(256) << 20,
     };
     doctor_check_limits(&doctor);
     doctor_check_memory(&doctor);

@@ -36,6 +36,7 @@ bool stat_table_visit(void *context, const tern_stat *stat) {
         json_unsigned(&table->json, "value", stat->value);
         json_text(&table->json, "unit", stat->unit);
         json_text(&table->json, "kind", stat->kind == TERN_STAT_COUNTER ? "counter" : "gauge");
+        json_text(&table->json, "meaning", stat->text);
         json_end_object(&table->json);
     } else if (stat->value != 0 || table->has_zeros) {
         struct buffer text = {0};

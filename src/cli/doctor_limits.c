@@ -41,6 +41,8 @@ static void check_locked_memory(struct doctor *doctor) {
     }
     struct buffer text = {0};
     bool is_unlimited = limit.rlim_cur == RLIM_INFINITY;
+    uint64_t needed =
+        doctor->session->options.lock_cache ? doctor->memory_bytes : UINT64_C(8) << 20;
     if (is_unlimited) {
         buffer_append_text(&text, "not limited");
     } else {
@@ -48,10 +50,12 @@ static void check_locked_memory(struct doctor *doctor) {
         quantity_print_bytes(limit.rlim_cur, &text);
     }
     doctor_add(
-        doctor, "locked memory",
-        is_unlimited || limit.rlim_cur >= 8 << 20 ? DOCTOR_OK : DOCTOR_WARN,
-        "io_uring buffers count against it: ulimit -l 65536, or LimitMEMLOCK=64M in the unit "
-        "file",
+        doctor, "locked memory", is_unlimited || limit.rlim_cur >= needed ? DOCTOR_OK : DOCTOR_WARN,
+        doctor->session->options.lock_cache
+            ? "--lock-cache locks no more than this: ulimit -l unlimited, or "
+              "LimitMEMLOCK=infinity in the unit file"
+            : "io_uring buffers count against it: ulimit -l 65536, or LimitMEMLOCK=64M in the "
+              "unit file",
         "%s", buffer_text(&text));
     buffer_release(&text);
 }

@@ -109,6 +109,28 @@ static void check_huge_pages(struct doctor *doctor) {
     }
 }
 
+static void check_reserved_pages(struct doctor *doctor) {
+    uint64_t pages = 0;
+    if (doctor->session->options.huge_pages != TERN_HUGE_PAGES_RESERVED) {
+        return;
+    }
+    /* Without a pool there is no such file, and no page. */
+    (void)doctor_read_number("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", &pages);
+    doctor_add(doctor, "reserved huge pages",
+               pages >= doctor->memory_bytes >> 21 ? DOCTOR_OK : DOCTOR_WARN,
+               "the cache will use transparent ones for the rest: sysctl vm.nr_hugepages=N",
+               "%llu free, of 2 MiB each", (unsigned long long)pages);
+}
+
+static void check_numa(struct doctor *doctor) {
+    char line[256];
+    if (doctor_read_line("/sys/devices/system/node/online", line, sizeof(line)) &&
+        strcmp(line, "0") != 0) {
+        doctor_add(doctor, "NUMA nodes", DOCTOR_OK, NULL,
+                   "%s; the cache may be placed with --numa local, interleave or bind", line);
+    }
+}
+
 static void check_overcommit(struct doctor *doctor) {
     uint64_t mode = 0;
     if (doctor_read_number("/proc/sys/vm/overcommit_memory", &mode)) {
@@ -137,6 +159,8 @@ void doctor_check_memory(struct doctor *doctor) {
     check_available(doctor);
     check_group(doctor);
     check_huge_pages(doctor);
+    check_reserved_pages(doctor);
+    check_numa(doctor);
     check_overcommit(doctor);
     check_swap(doctor);
 }

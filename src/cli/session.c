@@ -38,9 +38,16 @@ void settings_apply(struct settings *settings, const struct invocation *invocati
 void session_configure(struct session *session, const struct invocation *invocation) {
     settings_apply(&session->settings, invocation);
     session->is_read_only = invocation_has(invocation, OPTION_READ_ONLY);
-    session->memory_bytes = invocation_number(invocation, OPTION_MEMORY, 0);
-    session->cache_policy =
+    session->options = TERN_DB_OPTIONS_INIT;
+    session->options.read_only = session->is_read_only;
+    session->options.memory_bytes = invocation_number(invocation, OPTION_MEMORY, 0);
+    session->options.cache_policy =
         (tern_cache_policy)invocation_number(invocation, OPTION_CACHE_POLICY, 0);
+    session->options.huge_pages =
+        (tern_huge_pages)invocation_number(invocation, OPTION_HUGE_PAGES, 0);
+    session->options.numa = (tern_numa_placement)invocation_number(invocation, OPTION_NUMA, 0);
+    session->options.lock_cache = invocation_has(invocation, OPTION_LOCK_CACHE);
+    session->options.buffered_io = invocation_has(invocation, OPTION_BUFFERED);
     session->directory = invocation_text(invocation, OPTION_DIRECTORY, session->directory);
     session->has_color = wants_color(session->out, invocation);
     session->has_error_color = wants_color(session->err, invocation);
@@ -67,11 +74,8 @@ tern_status session_open_database(struct session *session, enum command_use use)
         return session_fail(session, TERN_INVALID,
                             "say which database: tern -d DIR …, or set TERN_DIR");
     }
-    tern_db_options options = TERN_DB_OPTIONS_INIT;
+    tern_db_options options = session->options;
     options.create_if_missing = use == USES_OR_MAKES && !session->is_read_only;
-    options.read_only = session->is_read_only;
-    options.memory_bytes = session->memory_bytes;
-    options.cache_policy = session->cache_policy;
     tern_db *db = NULL;
     tern_status status = tern_open(session->directory, &options, &db, &session->error);
     if (status == TERN_OK) {

@@ -36,9 +36,8 @@ struct session {
     bool is_read_only;
     bool has_color; /* on `out` */
     bool has_error_color;
-    uint64_t memory_bytes; /* 0: default */
-    tern_cache_policy cache_policy;
-    const char *directory; /* NULL: not given */
+    tern_db_options options; /* what the command line says about how to open */
+    const char *directory;   /* NULL: not given */
     tern_db *db;
     tern_txn *txn; /* begun in the REPL or by a batch; commands join it */
     struct new_keyspace *new_keyspaces;

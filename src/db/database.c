@@ -70,6 +70,14 @@ static tern_status check_limits(const tern_db_options *options, tern_error *erro
         return ERROR_SET(error, TERN_INVALID, "io_mode is %d; it must be default, plain or ring",
                          (int)options->io_mode);
     }
+    if ((int)options->huge_pages < 0 || options->huge_pages > TERN_HUGE_PAGES_RESERVED) {
+        return ERROR_SET(error, TERN_INVALID, "huge_pages is %d; there is no such kind",
+                         (int)options->huge_pages);
+    }
+    if ((int)options->numa < 0 || options->numa > TERN_NUMA_BIND) {
+        return ERROR_SET(error, TERN_INVALID, "numa is %d; there is no such placement",
+                         (int)options->numa);
+    }
     if (options->background_threads > 64) {
         return ERROR_SET(error, TERN_INVALID, "background_threads is %u; it must be at most 64",
                          options->background_threads);
@@ -212,7 +220,10 @@ static tern_status create_parts(struct tern_db *db, tern_error *error) {
                                         .epoch = manager->epoch,
                                         .budget = &db->budget,
                                         .limit_bytes = cache_share(db),
-                                        .huge_pages = true,
+                                        .placement = {.huge_pages = db->options.huge_pages,
+                                                      .numa = db->options.numa,
+                                                      .numa_nodes = db->options.numa_nodes,
+                                                      .lock = db->options.lock_cache},
                                         .policy = db->options.cache_policy};
         status = cache_create(&options, &db->cache, error);
     }

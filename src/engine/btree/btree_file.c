@@ -777,6 +777,9 @@ void btree_file_get_stats(const struct btree_file *file, struct btree_file_stats
         .written_bytes = atomic_load_explicit(&file->written_bytes, memory_order_relaxed),
         .read_bytes = atomic_load_explicit(&file->read_bytes, memory_order_relaxed),
         .reads = atomic_load_explicit(&file->reads, memory_order_relaxed),
+        .exists = handle_of(file) != NULL,
+        .is_direct =
+            handle_of(file) != NULL && (handle_of(file)->flags & (uint32_t)TERN_OPEN_DIRECT) != 0,
     };
     mutex_unlock(lock);
 }

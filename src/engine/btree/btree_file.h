@@ -75,6 +75,8 @@ TERN_MUST_CHECK tern_status btree_file_shrink(struct btree_file *file, uint64_t 
 struct btree_file_stats {
     uint64_t file_bytes, free_bytes, pending_bytes, free_extents, largest_free_bytes;
     uint64_t written_bytes, read_bytes, reads;
+    bool exists;
+    bool is_direct; /* bypasses the page cache */
 };
 void btree_file_get_stats(const struct btree_file *file, struct btree_file_stats *out_stats);
 /* Visits free intervals (place, units) in order. */

@@ -50,7 +50,15 @@ static void tell_tree(struct numbers *numbers, const struct btree_view *view) {
     tell(numbers, "inner_pages", "count", "inner pages in memory", TERN_STAT_GAUGE, inner);
 }
 
-static void tell_file(struct numbers *numbers, const struct btree_file *file) {
+static const char *direct_text(const struct btree_file_stats *stats, bool is_buffered) {
+    if (stats->is_direct || is_buffered || !stats->exists) {
+        return "1 when reads and writes of the file bypass the system's page cache";
+    }
+    return "direct I/O is unavailable: the file system refuses it, or needs coarser blocks than "
+           "the file was made with";
+}
+
+static void tell_file(struct numbers *numbers, const struct btree_file *file, bool is_buffered) {
     struct btree_file_stats stats;
     btree_file_get_stats(file, &stats);
     uint64_t fragmented = stats.free_bytes - stats.largest_free_bytes;
@@ -69,6 +77,8 @@ static void tell_file(struct numbers *numbers, const struct btree_file *file) {
     tell(numbers, "read_bytes", "bytes", "bytes read from the file", TERN_STAT_COUNTER,
          stats.read_bytes);
     tell(numbers, "reads", "count", "reads from the file", TERN_STAT_COUNTER, stats.reads);
+    tell(numbers, "direct_io", "code", direct_text(&stats, is_buffered), TERN_STAT_GAUGE,
+         stats.is_direct ? 1 : 0);
 }
 
 tern_status btree_stats(struct engine_view *engine_view, tern_stat_visitor visit, void *context,
@@ -87,7 +97,7 @@ tern_status btree_stats(struct engine_view *engine_view, tern_stat_visitor visit
     struct epoch_slot *slot = epoch_enter(engine->tree.environment->epoch);
     tell_tree(&numbers, view);
     epoch_exit(slot);
-    tell_file(&numbers, engine->tree.file);
+    tell_file(&numbers, engine->tree.file, engine->tree.environment->buffered_io);
     tell(&numbers, "overlay_bytes", "bytes", "memory of the overlays", TERN_STAT_GAUGE, bytes);
     tell(&numbers, "overlay_keys", "count", "keys in the overlays", TERN_STAT_GAUGE, keys);
     tell(&numbers, "frozen_overlays", "count", "overlays that wait to be drained", TERN_STAT_GAUGE,

@@ -97,7 +97,8 @@ void tree_fixture_open(struct tree_fixture *fixture, const struct fixture_option
         .epoch = fixture->epoch,
         .budget = &fixture->budget,
         .limit_bytes = options->cache_bytes,
-        .huge_pages = options->huge_pages,
+        .placement = {.huge_pages =
+                          options->huge_pages ? TERN_HUGE_PAGES_TRANSPARENT : TERN_HUGE_PAGES_OFF},
     };
     CHECK(cache_create(&cache_options, &fixture->cache, NULL) == TERN_OK);
     fixture->environment = (struct engine_environment){

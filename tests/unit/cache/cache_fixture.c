@@ -15,8 +15,8 @@ tern_cache_policy cache_fixture_policy(void) {
     return fixture_policy;
 }
 
-void cache_fixture_open(struct cache_fixture *fixture, uint64_t limit_bytes,
-                        const tern_allocator *allocator) {
+static void open_fixture(struct cache_fixture *fixture, uint64_t limit_bytes,
+                         const tern_allocator *allocator, struct cache_placement placement) {
     memset(fixture, 0, sizeof(*fixture));
     CHECK(epoch_domain_create(tern_allocator_default(), &fixture->epoch, NULL) == TERN_OK);
     const struct cache_options options = {
@@ -24,11 +24,22 @@ void cache_fixture_open(struct cache_fixture *fixture, uint64_t limit_bytes,
         .epoch = fixture->epoch,
         .budget = &fixture->budget,
         .limit_bytes = limit_bytes,
-        .huge_pages = false,
+        .placement = placement,
         .policy = fixture_policy,
     };
     CHECK(cache_create(&options, &fixture->cache, NULL) == TERN_OK);
     fixture->space = cache_space_open(fixture->cache);
+}
+
+void cache_fixture_open(struct cache_fixture *fixture, uint64_t limit_bytes,
+                        const tern_allocator *allocator) {
+    open_fixture(fixture, limit_bytes, allocator,
+                 (struct cache_placement){.huge_pages = TERN_HUGE_PAGES_OFF});
+}
+
+void cache_fixture_open_placed(struct cache_fixture *fixture, uint64_t limit_bytes,
+                               struct cache_placement placement) {
+    open_fixture(fixture, limit_bytes, NULL, placement);
 }
 
 void cache_fixture_close(struct cache_fixture *fixture) {

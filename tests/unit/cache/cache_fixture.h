@@ -18,6 +18,9 @@ struct cache_fixture {
 
 void cache_fixture_open(struct cache_fixture *fixture, uint64_t limit_bytes,
                         const tern_allocator *allocator);
+/* On memory of the kind asked for; the others have small pages. */
+void cache_fixture_open_placed(struct cache_fixture *fixture, uint64_t limit_bytes,
+                               struct cache_placement placement);
 void cache_fixture_close(struct cache_fixture *fixture);
 
 /* Fills a frame of `size_bytes` with the pattern of a tag. */
