@@ -77,6 +77,20 @@ typedef enum tern_numa_placement {
     TERN_NUMA_BIND = 3        /**< only tern_db_options::numa_nodes */
 } tern_numa_placement;
 
+/** Where reads take the pages of a B+tree from; see docs/cache.md. */
+typedef enum tern_page_source {
+    TERN_PAGE_SOURCE_DEFAULT = 0, /**< the cache */
+    TERN_PAGE_SOURCE_CACHE = 1,   /**< frames within memory_bytes, checked at each read from disk */
+    TERN_PAGE_SOURCE_MAPPING = 2 /**< a read-only mapping of the file: the system decides what is in
+                                    memory, outside of memory_bytes. Pages are checked the first
+                                    time; when the device fails later, or somebody cuts the file,
+                                    the process gets SIGBUS. Implies buffered_io. Keyspaces with
+                                    compression and other engines keep to the cache */
+} tern_page_source;
+
+/** tern_db_options::read_ahead_bytes: no read-ahead. */
+#define TERN_READ_AHEAD_OFF UINT64_MAX
+
 /** Called with the path of each finished log segment before it is recycled. */
 typedef tern_status (*tern_archive_function)(void *context, const char *segment_path,
                                              uint64_t segment_id);
@@ -122,6 +136,10 @@ typedef struct tern_db_options {
     bool lock_cache;     /**< keep the cache's frames from being swapped out (mlock), as far as
                             RLIMIT_MEMLOCK allows; default not. None of these four makes open fail
                             when the system refuses: tern_stats() says what is in force */
+    tern_page_source page_source; /**< of B+tree leaves; the cache */
+    uint64_t read_ahead_bytes;    /**< most that a cursor reads ahead at once when it goes through
+                                     pages in order or in even steps, 64 KiB to 4 MiB; 0: 256 KiB;
+                                     or TERN_READ_AHEAD_OFF */
 } tern_db_options;
 
 /** Defaults for tern_db_options. */

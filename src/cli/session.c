@@ -48,6 +48,12 @@ void session_configure(struct session *session, const struct invocation *invocat
     session->options.numa = (tern_numa_placement)invocation_number(invocation, OPTION_NUMA, 0);
     session->options.lock_cache = invocation_has(invocation, OPTION_LOCK_CACHE);
     session->options.buffered_io = invocation_has(invocation, OPTION_BUFFERED);
+    session->options.page_source =
+        (tern_page_source)invocation_number(invocation, OPTION_PAGE_SOURCE, 0);
+    session->options.read_ahead_bytes = invocation_number(invocation, OPTION_READ_AHEAD, 0);
+    if (invocation_has(invocation, OPTION_READ_AHEAD) && session->options.read_ahead_bytes == 0) {
+        session->options.read_ahead_bytes = TERN_READ_AHEAD_OFF;
+    }
     session->directory = invocation_text(invocation, OPTION_DIRECTORY, session->directory);
     session->has_color = wants_color(session->out, invocation);
     session->has_error_color = wants_color(session->err, invocation);

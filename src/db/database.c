@@ -22,6 +22,9 @@
 /* Pages that a reader waits for at once. */
 #define READ_QUEUE_DEPTH 32
 
+#define READ_AHEAD_BYTES_MIN ((uint64_t)64 << 10)
+#define READ_AHEAD_BYTES_MAX ((uint64_t)4 << 20)
+
 struct txn_manager *database_manager(tern_db *db) {
     return &db->manager;
 }
@@ -78,6 +81,18 @@ static tern_status check_limits(const tern_db_options *options, tern_error *erro
         return ERROR_SET(error, TERN_INVALID, "numa is %d; there is no such placement",
                          (int)options->numa);
     }
+    if ((int)options->page_source < 0 || options->page_source > TERN_PAGE_SOURCE_MAPPING) {
+        return ERROR_SET(error, TERN_INVALID, "page_source is %d; it must be cache or mapping",
+                         (int)options->page_source);
+    }
+    if (options->read_ahead_bytes != 0 && options->read_ahead_bytes != TERN_READ_AHEAD_OFF &&
+        (options->read_ahead_bytes < READ_AHEAD_BYTES_MIN ||
+         options->read_ahead_bytes > READ_AHEAD_BYTES_MAX)) {
+        return ERROR_SET(error, TERN_INVALID,
+                         "read_ahead_bytes is %llu; it must be 65536 to 4194304, 0 for the "
+                         "default, or TERN_READ_AHEAD_OFF",
+                         (unsigned long long)options->read_ahead_bytes);
+    }
     if (options->background_threads > 64) {
         return ERROR_SET(error, TERN_INVALID, "background_threads is %u; it must be at most 64",
                          options->background_threads);
@@ -117,6 +132,8 @@ static tern_status resolve_options(const tern_db_options *given, tern_db_options
            (uint64_t)options.conflict_slots * 10 > options.memory_bytes / 16) {
         options.conflict_slots /= 2;
     }
+    /* What is mapped is in the page cache: written directly it would be read from the device. */
+    options.buffered_io = options.buffered_io || options.page_source == TERN_PAGE_SOURCE_MAPPING;
     options.lock_timeout_ms = (uint32_t)or_default(options.lock_timeout_ms, 1000);
     options.ttl_tick_ms = (uint32_t)or_default(options.ttl_tick_ms, 100);
     options.background_threads = (uint32_t)or_default(options.background_threads, 2);
@@ -241,7 +258,9 @@ static tern_status create_parts(struct tern_db *db, tern_error *error) {
                                                   .write_queue = db->write_queue,
                                                   .read_queues = &db->read_queues,
                                                   .read_only = db->options.read_only,
-                                                  .buffered_io = db->options.buffered_io};
+                                                  .buffered_io = db->options.buffered_io,
+                                                  .page_source = db->options.page_source,
+                                                  .read_ahead_bytes = db->options.read_ahead_bytes};
     return status;
 }
 

@@ -64,6 +64,8 @@ struct engine_environment {
     uint32_t incarnation;
     bool read_only;
     bool buffered_io;
+    tern_page_source page_source;
+    uint64_t read_ahead_bytes; /* 0: default; TERN_READ_AHEAD_OFF */
 };
 
 /* What is fixed when a partition is created. */

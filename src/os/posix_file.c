@@ -247,6 +247,40 @@ static tern_status posix_map(tern_file *file, size_t size, void **out_memory, te
     return TERN_OK;
 }
 
+static tern_status posix_map_read(tern_file *file, uint64_t size, void **out_memory,
+                                  tern_error *error) {
+    struct posix_file *posix = posix_of(file);
+    void *memory =
+        mmap(NULL, (size_t)size, PROT_READ, MAP_SHARED | MAP_NORESERVE, posix->descriptor, 0);
+    if (memory == MAP_FAILED) {
+        int reason = errno == ENODEV || errno == EACCES ? EOPNOTSUPP : errno;
+        return SYSTEM_ERROR(error, reason, posix->path, -1, "map the file");
+    }
+    /* Whoever reads ahead says so with `advise`; a fault means one page. */
+    (void)madvise(memory, (size_t)size, MADV_RANDOM);
+    *out_memory = memory;
+    return TERN_OK;
+}
+
+static tern_status posix_populate(tern_file *file, void *memory, uint64_t offset, size_t size,
+                                  tern_error *error) {
+#ifdef MADV_POPULATE_READ
+    uint64_t begin = offset & ~(uint64_t)4095;
+    size_t length = (size_t)(offset + size - begin);
+    if (madvise((char *)memory + begin, length, MADV_POPULATE_READ) != 0 && errno != EINVAL) {
+        int reason = errno == EFAULT ? EIO : errno;
+        return SYSTEM_ERROR(error, reason, posix_of(file)->path, offset, "read the mapped file in");
+    }
+#else
+    (void)file;
+    (void)memory;
+    (void)offset;
+    (void)size;
+    (void)error;
+#endif
+    return TERN_OK;
+}
+
 static void posix_unmap(tern_file *file, void *memory, size_t size) {
     (void)file;
     int result = munmap(memory, size);
@@ -291,4 +325,6 @@ const tern_file_methods posix_file_methods = {
     .advise = posix_advise,
     .descriptor = posix_descriptor,
     .close = posix_close,
+    .map_read = posix_map_read,
+    .populate = posix_populate,
 };

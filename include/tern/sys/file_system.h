@@ -56,6 +56,16 @@ typedef struct tern_file_methods {
     int (*descriptor)(tern_file *file);
     /** Closes; the pointer is gone whatever the status. */
     tern_status (*close)(tern_file *file, tern_error *error);
+    /**
+     * Maps [0, size) shared, for reading, reading nothing in; `size` may lie beyond the end of the
+     * file: what it grows by becomes readable, and what lies beyond its end must not be touched.
+     * Undone by `unmap`. TERN_UNSUPPORTED where it cannot be had; NULL means so too.
+     */
+    tern_status (*map_read)(tern_file *file, uint64_t size, void **out_memory, tern_error *error);
+    /** Reads [offset, offset + size) of what map_read returned in, with errors reported. NULL where
+     * map_read is. */
+    tern_status (*populate)(tern_file *file, void *memory, uint64_t offset, size_t size,
+                            tern_error *error);
 } tern_file_methods;
 
 /** Head of every open file; implementations embed it first. */

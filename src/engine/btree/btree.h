@@ -16,14 +16,22 @@ struct btree {
     const struct engine_environment *environment;
     struct engine_config config;
     struct btree_file *file;
-    uint32_t space; /* cache space id */
+    uint32_t space;  /* cache space id */
+    bool is_mapping; /* leaves are read out of the file's mapping where it reaches */
     const struct btree_lookup *lookup;
 };
 
 /* ---- reading (any thread, inside an epoch) ---- */
 
+/* Bytes without a frame are mapped: they live as long as the view, which is what the source of an
+ * overlay says. */
+static inline enum engine_source btree_source_of(const void *frame) {
+    return frame != NULL ? ENGINE_SOURCE_FRAME : ENGINE_SOURCE_OVERLAY;
+}
+
 /* The record of a key in a root, and the frame that holds its bytes (readable until the epoch is
- * left, longer when it is pinned); kind RECORD_NONE, and no frame, when there is none. */
+ * left, longer when it is pinned; NULL: mapped, readable as long as the view is held); kind
+ * RECORD_NONE, and no frame, when there is none. */
 TERN_MUST_CHECK tern_status btree_find(struct btree *tree, struct btree_root *root, tern_slice key,
                                        struct record *out_record, void **out_frame,
                                        tern_error *error);

@@ -6,7 +6,8 @@
  *
  * The root is held by reference, so the nodes of the path stay. The leaf is held by a pin, or, when
  * pins of cursors would take too much of the cache, by a private copy; so the cursor needs no epoch
- * between calls.
+ * between calls. A mapped leaf needs neither: it stays as long as the view, which whoever has the
+ * cursor holds.
  *
  * Keys of leaves whose records hold them whole are handed out in place. Others are put together in
  * `key_area`, which has a place of its own for each record of the leaf: suffixes keep the distances
@@ -122,6 +123,10 @@ static tern_status fetch_here(struct btree_cursor *cursor, struct cache_frame **
                               tern_error *error) {
     struct btree *tree = cursor->tree;
     struct leaf_place place = place_here(cursor);
+    if (cursor->depth > 0) {
+        const struct path_step *step = &cursor->path[cursor->depth - 1];
+        read_ahead_note(&cursor->read_ahead, step->node, step->index);
+    }
     struct cache_frame *frame = leaf_hinted(cache_base(tree->environment->cache), place.hint);
     if (__builtin_expect(frame != NULL && cache_frame_holds(frame, leaf_tag(tree, place.ref)), 1)) {
         *out_frame = frame;
@@ -143,8 +148,14 @@ static void note_next_frame(struct btree_cursor *cursor) {
     if (step->index + 1 >= step->node->count) {
         return;
     }
-    cursor->next_frame = leaf_hinted(cache_base(cursor->tree->environment->cache),
-                                     &step->node->hints[step->index + 1]);
+    struct leaf_place next = leaf_place_of(step->node, step->index + 1);
+    cursor->next_frame = leaf_hinted(cache_base(cursor->tree->environment->cache), next.hint);
+    const struct btree_map *map =
+        cursor->tree->is_mapping ? btree_file_map(cursor->tree->file) : NULL;
+    if (map != NULL) {
+        cursor->next_frame = (const struct cache_frame *)(const void *)btree_map_block(
+            map, ref_place(next.ref), ref_units(next.ref));
+    }
 }
 
 /* Holds the leaf that the path leads to, instead of the one before. On failure the cursor stands
@@ -156,7 +167,8 @@ static tern_status hold_here(struct btree_cursor *cursor, tern_error *error) {
     if (status == TERN_OK) {
         status = reserve_keys(cursor, leaf_payload(frame), error);
     }
-    if (status == TERN_OK) {
+    bool is_mapped = status == TERN_OK && leaf_is_mapped(cursor->tree, frame);
+    if (status == TERN_OK && !is_mapped) {
         if (cursor->pins || cache_frame_is_private(frame)) {
             cache_pin(frame);
         } else {
@@ -171,7 +183,7 @@ static tern_status hold_here(struct btree_cursor *cursor, tern_error *error) {
     }
     cursor->is_prefetched = frame == cursor->next_frame && cursor->next_done > 0;
     cursor->next_done = 0;
-    cursor->held = frame;
+    cursor->held = is_mapped ? NULL : frame;
     cursor->payload = leaf_payload(frame);
     cursor->count = leaf_count(cursor->payload);
     cursor->first_offset = get_u16(leaf_slots(cursor->payload));
@@ -205,7 +217,6 @@ static tern_status move_leaf(struct btree_cursor *cursor, bool backward, tern_er
         struct path_step *step = &cursor->path[i];
         if (backward ? step->index > 0 : step->index + 1 < step->node->count) {
             step->index = backward ? step->index - 1 : step->index + 1;
-            read_ahead_note(&cursor->read_ahead, true, backward);
             tern_status status = descend_edge(cursor, i, backward, error);
             if (status == TERN_OK) {
                 cursor->index = backward ? cursor->count - 1 : 0;
@@ -268,7 +279,6 @@ static tern_status seek(struct base_cursor *base, const tern_slice *key, bool ba
     if (cursor->root->height == 0) {
         return TERN_NOT_FOUND;
     }
-    read_ahead_note(&cursor->read_ahead, false, backward);
     return key == NULL ? seek_edge(cursor, backward, error)
                        : seek_key(cursor, *key, backward, error);
 }

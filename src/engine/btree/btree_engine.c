@@ -244,6 +244,8 @@ static tern_status btree_open(const struct engine_environment *environment,
     if (status == TERN_OK) {
         engine->tree.space = btree_file_space(engine->tree.file);
         engine->tree.lookup = btree_lookup_best();
+        engine->tree.is_mapping = environment->page_source == TERN_PAGE_SOURCE_MAPPING &&
+                                  config->options.compression == TERN_COMPRESSION_NONE;
         if (state.height == 0) {
             btree_file_distrust_header(engine->tree.file);
         }

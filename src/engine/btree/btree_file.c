@@ -38,6 +38,7 @@
 #include "base/error.h"
 #include "cache/cache.h"
 #include "engine/btree/btree_file_internal.h"
+#include "engine/btree/btree_map.h"
 #include "os/file.h"
 #include "os/mutex.h"
 #include "simd/hash.h"
@@ -74,8 +75,11 @@ struct btree_file {
     partition_id id;
     uint32_t space;
     bool header_is_valid;
+    bool may_be_mapped;
     bool name_is_durable; /* maintenance role */
     _Atomic(tern_file *) handle;
+    _Atomic(struct btree_map *) map; /* NULL: pages come from the cache */
+    bool map_failed;                 /* it was wanted */
     _Atomic uint64_t granule_units;
 
     struct mutex lock;
@@ -91,6 +95,7 @@ struct btree_file {
     _Atomic uint64_t written_bytes;
     _Atomic uint64_t read_bytes;
     _Atomic uint64_t reads;
+    _Atomic uint64_t ahead_runs, ahead_pages, ahead_strided_runs;
     char path[FILE_PATH_BYTES];
 };
 
@@ -108,6 +113,10 @@ static uint64_t granule_of(const struct btree_file *file) {
 
 static uint64_t whole_granules(const struct btree_file *file, uint64_t units) {
     return round_up_u64(units, granule_of(file));
+}
+
+struct btree_map *btree_file_map(const struct btree_file *file) {
+    return atomic_load_explicit(&file->map, memory_order_acquire);
 }
 
 const char *btree_file_path(const struct btree_file *file) {
@@ -180,6 +189,18 @@ static tern_status derive_space(struct btree_file *file, uint64_t size_bytes, te
     return status == TERN_OK ? TERN_OK : ERROR_NO_MEMORY(error, "the free space of a file");
 }
 
+/* The mapping page source, where it is wanted and can be had. */
+static void map_file(struct btree_file *file, tern_file *handle) {
+    struct btree_map *map = NULL;
+    if (file->environment->page_source != TERN_PAGE_SOURCE_MAPPING || !file->may_be_mapped ||
+        btree_file_map(file) != NULL) {
+        return;
+    }
+    file->map_failed = btree_map_create(file->environment->allocator, handle, file->end_units, &map,
+                                        NULL) != TERN_OK;
+    atomic_store_explicit(&file->map, map, memory_order_release);
+}
+
 /* Opens the file when it is there. */
 static tern_status open_existing(struct btree_file *file, tern_error *error) {
     const struct engine_environment *environment = file->environment;
@@ -225,6 +246,7 @@ static tern_status open_existing(struct btree_file *file, tern_error *error) {
     }
 done:
     if (status == TERN_OK) {
+        map_file(file, handle);
         atomic_store_explicit(&file->handle, handle, memory_order_release);
     } else {
         (void)file_close(handle, NULL);
@@ -242,6 +264,7 @@ tern_status btree_file_open(const struct engine_environment *environment,
     }
     file->environment = environment;
     file->page_bytes = config->options.page_bytes;
+    file->may_be_mapped = config->options.compression == TERN_COMPRESSION_NONE;
     file->id = config->id;
     atomic_init(&file->granule_units, 1);
     mutex_init(&file->lock);
@@ -268,6 +291,7 @@ void btree_file_close(struct btree_file *file) {
         return;
     }
     const tern_allocator *allocator = file->environment->allocator;
+    btree_map_destroy(btree_file_map(file));
     (void)file_close(handle_of(file), NULL);
     if (file->space != 0) {
         cache_space_close(file->environment->cache, file->space);
@@ -315,11 +339,13 @@ static tern_status ensure_created(struct btree_file *file, tern_error *error) {
     file->header_is_valid = true;
     if (file->end_units < FILE_HEADER_UNITS) {
         file->end_units = FILE_HEADER_UNITS;
+        btree_map_set_end(btree_file_map(file), file->end_units);
     }
     atomic_fetch_add_explicit(&file->written_bytes, FILE_HEADER_BYTES, memory_order_relaxed);
 done:
     if (is_new) {
         if (status == TERN_OK) {
+            map_file(file, handle);
             atomic_store_explicit(&file->handle, handle, memory_order_release);
         } else {
             (void)file_close(handle, NULL);
@@ -442,6 +468,19 @@ tern_status btree_file_read_block(struct btree_file *file, packed_ref ref, uint6
     return status;
 }
 
+void btree_file_will_need(struct btree_file *file, uint64_t place, uint64_t units) {
+    tern_file *handle = handle_of(file);
+    if (handle != NULL && handle->methods->advise != NULL) {
+        handle->methods->advise(handle, place * UNIT_BYTES, units * UNIT_BYTES, true);
+    }
+}
+
+void btree_file_note_ahead(struct btree_file *file, uint64_t pages, bool is_strided) {
+    atomic_fetch_add_explicit(&file->ahead_runs, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&file->ahead_pages, pages, memory_order_relaxed);
+    atomic_fetch_add_explicit(&file->ahead_strided_runs, is_strided, memory_order_relaxed);
+}
+
 /* ---- space ---- */
 
 tern_status btree_file_mark_used(struct btree_file *file, uint64_t place, uint64_t units,
@@ -525,6 +564,7 @@ static tern_status grow(struct btree_file *file, uint64_t units, tern_error *err
         return ERROR_NO_MEMORY(error, "the free space of a file");
     }
     file->end_units += wanted;
+    btree_map_set_end(btree_file_map(file), file->end_units);
     return TERN_OK;
 }
 
@@ -575,6 +615,7 @@ tern_status btree_file_allocate(struct btree_file *file, uint64_t units, uint64_
 }
 
 static void drop_frame(const struct btree_file *file, uint64_t place, uint64_t units) {
+    btree_map_forget(btree_file_map(file), place);
     if (file->environment->cache != NULL && units <= CACHED_UNITS_MAX) {
         cache_invalidate(file->environment->cache, cache_tag_of(file->space, place));
     }
@@ -582,6 +623,7 @@ static void drop_frame(const struct btree_file *file, uint64_t place, uint64_t u
 
 void btree_file_release_now(struct btree_file *file, uint64_t place, uint64_t units) {
     mutex_lock(&file->lock);
+    btree_map_forget(btree_file_map(file), place);
     give_back(file, place, whole_granules(file, units));
     mutex_unlock(&file->lock);
 }
@@ -749,8 +791,10 @@ tern_status btree_file_shrink(struct btree_file *file, uint64_t *out_freed_bytes
                 status = ERROR_NO_MEMORY(error, "the free space of a file");
                 goto done;
             }
+            btree_map_set_end(btree_file_map(file), end);
             status = handle->methods->truncate(handle, end * UNIT_BYTES, error);
             if (status != TERN_OK) {
+                btree_map_set_end(btree_file_map(file), file->end_units);
                 give_back(file, end, freed_units);
                 goto done;
             }
@@ -777,10 +821,21 @@ void btree_file_get_stats(const struct btree_file *file, struct btree_file_stats
         .written_bytes = atomic_load_explicit(&file->written_bytes, memory_order_relaxed),
         .read_bytes = atomic_load_explicit(&file->read_bytes, memory_order_relaxed),
         .reads = atomic_load_explicit(&file->reads, memory_order_relaxed),
+        .ahead_runs = atomic_load_explicit(&file->ahead_runs, memory_order_relaxed),
+        .ahead_pages = atomic_load_explicit(&file->ahead_pages, memory_order_relaxed),
+        .ahead_strided_runs = atomic_load_explicit(&file->ahead_strided_runs, memory_order_relaxed),
         .exists = handle_of(file) != NULL,
+        .is_mapped = btree_file_map(file) != NULL,
+        .map_failed = file->map_failed,
         .is_direct =
             handle_of(file) != NULL && (handle_of(file)->flags & (uint32_t)TERN_OPEN_DIRECT) != 0,
     };
+    if (out_stats->is_mapped) {
+        struct btree_map_stats map;
+        btree_map_get_stats(btree_file_map(file), &map);
+        out_stats->mapped_bytes = map.mapped_bytes;
+        out_stats->mapped_pages_checked = map.checked_pages;
+    }
     mutex_unlock(lock);
 }
 

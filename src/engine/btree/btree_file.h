@@ -17,6 +17,7 @@
 #include "engine/engine.h"
 
 struct btree_file;
+struct btree_map;
 
 /* Opens the file of a partition; missing is fine: it is created at the first write. */
 TERN_MUST_CHECK tern_status btree_file_open(const struct engine_environment *environment,
@@ -24,6 +25,8 @@ TERN_MUST_CHECK tern_status btree_file_open(const struct engine_environment *env
                                             struct btree_file **out_file, tern_error *error);
 void btree_file_close(struct btree_file *file);
 const char *btree_file_path(const struct btree_file *file);
+/* The mapping that leaves are read out of; NULL: they come from the cache. */
+struct btree_map *btree_file_map(const struct btree_file *file);
 uint32_t btree_file_space(const struct btree_file *file); /* cache space id */
 
 /* ---- reading: any thread ---- */
@@ -75,6 +78,9 @@ TERN_MUST_CHECK tern_status btree_file_shrink(struct btree_file *file, uint64_t 
 struct btree_file_stats {
     uint64_t file_bytes, free_bytes, pending_bytes, free_extents, largest_free_bytes;
     uint64_t written_bytes, read_bytes, reads;
+    uint64_t ahead_runs, ahead_pages, ahead_strided_runs;
+    uint64_t mapped_bytes, mapped_pages_checked;
+    bool is_mapped, map_failed;
     bool exists;
     bool is_direct; /* bypasses the page cache */
 };

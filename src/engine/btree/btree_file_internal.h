@@ -58,6 +58,11 @@ TERN_MUST_CHECK tern_status btree_file_decode(const struct btree_file *file, con
                                               void *target, size_t capacity, const void **in_place,
                                               size_t *out_payload_size, tern_error *error);
 
+/* Asks the system to read ahead into its page cache, without waiting. */
+void btree_file_will_need(struct btree_file *file, uint64_t place, uint64_t units);
+/* Counts a run that was read ahead. */
+void btree_file_note_ahead(struct btree_file *file, uint64_t pages, bool is_strided);
+
 /* End of the file in units; what lies beyond was never handed out. */
 uint64_t btree_file_end(struct btree_file *file);
 

@@ -25,7 +25,7 @@ tern_status btree_lookup(struct btree *tree, struct btree_root *root, tern_slice
     void *frame = NULL;
     tern_status status = tree->lookup->find(tree, root, key, &record, &frame, error);
     if (status == TERN_OK && record.kind != RECORD_NONE) {
-        status = resolution_add(resolution, &record, ENGINE_SOURCE_FRAME, frame);
+        status = resolution_add(resolution, &record, btree_source_of(frame), frame);
         if (status != TERN_OK) {
             return ERROR_NO_MEMORY(error, "the versions of a key");
         }

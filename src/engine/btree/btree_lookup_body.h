@@ -72,16 +72,18 @@ static tern_status find(struct btree *tree, struct btree_root *root, tern_slice 
     struct leaf_cell cell;
     if (leaf_find_begin(payload, key, &index) && leaf_find_end(payload, key, index, &cell)) {
         leaf_cell_record(&cell, out_record);
-        *out_frame = frame;
+        *out_frame = leaf_to_pin(tree, frame);
     }
     return TERN_OK;
 }
 
-static tern_status add_found(struct resolution *resolution, const struct leaf_cell *cell,
-                             struct cache_frame *frame, tern_error *error) {
+static tern_status add_found(const struct btree *tree, struct resolution *resolution,
+                             const struct leaf_cell *cell, struct cache_frame *frame,
+                             tern_error *error) {
     struct record record;
     leaf_cell_record(cell, &record);
-    tern_status status = resolution_add(resolution, &record, ENGINE_SOURCE_FRAME, frame);
+    frame = leaf_to_pin(tree, frame);
+    tern_status status = resolution_add(resolution, &record, btree_source_of(frame), frame);
     return status == TERN_OK ? TERN_OK : ERROR_NO_MEMORY(error, "the versions of a key");
 }
 
@@ -134,6 +136,18 @@ static size_t descend_group(struct btree *tree, struct search *searches, size_t 
     }
 }
 
+/* Asks for the first lines of mapped leaves, which have no hints. */
+static void prefetch_mapped(const struct btree *tree, const struct search *searches, size_t count) {
+    const struct btree_map *map = btree_file_map(tree->file);
+    for (size_t i = 0; map != NULL && i < count; i++) {
+        packed_ref ref = searches[i].place.ref;
+        const uint8_t *block = btree_map_block(map, ref_place(ref), ref_units(ref));
+        for (unsigned line = 0; block != NULL && line < LEAF_LINES_FIRST; line++) {
+            __builtin_prefetch(block + (size_t)64 * line);
+        }
+    }
+}
+
 /* Looks at all frames that hints lead to; those that hold something else are none. Leaves that more
  * than one search misses are read together. */
 static void find_frames(struct btree *tree, struct search *searches, size_t count) {
@@ -151,7 +165,9 @@ static void find_frames(struct btree *tree, struct search *searches, size_t coun
             missing[missing_count++] = &search->place;
         }
     }
-    if (missing_count >= TOGETHER_MIN && tree->environment->read_queues != NULL) {
+    if (tree->is_mapping) {
+        prefetch_mapped(tree, searches, count);
+    } else if (missing_count >= TOGETHER_MIN && tree->environment->read_queues != NULL) {
         leaves_load(tree, missing, missing_count);
     }
 }
@@ -180,7 +196,7 @@ static void search_leaves(struct btree *tree, struct search *searches, size_t co
         if (leaf_find_end(leaf_payload(search->frame), search->request->key, search->index,
                           &cell)) {
             search->request->status =
-                add_found(search->request->resolution, &cell, search->frame, error);
+                add_found(tree, search->request->resolution, &cell, search->frame, error);
         }
     }
 }

@@ -7,6 +7,7 @@
  */
 #include "base/assert.h"
 #include "base/error.h"
+#include "engine/btree/btree_file_internal.h"
 #include "engine/btree/btree_read_internal.h"
 
 /* ---- inner nodes ---- */
@@ -125,16 +126,8 @@ void btree_root_release(struct btree *tree, struct btree_root *root) {
 
 /* ---- leaves ---- */
 
-/* Reads a leaf's payload to where it belongs and accepts it. */
-static tern_status read_leaf(struct btree *tree, const struct leaf_place *place, uint8_t *payload,
-                             tern_error *error) {
-    size_t size = 0;
-    size_t capacity = tree->config.options.page_bytes - BLOCK_HEADER_BYTES;
-    tern_status status = btree_file_read_block(tree->file, place->ref, *place->checksum, payload,
-                                               capacity, &size, error);
-    if (status != TERN_OK) {
-        return status;
-    }
+static tern_status accept_leaf(struct btree *tree, const struct leaf_place *place,
+                               const uint8_t *payload, size_t size, tern_error *error) {
     const char *broken = leaf_check(payload, size);
     if (broken != NULL) {
         return ERROR_AT(error, TERN_CORRUPTION, btree_file_path(tree->file),
@@ -142,6 +135,16 @@ static tern_status read_leaf(struct btree *tree, const struct leaf_place *place,
                         "leaf page breaks invariant %s; run verify and repair", broken);
     }
     return TERN_OK;
+}
+
+/* Reads a leaf's payload to where it belongs and accepts it. */
+static tern_status read_leaf(struct btree *tree, const struct leaf_place *place, uint8_t *payload,
+                             tern_error *error) {
+    size_t size = 0;
+    size_t capacity = tree->config.options.page_bytes - BLOCK_HEADER_BYTES;
+    tern_status status = btree_file_read_block(tree->file, place->ref, *place->checksum, payload,
+                                               capacity, &size, error);
+    return status == TERN_OK ? accept_leaf(tree, place, payload, size, error) : status;
 }
 
 /* By tag, or from disk into a frame; *out_frame NULL when no frame can be had. */
@@ -168,8 +171,62 @@ static tern_status find_or_read(struct btree *tree, const struct leaf_place *pla
     return TERN_OK;
 }
 
+/* Checks a mapped leaf that nobody has looked at yet. TERN_NOT_FOUND: it has to be unpacked. */
+static tern_status check_mapped(struct btree *tree, struct btree_map *map,
+                                const struct leaf_place *place, const uint8_t *block,
+                                tern_error *error) {
+    uint64_t where = ref_place(place->ref);
+    uint64_t units = ref_units(place->ref);
+    const void *payload = NULL;
+    size_t size = 0;
+    tern_status status = btree_map_populate(map, where, units, error);
+    if (status == TERN_OK && block[1] != TERN_COMPRESSION_NONE) {
+        return TERN_NOT_FOUND; /* cannot be read in place */
+    }
+    if (status == TERN_OK) {
+        status = btree_file_decode(tree->file, block, where, units, *place->checksum, NULL,
+                                   tree->config.options.page_bytes - BLOCK_HEADER_BYTES, &payload,
+                                   &size, error);
+    }
+    if (status == TERN_OK) {
+        status = accept_leaf(tree, place, payload, size, error);
+    }
+    if (status == TERN_OK) {
+        btree_map_set_checked(map, where);
+    }
+    return status;
+}
+
+/* TERN_NOT_FOUND, without detail: the mapping does not reach the leaf. */
+static tern_status find_mapped(struct btree *tree, const struct leaf_place *place,
+                               struct cache_frame **out_frame, tern_error *error) {
+    struct btree_map *map = btree_file_map(tree->file);
+    const uint8_t *block =
+        map != NULL && ref_place(place->ref) >= FILE_HEADER_UNITS && ref_units(place->ref) > 0
+            ? btree_map_block(map, ref_place(place->ref), ref_units(place->ref))
+            : NULL;
+    if (block == NULL) {
+        return TERN_NOT_FOUND;
+    }
+    if (!btree_map_is_checked(map, ref_place(place->ref))) {
+        tern_status status = check_mapped(tree, map, place, block, error);
+        if (status != TERN_OK) {
+            return status;
+        }
+    }
+    /* Read-only, and no frame: leaf_is_mapped tells. */
+    *out_frame = (struct cache_frame *)(uintptr_t)block;
+    return TERN_OK;
+}
+
 tern_status leaf_fetch_slow(struct btree *tree, const struct leaf_place *place,
                             struct cache_frame **out_frame, tern_error *error) {
+    if (tree->is_mapping) {
+        tern_status mapped = find_mapped(tree, place, out_frame, error);
+        if (mapped != TERN_NOT_FOUND) {
+            return mapped;
+        }
+    }
     tern_status status = find_or_read(tree, place, out_frame, error);
     if (status != TERN_OK || *out_frame != NULL) {
         return status;
@@ -196,7 +253,19 @@ tern_status btree_leaf(struct btree *tree, packed_ref ref, uint64_t checksum,
     const struct leaf_place place = {ref, &checksum, hint != NULL ? hint : &no_hint};
     struct cache_frame *frame = leaf_hinted(cache_base(tree->environment->cache), place.hint);
     if (frame == NULL || !cache_frame_holds(frame, leaf_tag(tree, ref))) {
-        tern_status status = find_or_read(tree, &place, &frame, error);
+        tern_status status =
+            tree->is_mapping ? find_mapped(tree, &place, &frame, error) : TERN_NOT_FOUND;
+        if (status == TERN_OK) {
+            *out_payload = leaf_payload(frame);
+            if (out_frame != NULL) {
+                *out_frame = NULL;
+            }
+            *out_owned = NULL;
+            return TERN_OK;
+        }
+        if (status == TERN_NOT_FOUND) {
+            status = find_or_read(tree, &place, &frame, error);
+        }
         if (status != TERN_OK) {
             return status;
         }

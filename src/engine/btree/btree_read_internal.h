@@ -4,6 +4,7 @@
 #define TERN_ENGINE_BTREE_BTREE_READ_INTERNAL_H
 
 #include "engine/btree/btree.h"
+#include "engine/btree/btree_map.h"
 #include "engine/btree/node_access.h"
 
 /* Lines at the beginning of a frame that hold header, heads and slots of a leaf of usual records.
@@ -76,6 +77,21 @@ static inline TERN_MUST_CHECK tern_status leaf_fetch(struct btree *tree,
         return TERN_OK;
     }
     return leaf_fetch_slow(tree, place, out_frame, error);
+}
+
+/* True when the leaf lies in the mapping: then it is no frame of the cache, is never pinned, and is
+ * readable as long as the view is held. */
+static inline bool leaf_is_mapped(const struct btree *tree, const struct cache_frame *frame) {
+    if (__builtin_expect(!tree->is_mapping, 1)) {
+        return false;
+    }
+    const struct btree_map *map = btree_file_map(tree->file);
+    return map != NULL && btree_map_contains(map, frame);
+}
+
+/* The frame to pin when bytes of the leaf are to be kept; NULL where they need none. */
+static inline struct cache_frame *leaf_to_pin(const struct btree *tree, struct cache_frame *frame) {
+    return leaf_is_mapped(tree, frame) ? NULL : frame;
 }
 
 /* The level-1 node (or none, when the root is a leaf) and index that hold a key: loads what is not

@@ -27,10 +27,14 @@ static tern_status get_below(struct btree_view *view, struct btree *tree, tern_s
                              tern_error *error) {
     tern_status status =
         btree_find(tree, view->root, key, &out_result->record, &out_result->frame, error);
-    out_result->source = ENGINE_SOURCE_FRAME;
-    if (status == TERN_OK && (out_result->record.kind == RECORD_NONE ||
-                              record_has_expired(&out_result->record, time_ms))) {
+    if (status != TERN_OK) {
+        return status;
+    }
+    if (out_result->record.kind == RECORD_NONE ||
+        record_has_expired(&out_result->record, time_ms)) {
         memset(out_result, 0, sizeof(*out_result));
+    } else {
+        out_result->source = btree_source_of(out_result->frame);
     }
     return status;
 }

@@ -58,9 +58,42 @@ static const char *direct_text(const struct btree_file_stats *stats, bool is_buf
            "the file was made with";
 }
 
-static void tell_file(struct numbers *numbers, const struct btree_file *file, bool is_buffered) {
+static const char *source_text(const struct btree_file_stats *stats, bool is_wanted,
+                               bool is_packed) {
+    if (is_wanted && is_packed) {
+        return "pages come from the cache (1): a mapping is unavailable to keyspaces with "
+               "compression";
+    }
+    if (is_wanted && stats->map_failed) {
+        return "pages come from the cache (1): a mapping is unavailable, the file system or a "
+               "limit "
+               "on addresses (ulimit -v) refuses it";
+    }
+    return "where leaf pages come from: 1 the cache, 2 a mapping of the file";
+}
+
+static void tell_source(struct numbers *numbers, const struct btree *tree,
+                        const struct btree_file_stats *stats) {
+    bool is_wanted = tree->environment->page_source == TERN_PAGE_SOURCE_MAPPING;
+    tell(numbers, "page_source", "code",
+         source_text(stats, is_wanted, tree->config.options.compression != TERN_COMPRESSION_NONE),
+         TERN_STAT_GAUGE, stats->is_mapped ? TERN_PAGE_SOURCE_MAPPING : TERN_PAGE_SOURCE_CACHE);
+    tell(numbers, "mapped_bytes", "bytes", "of the file, that are mapped", TERN_STAT_GAUGE,
+         stats->mapped_bytes);
+    tell(numbers, "mapped_pages_checked", "count",
+         "mapped pages whose checksum was looked at: once each", TERN_STAT_COUNTER,
+         stats->mapped_pages_checked);
+    tell(numbers, "read_ahead_runs", "count", "times that a cursor read ahead", TERN_STAT_COUNTER,
+         stats->ahead_runs);
+    tell(numbers, "read_ahead_strided_runs", "count", "of these, in even steps", TERN_STAT_COUNTER,
+         stats->ahead_strided_runs);
+    tell(numbers, "read_ahead_pages", "count", "pages that were read ahead", TERN_STAT_COUNTER,
+         stats->ahead_pages);
+}
+
+static void tell_file(struct numbers *numbers, const struct btree *tree) {
     struct btree_file_stats stats;
-    btree_file_get_stats(file, &stats);
+    btree_file_get_stats(tree->file, &stats);
     uint64_t fragmented = stats.free_bytes - stats.largest_free_bytes;
     tell(numbers, "file_bytes", "bytes", "size of the file", TERN_STAT_GAUGE, stats.file_bytes);
     tell(numbers, "free_bytes", "bytes", "free space in the file", TERN_STAT_GAUGE,
@@ -77,8 +110,9 @@ static void tell_file(struct numbers *numbers, const struct btree_file *file, bo
     tell(numbers, "read_bytes", "bytes", "bytes read from the file", TERN_STAT_COUNTER,
          stats.read_bytes);
     tell(numbers, "reads", "count", "reads from the file", TERN_STAT_COUNTER, stats.reads);
-    tell(numbers, "direct_io", "code", direct_text(&stats, is_buffered), TERN_STAT_GAUGE,
-         stats.is_direct ? 1 : 0);
+    tell(numbers, "direct_io", "code", direct_text(&stats, tree->environment->buffered_io),
+         TERN_STAT_GAUGE, stats.is_direct ? 1 : 0);
+    tell_source(numbers, tree, &stats);
 }
 
 tern_status btree_stats(struct engine_view *engine_view, tern_stat_visitor visit, void *context,
@@ -97,7 +131,7 @@ tern_status btree_stats(struct engine_view *engine_view, tern_stat_visitor visit
     struct epoch_slot *slot = epoch_enter(engine->tree.environment->epoch);
     tell_tree(&numbers, view);
     epoch_exit(slot);
-    tell_file(&numbers, engine->tree.file, engine->tree.environment->buffered_io);
+    tell_file(&numbers, &engine->tree);
     tell(&numbers, "overlay_bytes", "bytes", "memory of the overlays", TERN_STAT_GAUGE, bytes);
     tell(&numbers, "overlay_keys", "count", "keys in the overlays", TERN_STAT_GAUGE, keys);
     tell(&numbers, "frozen_overlays", "count", "overlays that wait to be drained", TERN_STAT_GAUGE,

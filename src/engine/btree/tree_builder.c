@@ -345,7 +345,7 @@ static tern_status set_fence(struct tree_builder *builder, tern_slice fence, ter
 static struct cache_frame *fill_frame(struct tree_builder *builder, const uint8_t *payload,
                                       size_t size) {
     struct btree *tree = builder->tree;
-    if (!builder->is_caching || tree->environment->cache == NULL) {
+    if (!builder->is_caching || tree->environment->cache == NULL || tree->is_mapping) {
         return NULL;
     }
     struct cache_frame *frame =
