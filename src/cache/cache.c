@@ -51,7 +51,7 @@ static tern_status reserve_range(struct cache *cache, uint64_t limit_bytes, tern
         uint64_t range = HUGE_PAGE_BYTES + pool * FRAME_CLASSES;
         tern_status status = pages_reserve(range, &memory, pool == least ? error : NULL);
         if (status == TERN_OK) {
-            cache->base = memory;
+            cache->address.base = memory;
             cache->range_bytes = range;
             cache->pool_range_bytes = pool;
             return TERN_OK;
@@ -82,7 +82,7 @@ static tern_status reserve_metadata(struct cache *cache, tern_error *error) {
     for (unsigned i = 0; i < FRAME_CLASSES; i++) {
         cache->pools[i] = (struct frame_pool){
             .cache = cache,
-            .base = cache->base + HUGE_PAGE_BYTES + i * cache->pool_range_bytes,
+            .base = cache->address.base + HUGE_PAGE_BYTES + i * cache->pool_range_bytes,
             .frame_shift = FRAME_SHIFT_MIN + i,
             .frames_per_chunk = (uint32_t)(cache->chunk_bytes >> (FRAME_SHIFT_MIN + i)),
             .chunks = (struct frame_chunk *)chunks + i * chunk_limit,
@@ -164,7 +164,7 @@ no_table:
 no_policies:
     release_metadata(cache);
 no_metadata:
-    pages_release(cache->base, cache->range_bytes);
+    pages_release(cache->address.base, cache->range_bytes);
 no_range:
     memory_release(cache->allocator, cache);
     return status;
@@ -180,21 +180,17 @@ void cache_destroy(struct cache *cache) {
     budget_subtract(cache->budget, BUDGET_CACHE, atomic_load(&cache->used_bytes));
     table_destroy(&cache->table);
     release_metadata(cache);
-    pages_release(cache->base, cache->range_bytes);
+    pages_release(cache->address.base, cache->range_bytes);
     mutex_destroy(&cache->lock);
     memory_release(cache->allocator, cache);
 }
 
-const uint8_t *cache_base(const struct cache *cache) {
-    return cache->base;
-}
-
 cache_hint cache_hint_of(const struct cache *cache, const struct cache_frame *frame) {
-    return (cache_hint)((size_t)((const uint8_t *)frame - cache->base) >> FRAME_SHIFT_MIN);
+    return (cache_hint)((size_t)((const uint8_t *)frame - cache->address.base) >> FRAME_SHIFT_MIN);
 }
 
 struct frame_pool *cache_pool_of(struct cache *cache, const struct cache_frame *frame) {
-    size_t offset = (size_t)((const uint8_t *)frame - cache->base) - HUGE_PAGE_BYTES;
+    size_t offset = (size_t)((const uint8_t *)frame - cache->address.base) - HUGE_PAGE_BYTES;
     return &cache->pools[offset / cache->pool_range_bytes];
 }
 
@@ -203,7 +199,7 @@ struct frame_pool *cache_pool_of(struct cache *cache, const struct cache_frame *
 struct cache_frame *cache_lookup(struct cache *cache, cache_tag tag) {
     cache_hint hint = table_find(&cache->table, tag);
     if (hint != 0) {
-        struct cache_frame *frame = cache_frame_at(cache->base, hint);
+        struct cache_frame *frame = cache_frame_at(cache->address.base, hint);
         if (cache_frame_holds(frame, tag)) {
             return frame;
         }
@@ -262,7 +258,7 @@ static void tell_arrivals(struct frame_pool *pool, const struct cache_frame *lea
         newest = next;
     }
     while (oldest != 0) {
-        struct cache_frame *frame = cache_frame_at(cache->base, oldest);
+        struct cache_frame *frame = cache_frame_at(cache->address.base, oldest);
         oldest = cache->links[oldest];
         cache_tag tag = frame == leaving ? leaving_tag
                                          : atomic_load_explicit(&frame->tag, memory_order_relaxed);
@@ -448,7 +444,7 @@ struct cache_frame *cache_publish(struct cache *cache, struct cache_frame *frame
     cache_hint hint = table_find(&cache->table, tag);
     bool inserted = false;
     if (hint != 0) {
-        other = cache_frame_at(cache->base, hint);
+        other = cache_frame_at(cache->address.base, hint);
     } else {
         frame_set_phase(frame, FRAME_PHASE_PUBLISHED);
         atomic_store_explicit(&frame->tag, tag, memory_order_release);
@@ -490,7 +486,7 @@ void cache_invalidate(struct cache *cache, cache_tag tag) {
     cache_hint hint = table_find(&cache->table, tag);
     mutex_unlock(stripe);
     if (hint != 0) {
-        struct cache_frame *frame = cache_frame_at(cache->base, hint);
+        struct cache_frame *frame = cache_frame_at(cache->address.base, hint);
         if (unpublish(cache, frame, tag, true)) {
             retire(cache, frame, tag, false);
         }

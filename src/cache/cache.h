@@ -86,8 +86,14 @@ static inline cache_tag cache_tag_of(uint32_t space, uint64_t place) {
     return (cache_tag)space << CACHE_PLACE_BITS | place;
 }
 
-/* Base of the address range; constant for the cache's life. */
-const uint8_t *cache_base(const struct cache *cache);
+/* What every hit needs of a cache: it comes first in it. */
+struct cache_address {
+    uint8_t *base; /* of the address range; constant for the cache's life */
+};
+
+static inline const uint8_t *cache_base(const struct cache *cache) {
+    return ((const struct cache_address *)(const void *)cache)->base;
+}
 
 static inline struct cache_frame *cache_frame_at(const uint8_t *base, cache_hint hint) {
     return (struct cache_frame *)(uintptr_t)(base + (uint64_t)hint * 4096);

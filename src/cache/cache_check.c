@@ -52,7 +52,7 @@ static const char *check_pool(struct cache *cache, struct frame_pool *pool, uint
     }
     uint32_t free_count = 0;
     for (cache_hint hint = pool->free_first; hint != 0; hint = cache->links[hint]) {
-        struct cache_frame *frame = cache_frame_at(cache->base, hint);
+        struct cache_frame *frame = cache_frame_at(cache->address.base, hint);
         size_t chunk = (size_t)((const uint8_t *)frame - pool->base) / cache->chunk_bytes;
         if (frame_phase(frame) != FRAME_PHASE_FREE || pool->chunks[chunk].state != CHUNK_ACTIVE) {
             return "P2: the free list holds free frames of active chunks";

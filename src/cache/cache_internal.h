@@ -119,11 +119,11 @@ struct frame_pool {
 };
 
 struct cache {
+    struct cache_address address;
     const tern_allocator *allocator;
     struct epoch_domain *epoch;
     struct budget *budget;
     const struct cache_policy_methods *policy_methods;
-    uint8_t *base;
     size_t range_bytes;
     size_t chunk_bytes;
     struct cache_placement placement;           /* as asked for, defaults made definite */
@@ -148,6 +148,8 @@ struct cache {
     _Atomic uint64_t published; /* frames that can be found */
     _Atomic uint64_t misses, evictions, acquire_failures;
 };
+
+_Static_assert(offsetof(struct cache, address) == 0, "cache_base looks there");
 
 static inline uint32_t frame_phase(const struct cache_frame *frame) {
     return atomic_load_explicit(&frame->state, memory_order_acquire) & FRAME_PHASE_MASK;

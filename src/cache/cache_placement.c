@@ -30,8 +30,8 @@ void placement_begin(struct cache *cache, const struct cache_placement *placemen
     }
     cache->has_transparent = pages_transparent_huge_available();
     /* The policy belongs to the addresses: chunks have it as soon as they have memory. */
-    cache->numa_failure = pages_set_numa(cache->base, cache->range_bytes, numa_of(placement->numa),
-                                         placement->numa_nodes);
+    cache->numa_failure = pages_set_numa(cache->address.base, cache->range_bytes,
+                                         numa_of(placement->numa), placement->numa_nodes);
 }
 
 static bool chunks_can_be_huge(const struct cache *cache) {

@@ -126,7 +126,7 @@ static struct cache_frame *carve(struct frame_pool *pool) {
 struct cache_frame *frame_pool_take(struct frame_pool *pool) {
     struct cache_frame *frame = NULL;
     if (pool->free_first != 0) {
-        frame = cache_frame_at(pool->cache->base, pool->free_first);
+        frame = cache_frame_at(pool->cache->address.base, pool->free_first);
         pool->free_first = pool->cache->links[pool->free_first];
         pool->free_count--;
     } else {
@@ -190,7 +190,7 @@ bool frame_pool_reclaim(struct frame_pool *pool) {
         pool->limbo_size--;
         pool->limbo_count -= batch.count;
         for (cache_hint hint = batch.first; hint != 0;) {
-            struct cache_frame *frame = cache_frame_at(pool->cache->base, hint);
+            struct cache_frame *frame = cache_frame_at(pool->cache->address.base, hint);
             hint = pool->cache->links[hint];
             if (frame_pins(frame) > 0) {
                 frame_pool_retire(pool, frame);
@@ -209,7 +209,7 @@ static void drop_free_frames(struct frame_pool *pool, uint32_t index) {
     uint32_t count = 0;
     for (cache_hint hint = pool->free_first; hint != 0;) {
         cache_hint next = pool->cache->links[hint];
-        if (chunk_of(pool, cache_frame_at(pool->cache->base, hint)) != index) {
+        if (chunk_of(pool, cache_frame_at(pool->cache->address.base, hint)) != index) {
             pool->cache->links[hint] = kept;
             kept = hint;
             count++;

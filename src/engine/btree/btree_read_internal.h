@@ -44,6 +44,7 @@ static inline struct cache_frame *leaf_hinted(const uint8_t *base, const _Atomic
         return NULL;
     }
     struct cache_frame *frame = cache_frame_at(base, where);
+#pragma GCC unroll 8
     for (unsigned i = 0; i < LEAF_LINES_FIRST; i++) {
         __builtin_prefetch((const uint8_t *)frame + (size_t)64 * i);
     }
