@@ -71,7 +71,7 @@ const struct command care_commands[] = {
      "is opened; gauges are levels of this moment.",
      stats_arguments, stats_options, stats_examples,
      "{\"keyspace\":… or null,\"stats\":{NAME:{\"value\":N,\"unit\":…,\"kind\":\"counter\" or "
-     "\"gauge\"}}}",
+     "\"gauge\",\"meaning\":…}}}",
      NULL, USES_DATABASE, PLACE_BOTH},
     {COMMAND_CHECKPOINT, "checkpoint", NULL, "move what is in memory into the data files",
      "Drains memory into the durable structures and lets the log go, so that the next start is "

@@ -357,7 +357,7 @@ class Care(TernTest):
         stats = self.json("stats")["stats"]
         self.assertTrue(stats)
         for number in stats.values():
-            self.assertEqual(set(number), {"value", "unit", "kind"})
+            self.assertEqual(set(number), {"value", "unit", "kind", "meaning"})
             self.assertIn(number["kind"], ("counter", "gauge"))
         self.assertEqual(self.json("stats", "a")["keyspace"], "a")
         self.out("stats", "--all")
