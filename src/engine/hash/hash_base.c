@@ -165,6 +165,15 @@ uint32_t payload_count(const uint8_t *payload, size_t size) {
     return 4 + 2 * (size_t)count <= size ? count : 0;
 }
 
+/* Most numbers have one byte. */
+static const uint8_t *get_number(const uint8_t *source, const uint8_t *end, uint64_t *out_number) {
+    if (source < end && *source < 0x80) {
+        *out_number = *source;
+        return source + 1;
+    }
+    return varint_get(source, end, out_number);
+}
+
 bool record_decode(const uint8_t *payload, size_t size, uint32_t slot,
                    struct hash_record *out_record) {
     if (slot >= payload_count(payload, size)) {
@@ -180,10 +189,10 @@ bool record_decode(const uint8_t *payload, size_t size, uint32_t slot,
     uint64_t value_size = 0;
     uint64_t incarnation = 0;
     struct hash_record record = {0};
-    source = varint_get(source, end, &key_size);
-    source = source != NULL ? varint_get(source, end, &value_size) : NULL;
+    source = get_number(source, end, &key_size);
+    source = source != NULL ? get_number(source, end, &value_size) : NULL;
     source = source != NULL ? varint_get(source, end, &record.seq) : NULL;
-    source = source != NULL ? varint_get(source, end, &incarnation) : NULL;
+    source = source != NULL ? get_number(source, end, &incarnation) : NULL;
     if (source != NULL && (head & RECORD_HAS_EXPIRY) != 0) {
         source = varint_get(source, end, &record.record.expires_ms);
     }
@@ -277,15 +286,40 @@ tern_status base_read_block(struct hash_base *base, uint32_t block, const uint8_
     return TERN_OK;
 }
 
+/*
+ * Fetches what reading a record will touch, all of it at once: the frame's head, the slot, and the
+ * record where it lies if all records of the block are of one size.
+ */
+static void fetch_record(const struct hash_base *base, const struct block_info *info,
+                         uint32_t slot) {
+    cache_hint hint = atomic_load_explicit(&info->hint, memory_order_relaxed);
+    if (hint == 0) {
+        return;
+    }
+    const uint8_t *frame =
+        (const uint8_t *)cache_frame_at(cache_base(base->environment->cache), hint);
+    const uint8_t *payload = frame + BLOCK_HEADER_BYTES;
+    uint32_t records = info->records == 0 ? 1 : info->records;
+    uint32_t head = 4 + 2 * records;
+    uint32_t mean = (info->raw_bytes - (head < info->raw_bytes ? head : 0)) / records;
+    const uint8_t *guess = payload + head + (size_t)slot * mean;
+    __builtin_prefetch(frame);
+    __builtin_prefetch(payload + 4 + 2 * (size_t)slot);
+    __builtin_prefetch(guess);
+    __builtin_prefetch(guess + 64);
+    __builtin_prefetch(guess + mean - 1);
+}
+
 tern_status base_read_record(struct hash_base *base, hash_link link, struct hash_record *out_record,
                              struct cache_frame **out_frame, tern_error *error) {
     const uint8_t *payload = NULL;
     uint32_t block = link_block(link);
+    const struct block_info *info = base_block(base, block);
+    fetch_record(base, info, link_slot(link));
     tern_status status = base_read_block(base, block, &payload, out_frame, error);
     if (status != TERN_OK) {
         return status;
     }
-    const struct block_info *info = base_block(base, block);
     if (!record_decode(payload, info->raw_bytes, link_slot(link), out_record)) {
         return base_corrupt(base, info->place, "a record is malformed", error);
     }
@@ -298,16 +332,7 @@ void base_prefetch(const struct hash_base *base, hash_link link, bool is_second)
         __builtin_prefetch(info);
         return;
     }
-    cache_hint hint = atomic_load_explicit(&info->hint, memory_order_relaxed);
-    if (hint != 0) {
-        const uint8_t *frame =
-            (const uint8_t *)cache_frame_at(cache_base(base->environment->cache), hint);
-        __builtin_prefetch(frame);
-        /* Where the record is if they are all of one size. */
-        uint32_t records = info->records == 0 ? 1 : info->records;
-        __builtin_prefetch(frame + BLOCK_HEADER_BYTES + 4 + 2 * (size_t)records +
-                           (size_t)link_slot(link) * (info->raw_bytes / records));
-    }
+    fetch_record(base, info, link_slot(link));
 }
 
 /* ---- liveness ---- */

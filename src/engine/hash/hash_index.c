@@ -339,6 +339,18 @@ static uint32_t group_matches(const struct group_line *line, uint8_t tag) {
 #endif
 }
 
+/* Bits of the entries of a bucket whose tag fits, and of empty ones when the tag is 0. */
+static uint32_t chain_matches(const struct chain_line *line, const struct hash_probe *probe) {
+    uint64_t mask = probe->tag_mask;
+    uint64_t tag = probe->tag;
+    uint32_t matches = 0;
+    for (uint32_t i = 0; i < CHAIN_ENTRIES; i++) {
+        uint64_t entry = atomic_load_explicit(&line->entries[i], memory_order_acquire);
+        matches |= (uint32_t)((entry & mask) == tag) << i;
+    }
+    return matches;
+}
+
 void hash_probe_begin(struct hash_probe *probe, const struct hash_index *index, uint64_t hash) {
     uint64_t word = word_for(directory_of(index), hash);
     enum hash_layout layout = index->options.layout;
@@ -350,7 +362,9 @@ void hash_probe_begin(struct hash_probe *probe, const struct hash_index *index, 
     probe->position = 0;
     probe->matches = 0;
     probe->tag_byte = tag_byte_of(hash);
-    if (layout == HASH_LAYOUT_GROUPS) {
+    if (layout == HASH_LAYOUT_CHAINS) {
+        probe->matches = chain_matches(&probe->page->body.chains[probe->line], probe);
+    } else if (layout == HASH_LAYOUT_GROUPS) {
         probe->matches = group_matches(&probe->page->body.groups[probe->line], probe->tag_byte);
     }
 }
@@ -358,8 +372,10 @@ void hash_probe_begin(struct hash_probe *probe, const struct hash_index *index, 
 static index_slot *next_of_chain(struct hash_probe *probe, hash_link *out_link) {
     for (;;) {
         const struct chain_line *line = &probe->page->body.chains[probe->line];
-        while (probe->position < CHAIN_ENTRIES) {
-            index_slot *slot = (index_slot *)(uintptr_t)&line->entries[probe->position++];
+        while (probe->matches != 0) {
+            uint32_t at = (uint32_t)__builtin_ctz(probe->matches);
+            probe->matches &= probe->matches - 1;
+            index_slot *slot = (index_slot *)(uintptr_t)&line->entries[at];
             uint64_t entry = atomic_load_explicit(slot, memory_order_acquire);
             if ((entry & probe->tag_mask) == probe->tag && entry != 0) {
                 *out_link = entry & LINK_MASK;
@@ -371,7 +387,7 @@ static index_slot *next_of_chain(struct hash_probe *probe, hash_link *out_link) 
             return NULL;
         }
         probe->line = next;
-        probe->position = 0;
+        probe->matches = chain_matches(&probe->page->body.chains[next], probe);
     }
 }
 

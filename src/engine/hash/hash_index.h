@@ -56,8 +56,8 @@ struct hash_probe {
     uint64_t tag;
     uint64_t tag_mask;
     uint32_t line;     /* chains, groups: bucket; robin: slot */
-    uint32_t position; /* within it; robin: distance */
-    uint32_t matches;  /* groups: bits of what is left of this group */
+    uint32_t position; /* robin: distance */
+    uint32_t matches;  /* chains, groups: bits of what is left of this line */
     enum hash_layout layout;
     uint8_t tag_byte;
 };

@@ -158,29 +158,30 @@ static tern_status look(const struct hash_lookup *lookup, seq_no range_seq, tern
     if (status != TERN_OK || !unknown || lookup->resolution->is_complete) {
         return status;
     }
-    struct hash_record best = {0};
-    struct cache_frame *best_frame = NULL;
-    bool has_best = false;
+    /* Read in turn into the two, for copying one costs more than decoding it. */
+    struct hash_record records[2];
+    struct cache_frame *frames[2] = {NULL, NULL};
+    uint32_t next = 0;
+    bool has_best = false; /* in the other one */
     if (count > CANDIDATES) {
         hash_link found = LINK_NONE;
-        status =
-            hash_find_on_disk(engine, lookup->key, lookup->hash, &found, &best, &best_frame, error);
+        status = hash_find_on_disk(engine, lookup->key, lookup->hash, &found, &records[0],
+                                   &frames[0], error);
         has_best = found != LINK_NONE;
+        next = 1;
         count = 0;
     }
     for (uint32_t i = 0; i < count && status == TERN_OK; i++) {
-        struct hash_record record;
-        struct cache_frame *frame = NULL;
-        status = base_read_record(&engine->base, candidates[i], &record, &frame, error);
-        if (status == TERN_OK && slice_equal(record.key, lookup->key) &&
-            (!has_best || record.seq > best.seq)) {
-            best = record;
-            best_frame = frame;
+        status =
+            base_read_record(&engine->base, candidates[i], &records[next], &frames[next], error);
+        if (status == TERN_OK && slice_equal(records[next].key, lookup->key) &&
+            (!has_best || records[next].seq > records[1 - next].seq)) {
             has_best = true;
+            next = 1 - next;
         }
     }
     if (status == TERN_OK && has_best) {
-        status = add_record(lookup, &best, best_frame, range_seq);
+        status = add_record(lookup, &records[1 - next], frames[1 - next], range_seq);
     }
     return status;
 }
@@ -248,6 +249,7 @@ static void fetch_ahead(const struct hash_engine *engine, const struct engine_ge
             if (link_is_version(links[i])) {
                 __builtin_prefetch(link_version(links[i]));
                 __builtin_prefetch((const char *)link_version(links[i]) + 64);
+                __builtin_prefetch((const char *)link_version(links[i]) + 128);
             } else {
                 base_prefetch(&engine->base, links[i], false);
             }
