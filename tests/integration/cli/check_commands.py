@@ -535,11 +535,11 @@ class Shell(TernTest):
             process.stdin.flush()
             time.sleep(1)
             process.send_signal(signal.SIGINT)
-            process.stdin.write(lines.encode())
             try:
+                process.stdin.write(lines.encode())
                 process.stdin.close()
             except BrokenPipeError:
-                pass
+                pass  # it has ended already
             error = process.stderr.read()
             self.assertEqual(process.wait(30), 21, error)
         self.assertGreater(int(self.out("count", "a")), 0)
