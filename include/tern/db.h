@@ -33,7 +33,11 @@ typedef enum tern_durability {
                                      had not written yet */
 } tern_durability;
 
-/** Who yields when pinned snapshots and a budget cannot both be kept. */
+/**
+ * Who yields when pinned snapshots and a budget cannot both be kept. What old snapshots hold in
+ * memory is moved to temporary files first; so this is asked where the file system has no
+ * descriptors to map, where the disk is full, or where snapshots are very many.
+ */
 typedef enum tern_space_policy {
     TERN_SPACE_REFUSE_WRITES = 0, /**< writes fail with TERN_NO_MEMORY or TERN_DISK_FULL */
     TERN_SPACE_END_SNAPSHOTS = 1  /**< the oldest snapshots end with TERN_SNAPSHOT_TOO_OLD */
@@ -104,7 +108,9 @@ typedef struct tern_db_options {
     tern_durability durability;  /**< default of commits; interval */
     uint32_t sync_interval_ms;   /**< for interval durability; 100 */
     uint64_t memory_bytes;       /**< one budget for overlays, cache, filters, pins; 256 MiB, at
-                                    least 8 MiB */
+                                    least 8 MiB. Kept to within 15 %; pages of temporary files
+                                    that old snapshots are reading come on top: clean, and the
+                                    system's to take back */
     uint64_t overlay_bytes;      /**< share of memory_bytes for overlays; 30 % of it */
     uint64_t segment_bytes;      /**< size of a log segment, 64 KiB to 1 GiB; a sixteenth of
                                     memory_bytes, 1 to 32 MiB */
@@ -178,8 +184,9 @@ TERN_API tern_status tern_close(tern_db *db, tern_error *error);
 TERN_API TERN_MUST_CHECK tern_status tern_sync(tern_db *db, tern_error *error);
 
 /**
- * Drains all overlays into bases and lets the log go. Returns when what was committed before the
- * call is in bases. Other threads read and write meanwhile. Any thread.
+ * Drains all overlays into bases, lets the log go, and gives free space of files back to the file
+ * system for up to about two seconds (the rest follows in the background). Returns when what was
+ * committed before the call is in bases. Other threads read and write meanwhile. Any thread.
  */
 TERN_API TERN_MUST_CHECK tern_status tern_checkpoint(tern_db *db, tern_error *error);
 

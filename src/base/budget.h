@@ -19,6 +19,7 @@ enum budget_share {
 struct budget {
     uint64_t limit_bytes;
     _Atomic uint64_t used_bytes[BUDGET_SHARES];
+    _Atomic uint64_t spilled_bytes; /* moved from overlays to temporary files: no memory */
 };
 
 static inline void budget_add(struct budget *budget, enum budget_share share, uint64_t bytes) {
@@ -27,6 +28,10 @@ static inline void budget_add(struct budget *budget, enum budget_share share, ui
 
 static inline void budget_subtract(struct budget *budget, enum budget_share share, uint64_t bytes) {
     atomic_fetch_sub_explicit(&budget->used_bytes[share], bytes, memory_order_relaxed);
+}
+
+static inline void budget_note_spilled(struct budget *budget, int64_t bytes) {
+    atomic_fetch_add_explicit(&budget->spilled_bytes, (uint64_t)bytes, memory_order_relaxed);
 }
 
 static inline uint64_t budget_used(const struct budget *budget, enum budget_share share) {

@@ -8,6 +8,9 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#define FREE_PERCENT_MUCH 25u
+#define FREE_BYTES_MUCH   ((uint64_t)16 << 20)
+
 static void check_permissions(struct doctor *doctor, const struct stat *status) {
     if ((status->st_mode & S_IWOTH) != 0) {
         doctor_add(doctor, "permissions", DOCTOR_FAIL, "chmod o-w on the directory",
@@ -62,20 +65,21 @@ static int find_holder(DIR *directory) {
     return holder;
 }
 
-static void check_holder(struct doctor *doctor) {
+/* True when it may be opened here. */
+static bool check_holder(struct doctor *doctor) {
     DIR *directory = opendir(doctor->directory);
     if (directory == NULL) {
-        return;
+        return false;
     }
     int holder = find_holder(directory);
     closedir(directory);
     if (holder == 0) {
         doctor_add(doctor, "lock", DOCTOR_OK, NULL, "no process has the database open");
-        return;
+        return true;
     }
     if (holder == getpid()) {
         doctor_add(doctor, "lock", DOCTOR_OK, NULL, "open in this process");
-        return;
+        return true;
     }
     char path[64];
     char name[64] = "unknown";
@@ -84,6 +88,48 @@ static void check_holder(struct doctor *doctor) {
     doctor_add(doctor, "lock", DOCTOR_WARN,
                "one process opens a database at a time: end it, or use it from there",
                "open in process %d (%s)", holder, name);
+    return false;
+}
+
+/* Where a quarter of the files is free and stays so. */
+static void judge_space(struct doctor *doctor, tern_db *db) {
+    uint64_t file_bytes = 0;
+    uint64_t free_bytes = 0;
+    uint64_t percent = 0;
+    if (tern_stat_get(db, "data_file_bytes", &file_bytes) != TERN_OK ||
+        tern_stat_get(db, "data_free_bytes", &free_bytes) != TERN_OK ||
+        tern_stat_get(db, "data_free_percent", &percent) != TERN_OK) {
+        return;
+    }
+    bool is_much = percent >= FREE_PERCENT_MUCH && free_bytes >= FREE_BYTES_MUCH;
+    doctor_add(doctor, "fragmentation", is_much ? DOCTOR_WARN : DOCTOR_OK,
+               "run: tern -d DIR compact; a database that is kept open does it when it is idle",
+               "%llu %% of %llu MiB in the files of keyspaces is free", (unsigned long long)percent,
+               (unsigned long long)(file_bytes >> 20));
+}
+
+/* Read-only: it is not changed by being looked at. */
+static void check_space(struct doctor *doctor) {
+    tern_db *db = doctor->session->db;
+    tern_db *opened = NULL;
+    char path[4096];
+    (void)snprintf(path, sizeof(path), "%s/tern.root", doctor->directory);
+    if (db == NULL && access(path, R_OK | W_OK) == 0) {
+        tern_db_options options = TERN_DB_OPTIONS_INIT;
+        tern_error error = TERN_ERROR_INIT;
+        options.read_only = true;
+        tern_status status = tern_open(doctor->directory, &options, &opened, &error);
+        if (status != TERN_OK) {
+            doctor_add(doctor, "open", status == TERN_UNSUPPORTED ? DOCTOR_OK : DOCTOR_FAIL,
+                       "run: tern -d DIR verify", "cannot be opened read-only: %s", error.message);
+        }
+        db = opened;
+    }
+    if (db != NULL) {
+        judge_space(doctor, db);
+    }
+    tern_status status = tern_close(opened, NULL);
+    (void)status; /* nothing was written */
 }
 
 void doctor_check_database(struct doctor *doctor) {
@@ -96,6 +142,8 @@ void doctor_check_database(struct doctor *doctor) {
     }
     if (S_ISDIR(status.st_mode)) {
         check_permissions(doctor, &status);
-        check_holder(doctor);
+        if (check_holder(doctor)) {
+            check_space(doctor);
+        }
     }
 }

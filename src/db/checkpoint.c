@@ -132,6 +132,7 @@ tern_status checkpoint_step(struct tern_db *db, bool helps, bool *out_more, tern
     atomic_store_explicit(&db->is_draining, false, memory_order_relaxed);
     atomic_store_explicit(&db->checkpoint_done, maintenance->frozen_seq, memory_order_release);
     atomic_fetch_add_explicit(&db->counters.checkpoints, 1, memory_order_relaxed);
+    space_look_again(db);
     return TERN_OK;
 }
 
@@ -484,8 +485,7 @@ void checkpoint_release_blocks(struct tern_db *db) {
     memory_release(db->allocator, live);
 }
 
-/* The oldest view that is live, or the current generation. */
-static uint64_t oldest_view(struct tern_db *db) {
+uint64_t checkpoint_oldest_view(struct tern_db *db) {
     uint64_t oldest = UINT64_MAX;
     mutex_lock(&db->manager.views_mutex);
     for (const struct database_view *view = db->manager.live_views; view != NULL;
@@ -520,7 +520,7 @@ static tern_keyspace *next_dropped(struct tern_db *db, uint64_t oldest) {
 void checkpoint_collect_dropped(struct tern_db *db) {
     for (;;) {
         (void)epoch_reclaim(db->manager.epoch);
-        tern_keyspace *keyspace = next_dropped(db, oldest_view(db));
+        tern_keyspace *keyspace = next_dropped(db, checkpoint_oldest_view(db));
         if (keyspace == NULL) {
             return;
         }

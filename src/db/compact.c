@@ -9,6 +9,7 @@
 #include "txn/commit_queue.h"
 
 #define COMPACT_QUANTUM_BYTES ((size_t)4 << 20)
+#define PASSES_MAX            8u
 
 /* One step of one keyspace; *out_more false when it has nothing to gain any more. */
 static tern_status compact_one_step(struct tern_db *db, tern_keyspace *keyspace, bool *out_more,
@@ -34,31 +35,15 @@ static tern_status compact_one_step(struct tern_db *db, tern_keyspace *keyspace,
     return status;
 }
 
-/* Both manifests get past what was superseded, so that its blocks are free. */
-static tern_status settle_manifests(struct tern_db *db, tern_error *error) {
-    tern_status status = TERN_OK;
-    for (unsigned i = 0; status == TERN_OK && i < MANIFEST_SLOTS; i++) {
-        status = checkpoint_rewrite_manifest(db, error);
-        if (status == TERN_OK) {
-            commit_applier_lock(&db->manager);
-            db->maintenance.durable_generations[1] = db->maintenance.durable_generations[0];
-            db->maintenance.durable_generations[0] = db->view_generation;
-            commit_applier_unlock(&db->manager);
-        }
-    }
-    if (status == TERN_OK) {
-        (void)epoch_reclaim(db->manager.epoch);
-        checkpoint_release_blocks(db);
-    }
-    return status;
-}
-
-static tern_status shrink(struct tern_db *db, tern_keyspace *keyspace, tern_error *error) {
-    uint64_t freed = 0;
+static tern_status shrink(struct tern_db *db, tern_keyspace *keyspace, uint64_t *out_freed_bytes,
+                          tern_error *error) {
+    uint64_t freed = 1;
+    *out_freed_bytes = 0;
     mutex_lock(&db->maintenance_mutex);
-    tern_status status = settle_manifests(db, error);
-    if (status == TERN_OK && keyspace->engine != NULL) {
+    tern_status status = space_settle(db, error);
+    while (status == TERN_OK && freed > 0 && keyspace->engine != NULL) {
         status = keyspace->methods->shrink(keyspace->engine, &freed, error);
+        *out_freed_bytes += status == TERN_OK ? freed : 0;
     }
     mutex_unlock(&db->maintenance_mutex);
     return status;
@@ -67,15 +52,22 @@ static tern_status shrink(struct tern_db *db, tern_keyspace *keyspace, tern_erro
 static tern_status compact_keyspace(struct tern_db *db, tern_keyspace *keyspace,
                                     tern_progress_function progress, void *context, uint64_t done,
                                     uint64_t total, tern_error *error) {
-    bool more = true;
+    uint64_t freed = 1;
     tern_status status = TERN_OK;
-    while (status == TERN_OK && more) {
-        if (progress != NULL && !progress(context, keyspace->name, done, total)) {
-            return ERROR_SET(error, TERN_CANCELLED, "compaction was cancelled");
+    /* A pass fills what is free; what it has moved away makes room for the next. */
+    for (unsigned pass = 0; status == TERN_OK && freed > 0 && pass < PASSES_MAX; pass++) {
+        bool more = true;
+        while (status == TERN_OK && more) {
+            if (progress != NULL && !progress(context, keyspace->name, done, total)) {
+                return ERROR_SET(error, TERN_CANCELLED, "compaction was cancelled");
+            }
+            status = compact_one_step(db, keyspace, &more, error);
         }
-        status = compact_one_step(db, keyspace, &more, error);
+        if (status == TERN_OK) {
+            status = shrink(db, keyspace, &freed, error);
+        }
     }
-    return status == TERN_OK ? shrink(db, keyspace, error) : status;
+    return status;
 }
 
 tern_status tern_compact(tern_db *db, tern_progress_function progress, void *progress_context,

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/error.h"
+#include "os/page_spill.h"
 #include "txn/commit_queue.h"
 #include "txn/txn.h"
 
@@ -163,14 +164,6 @@ static tern_status start_executor(struct tern_db *db, tern_error *error) {
     return status;
 }
 
-static uint64_t cache_share(const struct tern_db *db) {
-    uint64_t fixed = budget_used(&db->budget, BUDGET_OTHER);
-    uint64_t index = db->options.memory_bytes / 50; /* inner nodes and scratch */
-    uint64_t taken = db->options.overlay_bytes + fixed + index;
-    uint64_t limit = taken < db->options.memory_bytes ? db->options.memory_bytes - taken : 0;
-    return limit > ((uint64_t)1 << 20) ? limit : (uint64_t)1 << 20;
-}
-
 static void init_manager(struct tern_db *db) {
     struct txn_manager *manager = &db->manager;
     manager->allocator = db->allocator;
@@ -236,7 +229,7 @@ static tern_status create_parts(struct tern_db *db, tern_error *error) {
         struct cache_options options = {.allocator = db->allocator,
                                         .epoch = manager->epoch,
                                         .budget = &db->budget,
-                                        .limit_bytes = cache_share(db),
+                                        .limit_bytes = memory_cache_share(db),
                                         .placement = {.huge_pages = db->options.huge_pages,
                                                       .numa = db->options.numa,
                                                       .numa_nodes = db->options.numa_nodes,
@@ -289,6 +282,7 @@ static void destroy(struct tern_db *db) {
     txn_spares_release(manager);
     mutex_destroy(&manager->views_mutex);
     mutex_destroy(&manager->applier_mutex);
+    mutex_destroy(&db->spill_mutex);
     mutex_destroy(&db->maintenance_mutex);
     page_pool_release(&db->overlay_pool);
     tern_thread_executor_stop(db->own_executor);
@@ -446,9 +440,20 @@ static tern_status destroy_partition(struct tern_db *db, partition_id id) {
     return status;
 }
 
+static void remove_spill_file(struct tern_db *db) {
+    char path[FILE_PATH_BYTES];
+    const tern_file_system *file_system = db->options.file_system;
+    if (path_join(path, db->path, SPILL_FILE_NAME, NULL) == TERN_OK &&
+        file_system->exists(file_system->context, path, NULL) == TERN_OK) {
+        tern_status status = file_system->remove(file_system->context, path, NULL);
+        (void)status; /* the next spill uses it again */
+    }
+}
+
 /* What a crash left of keyspaces that never were, or are no more. */
 static void remove_orphans(struct tern_db *db, const struct manifest *manifest) {
     partition_id previous = 0;
+    remove_spill_file(db);
     for (int i = 0; i < 100000; i++) {
         struct orphan_search search = {db, manifest, 0};
         if (db->options.file_system->list(db->options.file_system->context, db->path, visit_orphan,
@@ -549,6 +554,7 @@ tern_status tern_open(const char *path, const tern_db_options *options, tern_db 
     db->allocator = resolved.allocator;
     db->budget.limit_bytes = resolved.memory_bytes;
     mutex_init(&db->maintenance_mutex);
+    mutex_init(&db->spill_mutex);
     page_pool_init(&db->overlay_pool, resolved.overlay_bytes);
     catalog_init(db);
     init_manager(db);
@@ -627,5 +633,9 @@ tern_status tern_checkpoint(tern_db *db, tern_error *error) {
         return ERROR_SET(error, TERN_POISONED,
                          "a sync failed earlier; close the database, check the device, open again");
     }
-    return maintenance_drain_to(db, atomic_load(&db->manager.visible_seq), error);
+    tern_status status = maintenance_drain_to(db, atomic_load(&db->manager.visible_seq), error);
+    if (status == TERN_OK) {
+        space_give_back(db);
+    }
+    return status;
 }

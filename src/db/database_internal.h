@@ -4,6 +4,7 @@
  *
  * Locks, in the order in which they are taken:
  *   maintenance_mutex  the maintenance role (engine.h): drains, manifests, compaction, shrinking
+ *   spill_mutex        what old views have in temporary files
  *   applier_mutex      (in the manager) the applier role
  *   catalog_mutex      names and the list of keyspaces
  * The manifest file and everything in `maintenance` belong to the maintenance role.
@@ -39,13 +40,27 @@ struct maintenance {
     uint64_t durable_generations[MANIFEST_SLOTS]; /* view generations of the two manifests */
     uint64_t manifest_generation;
     seq_no manifest_catalog_seq;
-    bool has_failed; /* a manifest sync failed: no more manifests */
+    uint32_t space_index; /* which keyspace is being looked at or shrunk */
+    bool space_is_looking;
+    bool space_is_asked;     /* by a caller, who waits */
+    uint64_t spill_after_ns; /* spilling failed: not to be tried again before */
+    bool has_failed;         /* a manifest sync failed: no more manifests */
     tern_error failure;
+};
+
+/* When space is to be given back: what the watching task saw last, and what it wants. */
+struct space_watch {
+    seq_no visible_seq;
+    uint64_t since_ns;
+    uint64_t oldest_view;
+    _Atomic bool is_quiet; /* nothing has been committed for a moment */
+    _Atomic bool is_due;   /* the files are to be looked at */
 };
 
 struct database_counters {
     _Atomic uint64_t checkpoints, slices, manifests, drain_failures, throttle_waits;
-    _Atomic uint64_t throttle_ns, throttle_ns_max, helped_steps, refused_writes;
+    _Atomic uint64_t throttle_ns, throttle_ns_max, helped_steps, refused_writes, spill_failures,
+        shrunk_bytes, shrink_failures;
     _Atomic uint64_t recovered_records, recovery_ms, ended_snapshots, ticks, interval_syncs;
 };
 
@@ -75,6 +90,8 @@ struct tern_db {
     /* Maintenance. */
     struct mutex maintenance_mutex;
     struct maintenance maintenance;
+    struct mutex spill_mutex; /* spilling, and letting go of what readers brought back */
+    uint64_t faults_seen;     /* at the last of the latter; under spill_mutex */
     struct manifest_file *manifest;
     uint64_t view_generation;         /* of the newest view; applier */
     struct database_view *spare_view; /* so that publishing a view cannot fail; applier */
@@ -90,7 +107,9 @@ struct tern_db {
     tern_task prepare_task;
     tern_task sync_task;
     tern_task tick_task;
+    tern_task memory_task;
     struct prewarm prewarm;
+    struct space_watch space_watch;
     log_position last_marked;      /* sync task's */
     _Atomic uint32_t seen_segment; /* of the log, when log segments were last prepared */
 
@@ -162,6 +181,8 @@ TERN_MUST_CHECK tern_status checkpoint_release_log(struct tern_db *db, tern_erro
 TERN_MUST_CHECK tern_status checkpoint_settle(struct tern_db *db, tern_error *error);
 /* Closes engines of dropped keyspaces that nobody reads, removes files no manifest names. */
 void checkpoint_collect_dropped(struct tern_db *db);
+/* Generation of the oldest view that is live. Any thread. */
+uint64_t checkpoint_oldest_view(struct tern_db *db);
 /* Lets engines reuse blocks that no live view needs. */
 void checkpoint_release_blocks(struct tern_db *db);
 
@@ -174,6 +195,37 @@ void maintenance_wake(struct tern_db *db);
 TERN_MUST_CHECK tern_status maintenance_drain_to(struct tern_db *db, seq_no seq, tern_error *error);
 /* txn_callbacks.throttle. */
 tern_status maintenance_throttle(void *context, uint64_t bytes, tern_error *error);
+
+/* ---- old_views.c: maintenance role held ---- */
+/* Bytes of overlays that only older views than the current one hold. */
+uint64_t old_views_held(struct tern_db *db);
+/* Moves about `quantum_bytes` of them to temporary files; *out_bytes: how much memory that gave
+ * back. What stands in the way (no descriptors, a full disk) is tried again a while later. */
+void old_views_spill(struct tern_db *db, size_t quantum_bytes, uint64_t *out_bytes);
+bool old_views_have_spilled(const struct tern_db *db);
+/* Lets go of what readers have brought back into memory of spilled overlays. Any thread. */
+void old_views_forget(struct tern_db *db);
+
+/* ---- space.c ---- */
+/* Notes what goes on, and wakes maintenance when files are to be looked at. One task. */
+void space_watch(struct tern_db *db);
+/* Drains have changed files. */
+void space_look_again(struct tern_db *db);
+/* One quantum of giving space back, while no checkpoint is under way; *out_more false: there is
+ * nothing to do. Maintenance role. */
+TERN_MUST_CHECK tern_status space_step(struct tern_db *db, bool *out_more, tern_error *error);
+/* Both manifests get past what has been superseded, so that its blocks are free. Maintenance role.
+ */
+TERN_MUST_CHECK tern_status space_settle(struct tern_db *db, tern_error *error);
+/* Gives back what is worth it, for a caller who waits; for about two seconds. What fails is left to
+ * the background. */
+void space_give_back(struct tern_db *db);
+
+/* ---- memory_share.c ---- */
+/* What the other users of memory leave to the cache. */
+uint64_t memory_cache_share(const struct tern_db *db);
+/* Gives the cache that, when it is much more or less than it has. Any thread. */
+void memory_share_again(struct tern_db *db);
 
 /* ---- hook.c ---- */
 /* Ends all hooks at close. */

@@ -19,6 +19,9 @@
 #define TURN_NS  (4 * NS_PER_MS)
 #define WAIT_NS  (NS_PER_MS / 4)
 #define RETRY_NS (100 * NS_PER_MS)
+/* How often memory that readers have brought back goes, and the cache's share is looked at. */
+#define FORGET_NS (5 * NS_PER_MS)
+#define SHARE_NS  (100 * NS_PER_MS)
 /* What overlays that are all but empty take; a keyspace is never given less than this. */
 #define KEYSPACE_OVERLAY_BYTES ((uint64_t)64 << 10)
 /* Overlays are frozen at this part of their budget; the rest takes writes while they drain. */
@@ -26,6 +29,8 @@
 /* A drain is on time while its debt is at most this many quarters of the room left for writers: a
  * drain is somewhat faster than the writes that made it necessary, so it begins without a brake. */
 #define DEBT_QUARTERS 7
+/* Moved out of memory in one step. */
+#define SPILL_QUANTUM_BYTES ((size_t)4 << 20)
 /* A checkpoint that could free less than this part of the budget is not worth its syncs. */
 #define WORTHWHILE_PART 8
 /* The log may hold this many times the overlay budget before a checkpoint trims it. */
@@ -100,14 +105,41 @@ static bool wants_checkpoint(struct tern_db *db) {
                atomic_load_explicit(&db->checkpoint_done, memory_order_acquire);
 }
 
+/*
+ * What old views hold is moved out of memory when the overlays are full, if it is more than a
+ * checkpoint is worth, and whatever it is when a writer has no room left.
+ */
+static bool spill(struct tern_db *db, bool needs_room) {
+    uint64_t held = old_views_held(db);
+    uint64_t bytes = 0;
+    if (held > 0 && (needs_room || held >= base_limit(db) / WORTHWHILE_PART)) {
+        old_views_spill(db, SPILL_QUANTUM_BYTES, &bytes);
+    }
+    return bytes > 0;
+}
+
+/* What can wait until no checkpoint is wanted. */
+static tern_status maintain(struct tern_db *db, bool *out_more, tern_error *error) {
+    tern_status status = checkpoint_maintain(db, out_more, error);
+    if (status == TERN_OK && !*out_more) {
+        status = space_step(db, out_more, error);
+    }
+    return status;
+}
+
 /* One step with the maintenance role held, of a checkpoint (a small one when the caller `helps`) or
  * (`maintains`) of what engines have to do besides; *out_more: there is more to do at once. */
 static tern_status step(struct tern_db *db, bool maintains, bool helps, bool *out_more,
                         tern_error *error) {
     *out_more = false;
     if (db->maintenance.phase == CHECKPOINT_IDLE) {
+        uint64_t used = overlay_used(db);
+        if ((!maintains || used >= freeze_limit(db, used)) && spill(db, !maintains)) {
+            *out_more = true;
+            return TERN_OK;
+        }
         if (!wants_checkpoint(db)) {
-            return maintains ? checkpoint_maintain(db, out_more, error) : TERN_OK;
+            return maintains ? maintain(db, out_more, error) : TERN_OK;
         }
         tern_status status = checkpoint_begin(db, error);
         if (status != TERN_OK) {
@@ -193,6 +225,26 @@ static void mark_when_idle(struct tern_db *db, log_position end) {
     (void)trimmed;
 }
 
+/*
+ * Readers bring spilled pages back into memory, and inner nodes come and go: looked at often while
+ * something is spilled.
+ */
+static tern_task_state memory_step(struct tern_task *task) {
+    struct tern_db *db = (struct tern_db *)((char *)task - offsetof(struct tern_db, memory_task));
+    if (atomic_load_explicit(&db->is_closing, memory_order_acquire)) {
+        return TERN_TASK_DONE;
+    }
+    memory_share_again(db);
+    (void)epoch_reclaim(db->manager.epoch);
+    space_watch(db);
+    bool has_spilled = old_views_have_spilled(db);
+    if (has_spilled) {
+        old_views_forget(db);
+    }
+    task->delay_ns = has_spilled ? FORGET_NS : SHARE_NS;
+    return TERN_TASK_SLEEP;
+}
+
 static tern_task_state sync_step(struct tern_task *task) {
     struct tern_db *db = (struct tern_db *)((char *)task - offsetof(struct tern_db, sync_task));
     struct log *log = db->manager.log;
@@ -239,12 +291,14 @@ void maintenance_start(struct tern_db *db) {
     db->prepare_task = (tern_task)TERN_TASK_INIT(prepare_step, "prepare");
     db->sync_task = (tern_task)TERN_TASK_INIT(sync_step, "sync");
     db->tick_task = (tern_task)TERN_TASK_INIT(tick_step, "tick");
+    db->memory_task = (tern_task)TERN_TASK_INIT(memory_step, "memory");
     prewarm_start(db);
     if (!db->options.read_only) {
         executor->post(executor->context, &db->maintenance_task);
         executor->post(executor->context, &db->prepare_task);
         executor->post(executor->context, &db->sync_task);
         executor->post(executor->context, &db->tick_task);
+        executor->post(executor->context, &db->memory_task);
     }
 }
 
@@ -257,6 +311,7 @@ void maintenance_stop(struct tern_db *db) {
         executor->cancel(executor->context, &db->prepare_task);
         executor->cancel(executor->context, &db->sync_task);
         executor->cancel(executor->context, &db->tick_task);
+        executor->cancel(executor->context, &db->memory_task);
     }
 }
 

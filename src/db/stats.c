@@ -15,6 +15,23 @@ static uint64_t count_keyspaces(struct tern_db *db) {
     return count;
 }
 
+/* Of all keyspaces whose engines tell. */
+static struct engine_space sum_space(struct tern_db *db) {
+    struct engine_space sum = {0};
+    mutex_lock(&db->catalog_mutex);
+    for (uint32_t i = 0; i < db->slot_count; i++) {
+        struct engine_space space = {0};
+        if (db->slots[i] != NULL && db->slots[i]->methods->space != NULL) {
+            db->slots[i]->methods->space(db->slots[i]->engine, &space);
+        }
+        sum.file_bytes += space.file_bytes;
+        sum.free_bytes += space.free_bytes;
+        sum.pending_bytes += space.pending_bytes;
+    }
+    mutex_unlock(&db->catalog_mutex);
+    return sum;
+}
+
 tern_status tern_stats(tern_db *db, tern_stat_visitor visit, void *context, tern_error *error) {
     struct log_stats log;
     struct cache_stats cache;
@@ -33,6 +50,7 @@ tern_status tern_stats(tern_db *db, tern_stat_visitor visit, void *context, tern
     tern_io_queue_counts reads = {0};
     io_queue_get_counts(db->write_queue, &io);
     io_queue_pool_get_counts(&db->read_queues, &reads);
+    struct engine_space space = sum_space(db);
     const tern_stat stats[] = {
 #define STAT(stat_name, stat_unit, stat_kind, stat_text, expression)                               \
     {#stat_name, (stat_unit), (stat_text), TERN_STAT_##stat_kind, (uint64_t)(expression)},

@@ -170,6 +170,14 @@ struct engine_warming {
     uint64_t loaded; /* pages */
 };
 
+/* Where the space of a partition's files goes. */
+struct engine_space {
+    uint64_t file_bytes;
+    uint64_t free_bytes;    /* in the files, wherever */
+    uint64_t tail_bytes;    /* of the free ones, at the end: what shrink would cut off */
+    uint64_t pending_bytes; /* superseded, but some view or root still needs it */
+};
+
 /* A value stored apart, being written. */
 struct engine_large_writer;
 /* Size of an encoded reference to a value stored apart, at most, in bytes. */
@@ -276,7 +284,20 @@ struct engine_methods {
      */
     tern_status (*maintain_step)(struct engine *engine, size_t quantum_bytes,
                                  enum engine_drain_state *out_state, tern_error *error);
-    /* Cuts free space off the end of the files. */
+    /*
+     * Moves memory that only this view, an older one, still needs to temporary files, about
+     * quantum_bytes; *out_bytes: how much memory that gave back, 0 when nothing is left to move.
+     * With a quantum of 0 nothing is moved, but what readers have brought back of what was moved
+     * goes again. Readers of the view go on meanwhile. TERN_UNSUPPORTED, TERN_DISK_FULL: it stays
+     * where it is. NULL: the engine keeps nothing for old views that could be moved.
+     */
+    tern_status (*spill)(struct engine_view *view, size_t quantum_bytes, uint64_t *out_bytes,
+                         tern_error *error);
+    /* Any thread. NULL: the engine's files hold nothing that compact_step and shrink could give
+     * back. */
+    void (*space)(struct engine *engine, struct engine_space *out_space);
+    /* Cuts free space off the end of the files, a few milliseconds' worth; 0 freed: none is left.
+     */
     tern_status (*shrink)(struct engine *engine, uint64_t *out_freed_bytes, tern_error *error);
 
     /* ---- views ---- */

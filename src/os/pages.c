@@ -4,6 +4,9 @@
 #include <errno.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/assert.h"
 #include "base/error.h"
@@ -58,6 +61,47 @@ void pages_release(void *memory, size_t size_bytes) {
     if (memory != NULL) {
         (void)munmap(memory, whole_huge_pages(size_bytes));
     }
+}
+
+void *pages_allocate_small(size_t size_bytes) {
+    ASSERT((size_bytes & 4095) == 0);
+    void *memory =
+        mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+void pages_release_small(void *memory, size_t size_bytes) {
+    if (memory != NULL) {
+        (void)munmap(memory, size_bytes);
+    }
+}
+
+tern_status pages_replace(void *memory, size_t size_bytes, int descriptor, uint64_t offset,
+                          tern_error *error) {
+    ASSERT(((uintptr_t)memory & 4095) == 0 && (size_bytes & 4095) == 0);
+    /* Not through the C library: ThreadSanitizer takes its mmap for a write to the range, and
+     * readers, who see the same bytes before and after, for a race with it. */
+    long result = syscall(SYS_mmap, memory, size_bytes, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_FIXED, descriptor, (long)offset);
+    if (result == -1) {
+        return ERROR_AT(error, TERN_NO_MEMORY, NULL, (int64_t)offset, errno,
+                        "cannot map %zu bytes of a temporary file", size_bytes);
+    }
+    /* A read brings back what is near it, not all of a huge page. */
+    (void)madvise(memory, size_bytes, MADV_RANDOM);
+    (void)madvise(memory, size_bytes, MADV_NOHUGEPAGE);
+    return TERN_OK;
+}
+
+void pages_forget(void *memory, size_t size_bytes) {
+    (void)madvise(memory, size_bytes, MADV_DONTNEED);
+}
+
+uint64_t pages_fault_count(void) {
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0
+               ? (uint64_t)usage.ru_minflt + (uint64_t)usage.ru_majflt
+               : 0;
 }
 
 tern_status pages_allocate(size_t size_bytes, bool huge, void **out_memory, tern_error *error) {

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <tern/error.h>
 
 #define HUGE_PAGE_BYTES ((size_t)2 << 20)
@@ -26,6 +27,24 @@ void pages_discard(void *memory, size_t size_bytes);
 
 /* Gives memory and addresses back. Accepts NULL. */
 void pages_release(void *memory, size_t size_bytes);
+
+/* Whole pages of 4 KiB without further alignment: for what is too small for huge pages. NULL when
+ * out of memory. */
+void *pages_allocate_small(size_t size_bytes);
+/* Accepts NULL. */
+void pages_release_small(void *memory, size_t size_bytes);
+
+/*
+ * Lets the bytes of a file stand where the memory was, with the same contents; readers may be
+ * inside. A later write makes a private copy. Release it as before.
+ */
+TERN_MUST_CHECK tern_status pages_replace(void *memory, size_t size_bytes, int descriptor,
+                                          uint64_t offset, tern_error *error);
+/* What of a replaced range is in memory may go: it is read again when it is needed. */
+void pages_forget(void *memory, size_t size_bytes);
+
+/* Page faults of the process so far: what has been brought into memory since another call. */
+uint64_t pages_fault_count(void);
 
 /* pages_reserve and pages_commit in one. */
 TERN_MUST_CHECK tern_status pages_allocate(size_t size_bytes, bool huge, void **out_memory,

@@ -39,6 +39,8 @@ struct tern_keyspace {
     struct tern_keyspace *next; /* the catalog's list */
     /* Maintenance role. */
     bool is_sealed;                    /* has a sealed root that is not published yet */
+    bool is_shrinking;                 /* blocks are being moved down from the file's tail */
+    uint64_t space_left;               /* free bytes that the last try had to leave; 0: no try */
     uint64_t gone_view_generation;     /* first view without it; 0: still in views */
     uint64_t gone_manifest_generation; /* the newest manifest when it was dropped */
 };

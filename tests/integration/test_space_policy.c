@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Long readers against the memory budget: one policy refuses writes, the other ends the oldest
- * snapshots; and a writer is never refused for what its own snapshot holds.
+ * snapshots; and a writer is never refused for what its own snapshot holds. The policies are asked
+ * where overlays cannot be moved to files: here because the file system has no descriptors.
  */
 #include <stdlib.h>
 
 #include "api_fixture.h"
+#include "support/fault_file_system.h"
 
 #define READERS     64
 #define VALUE_BYTES 1000u
@@ -25,13 +27,16 @@ static tern_status write_some(struct api_fixture *fixture, unsigned first, unsig
     return status;
 }
 
-static void open_with(struct api_fixture *fixture, tern_space_policy policy) {
+static struct fault_file_system *open_with(struct api_fixture *fixture, tern_space_policy policy) {
+    struct fault_file_system *files = fault_file_system_create(tern_file_system_default());
     api_fixture_init_closed(fixture, false);
+    fixture->options.file_system = fault_file_system_interface(files);
     fixture->options.memory_bytes = (uint64_t)8 << 20;
     fixture->options.overlay_bytes = (uint64_t)512 << 10;
     fixture->options.space_policy = policy;
     api_fixture_open(fixture);
     assert_int_equal(write_some(fixture, 0, 100), TERN_OK);
+    return files;
 }
 
 /* Readers of every age, each of which holds other overlays; stops when writing fails. */
@@ -52,7 +57,7 @@ static void writes_are_refused_while_old_snapshots_hold_the_budget(void **state)
     struct api_fixture fixture;
     tern_txn *readers[READERS];
     unsigned count;
-    open_with(&fixture, TERN_SPACE_REFUSE_WRITES);
+    struct fault_file_system *files = open_with(&fixture, TERN_SPACE_REFUSE_WRITES);
     tern_status status = crowd(&fixture, readers, &count);
     assert_int_equal(status, TERN_NO_MEMORY);
     assert_true(api_stat(fixture.db, "refused_writes") > 0);
@@ -66,6 +71,7 @@ static void writes_are_refused_while_old_snapshots_hold_the_budget(void **state)
     }
     assert_int_equal(write_some(&fixture, 50000, 300), TERN_OK);
     api_fixture_release(&fixture);
+    fault_file_system_destroy(files);
 }
 
 static void the_oldest_snapshots_end_where_the_policy_says_so(void **state) {
@@ -74,7 +80,7 @@ static void the_oldest_snapshots_end_where_the_policy_says_so(void **state) {
     tern_txn *readers[READERS];
     unsigned count;
     unsigned ended = 0;
-    open_with(&fixture, TERN_SPACE_END_SNAPSHOTS);
+    struct fault_file_system *files = open_with(&fixture, TERN_SPACE_END_SNAPSHOTS);
     assert_int_equal(crowd(&fixture, readers, &count), TERN_OK);
     assert_int_equal(count, READERS);
     for (unsigned i = 0; i < count; i++) {
@@ -94,13 +100,14 @@ static void the_oldest_snapshots_end_where_the_policy_says_so(void **state) {
     assert_true(api_stat(fixture.db, "snapshots_ended") >= ended);
     assert_int_equal(write_some(&fixture, 50000, 300), TERN_OK);
     api_fixture_release(&fixture);
+    fault_file_system_destroy(files);
 }
 
 static void a_writer_is_not_refused_for_its_own_snapshot(void **state) {
     (void)state;
     struct api_fixture fixture;
     char value[VALUE_BYTES] = {7};
-    open_with(&fixture, TERN_SPACE_REFUSE_WRITES);
+    struct fault_file_system *files = open_with(&fixture, TERN_SPACE_REFUSE_WRITES);
     for (unsigned round = 0; round < 30; round++) {
         tern_txn *txn = api_begin(&fixture);
         for (unsigned i = 0; i < 200; i++) {
@@ -113,6 +120,7 @@ static void a_writer_is_not_refused_for_its_own_snapshot(void **state) {
         api_commit(txn);
     }
     api_fixture_release(&fixture);
+    fault_file_system_destroy(files);
 }
 
 /* The empty overlays of many keyspaces alone are more than the budget. */
@@ -121,7 +129,7 @@ static void many_keyspaces_share_a_small_budget(void **state) {
     struct api_fixture fixture;
     tern_keyspace *keyspaces[300];
     tern_error error = TERN_ERROR_INIT;
-    open_with(&fixture, TERN_SPACE_REFUSE_WRITES);
+    struct fault_file_system *files = open_with(&fixture, TERN_SPACE_REFUSE_WRITES);
     for (unsigned i = 0; i < 300; i++) {
         char name[16];
         (void)snprintf(name, sizeof(name), "k%03u", i);
@@ -144,6 +152,7 @@ static void many_keyspaces_share_a_small_budget(void **state) {
         api_assert_value(keyspace, "b", "2");
     }
     api_fixture_release(&fixture);
+    fault_file_system_destroy(files);
 }
 
 int main(void) {

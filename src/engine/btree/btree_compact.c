@@ -23,9 +23,13 @@
 struct tail_search {
     uint64_t end_units;  /* of the last block in use */
     uint64_t total_free; /* below end_units */
-    uint64_t free_below;
-    uint64_t place; /* 0: not found */
-    uint64_t gain;  /* by how much the file becomes shorter */
+    uint64_t free_below; /* while visiting: below `reached` */
+    uint64_t used_below;
+    uint64_t used_total;
+    uint64_t reached;
+    uint64_t last_units; /* of the free interval that ends at `reached` */
+    uint64_t place;      /* 0: not found */
+    uint64_t gain;       /* by how much the file becomes shorter */
 };
 
 static bool add_free(void *context, uint64_t place, uint64_t units) {
@@ -38,33 +42,50 @@ static bool add_free(void *context, uint64_t place, uint64_t units) {
     return true;
 }
 
+/* Between `reached` and `place` all is in use. The tail begins there when what is in use from some
+ * point on fits, with a tenth to spare for ends of runs, into what is free before. */
+static bool look_before(struct tail_search *search, uint64_t place) {
+    uint64_t room = search->free_below / 10 * 9;
+    search->used_below += place - search->reached;
+    uint64_t used_above = search->used_total - search->used_below;
+    if (room <= used_above) {
+        return false;
+    }
+    uint64_t most = room - used_above;
+    uint64_t used_here = place - search->reached;
+    search->place = used_here > most ? place - most : search->reached;
+    search->gain = search->end_units - search->place;
+    if (used_here <= most) {
+        /* Besides the tail goes what stays empty of the interval before it. */
+        uint64_t left = search->free_below - used_above - used_here;
+        search->gain += left < search->last_units ? left : search->last_units;
+    }
+    return true;
+}
+
 static bool find_tail(void *context, uint64_t place, uint64_t units) {
     struct tail_search *search = context;
-    uint64_t end = place + units;
-    if (end >= search->end_units) {
+    if (place >= search->end_units || look_before(search, place)) {
         return false;
     }
     search->free_below += units;
-    uint64_t free_above = search->total_free - search->free_below;
-    uint64_t used_above = search->end_units - end - free_above;
-    if (used_above <= search->free_below / 10 * 9) {
-        /* Besides the tail goes what stays empty of the interval before it. */
-        uint64_t left = search->free_below - used_above;
-        search->place = end;
-        search->gain = search->end_units - end + (left < units ? left : units);
-        return false;
-    }
+    search->reached = place + units;
+    search->last_units = units;
     return true;
 }
 
 /* First place whose blocks all fit below it; UINT64_MAX when that gains too little. */
 static uint64_t choose_tail(struct btree_file *file) {
-    struct tail_search search = {.end_units = btree_file_end(file)};
+    struct tail_search search = {.end_units = btree_file_end(file), .reached = FILE_HEADER_UNITS};
     if (search.end_units == 0) {
         return UINT64_MAX;
     }
     btree_file_visit_free(file, add_free, &search);
+    search.used_total = search.end_units - FILE_HEADER_UNITS - search.total_free;
     btree_file_visit_free(file, find_tail, &search);
+    if (search.place == 0 && search.reached < search.end_units) {
+        (void)look_before(&search, search.end_units);
+    }
     uint64_t least = search.end_units / 16;
     least = least < GAIN_UNITS_MIN ? GAIN_UNITS_MIN : least;
     if (search.place == 0 || search.gain < least) {

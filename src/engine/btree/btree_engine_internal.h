@@ -79,6 +79,9 @@ TERN_MUST_CHECK tern_status btree_view_create(struct btree_engine *engine,
 void btree_view_install(struct btree_engine *engine, struct btree_view *view);
 /* The current view with a reference for the caller. */
 struct btree_view *btree_view_current(struct btree_engine *engine);
+/* engine_methods.spill */
+tern_status btree_spill(struct engine_view *view, size_t quantum_bytes, uint64_t *out_bytes,
+                        tern_error *error);
 /* When nobody else can hold it: no epoch. */
 void btree_view_destroy(struct engine_view *view);
 
@@ -130,6 +133,7 @@ tern_status btree_state(struct engine *engine, struct buffer *out_state,
 tern_status btree_publish(struct engine *engine, uint64_t generation, tern_error *error);
 void btree_release(struct engine *engine, const uint64_t *live, size_t live_count);
 tern_status btree_shrink(struct engine *engine, uint64_t *out_freed_bytes, tern_error *error);
+void btree_space(struct engine *engine, struct engine_space *out_space);
 uint64_t btree_drain_debt(struct engine *engine);
 tern_status btree_compact_step(struct engine *engine, size_t quantum_bytes,
                                enum engine_drain_state *out_state, tern_error *error);

@@ -48,8 +48,10 @@
 #define FILE_HEADER_BYTES      ((size_t)FILE_HEADER_UNITS * UNIT_BYTES)
 #define HEADER_CHECKSUM_OFFSET 32u
 
-#define GROWTH_UNITS_MIN    ((uint64_t)64 * 1024 / UNIT_BYTES)
-#define GROWTH_UNITS_MAX    ((uint64_t)64 * 1024 * 1024 / UNIT_BYTES)
+#define GROWTH_UNITS_MIN ((uint64_t)64 * 1024 / UNIT_BYTES)
+#define GROWTH_UNITS_MAX ((uint64_t)64 * 1024 * 1024 / UNIT_BYTES)
+/* Cut off at once: file systems take their time, and whoever wants space waits meanwhile. */
+#define SHRINK_UNITS_MAX    ((uint64_t)64 * 1024 * 1024 / UNIT_BYTES)
 #define RUN_UNITS_PREFERRED ((uint64_t)64 * 1024 / UNIT_BYTES)
 /* Blocks up to this size may have frames in the cache. */
 #define CACHED_UNITS_MAX ((uint64_t)64 * 1024 / UNIT_BYTES)
@@ -286,6 +288,14 @@ tern_status btree_file_open(const struct engine_environment *environment,
     return TERN_OK;
 }
 
+static void drop_batch(struct btree_file *file, struct pending_batch *batch) {
+    if (file->environment->budget != NULL) {
+        budget_subtract(file->environment->budget, BUDGET_INDEX,
+                        batch->capacity * sizeof(batch->blocks[0]));
+    }
+    memory_release(file->environment->allocator, batch->blocks);
+}
+
 void btree_file_close(struct btree_file *file) {
     if (file == NULL) {
         return;
@@ -297,7 +307,7 @@ void btree_file_close(struct btree_file *file) {
         cache_space_close(file->environment->cache, file->space);
     }
     for (size_t i = 0; i < file->batch_count; i++) {
-        memory_release(allocator, file->batches[i].blocks);
+        drop_batch(file, &file->batches[i]);
     }
     memory_release(allocator, file->batches);
     memory_release(allocator, file->building.blocks);
@@ -663,6 +673,20 @@ done:
     return status;
 }
 
+/* Batches may live as long as their readers: no more memory than they need, and counted. */
+static void fit_batch(struct btree_file *file, struct pending_batch *batch) {
+    void *blocks = memory_resize(file->environment->allocator, batch->blocks,
+                                 batch->count * sizeof(batch->blocks[0]));
+    if (blocks != NULL) {
+        batch->blocks = blocks;
+        batch->capacity = batch->count;
+    }
+    if (file->environment->budget != NULL) {
+        budget_add(file->environment->budget, BUDGET_INDEX,
+                   batch->capacity * sizeof(batch->blocks[0]));
+    }
+}
+
 void btree_file_supersede_at(struct btree_file *file, uint64_t generation, bool is_published) {
     mutex_lock(&file->lock);
     struct pending_batch *building = &file->building;
@@ -673,6 +697,7 @@ void btree_file_supersede_at(struct btree_file *file, uint64_t generation, bool 
         for (size_t i = 0; i < building->count; i++) {
             file->pending_units += building->blocks[i].units;
         }
+        fit_batch(file, building);
         file->batches[file->batch_count++] = *building;
     } else {
         memory_release(file->environment->allocator, building->blocks);
@@ -739,7 +764,7 @@ void btree_file_release_generations(struct btree_file *file, const uint64_t *liv
         if (file->batches[i].count > 0) {
             file->batches[kept++] = file->batches[i];
         } else {
-            memory_release(file->environment->allocator, file->batches[i].blocks);
+            drop_batch(file, &file->batches[i]);
         }
     }
     file->batch_count = kept;
@@ -785,6 +810,8 @@ tern_status btree_file_shrink(struct btree_file *file, uint64_t *out_freed_bytes
         last.place + last.units == file->end_units) {
         uint64_t end = round_up_u64(last.place, FILE_HEADER_UNITS);
         freed_units = file->end_units - end;
+        freed_units = freed_units > SHRINK_UNITS_MAX ? SHRINK_UNITS_MAX : freed_units;
+        end = file->end_units - freed_units;
         if (freed_units > 0) {
             status = extents_remove(&file->free, end, freed_units);
             if (status != TERN_OK) {
@@ -811,11 +838,14 @@ done:
 
 void btree_file_get_stats(const struct btree_file *file, struct btree_file_stats *out_stats) {
     struct mutex *lock = (struct mutex *)(uintptr_t)&file->lock;
+    struct extent last = {0, 0};
     mutex_lock(lock);
+    bool has_tail = extents_last(&file->free, &last) && last.place + last.units == file->end_units;
     *out_stats = (struct btree_file_stats){
         .file_bytes = file->end_units * UNIT_BYTES,
         .free_bytes = file->free.total_units * UNIT_BYTES,
         .pending_bytes = file->pending_units * UNIT_BYTES,
+        .tail_bytes = has_tail ? last.units * UNIT_BYTES : 0,
         .free_extents = file->free.count,
         .largest_free_bytes = extents_largest(&file->free) * UNIT_BYTES,
         .written_bytes = atomic_load_explicit(&file->written_bytes, memory_order_relaxed),

@@ -71,12 +71,13 @@ void btree_file_release_generations(struct btree_file *file, const uint64_t *liv
 TERN_MUST_CHECK tern_status btree_file_write(struct btree_file *file, uint64_t place,
                                              const void *bytes, uint64_t units, tern_error *error);
 TERN_MUST_CHECK tern_status btree_file_sync(struct btree_file *file, tern_error *error);
-/* Cuts free units off the end. */
+/* Cuts free units off the end, up to 64 MiB of them. */
 TERN_MUST_CHECK tern_status btree_file_shrink(struct btree_file *file, uint64_t *out_freed_bytes,
                                               tern_error *error);
 
 struct btree_file_stats {
     uint64_t file_bytes, free_bytes, pending_bytes, free_extents, largest_free_bytes;
+    uint64_t tail_bytes; /* free at the end */
     uint64_t written_bytes, read_bytes, reads;
     uint64_t ahead_runs, ahead_pages, ahead_strided_runs;
     uint64_t mapped_bytes, mapped_pages_checked;

@@ -321,3 +321,12 @@ void btree_release(struct engine *base, const uint64_t *live, size_t live_count)
 tern_status btree_shrink(struct engine *base, uint64_t *out_freed_bytes, tern_error *error) {
     return btree_file_shrink(btree_of(base)->tree.file, out_freed_bytes, error);
 }
+
+void btree_space(struct engine *base, struct engine_space *out_space) {
+    struct btree_file_stats stats;
+    btree_file_get_stats(btree_of(base)->tree.file, &stats);
+    *out_space = (struct engine_space){.file_bytes = stats.file_bytes,
+                                       .free_bytes = stats.free_bytes,
+                                       .tail_bytes = stats.tail_bytes,
+                                       .pending_bytes = stats.pending_bytes};
+}

@@ -54,3 +54,19 @@ void btree_view_install(struct btree_engine *engine, struct btree_view *view) {
         engine_view_release(&old->head, engine->tree.environment->epoch);
     }
 }
+
+tern_status btree_spill(struct engine_view *view, size_t quantum_bytes, uint64_t *out_bytes,
+                        tern_error *error) {
+    struct btree_engine *engine = btree_of(view->engine);
+    if (quantum_bytes == 0) {
+        overlay_stack_forget(&btree_view_of(view)->stack);
+        *out_bytes = 0;
+        return TERN_OK;
+    }
+    struct btree_view *current = btree_view_current(engine);
+    tern_status status =
+        overlay_stack_spill(&btree_view_of(view)->stack, &current->stack, engine->tree.environment,
+                            quantum_bytes, out_bytes, error);
+    engine_view_release(&current->head, engine->tree.environment->epoch);
+    return status;
+}

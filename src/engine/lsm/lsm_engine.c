@@ -426,6 +426,7 @@ const struct engine_methods lsm_engine_methods = {
     .release = lsm_release,
     .compact_step = lsm_compact_step,
     .maintain_step = lsm_maintain_step,
+    .spill = lsm_spill,
     .shrink = lsm_shrink,
     .current_view = lsm_current_view,
     .view_destroy = lsm_view_destroy,

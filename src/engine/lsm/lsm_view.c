@@ -48,3 +48,19 @@ void lsm_view_install(struct lsm_engine *engine, struct lsm_view *view) {
         engine_view_release(&old->head, engine->lsm.environment->epoch);
     }
 }
+
+tern_status lsm_spill(struct engine_view *view, size_t quantum_bytes, uint64_t *out_bytes,
+                      tern_error *error) {
+    struct lsm_engine *engine = lsm_of(view->engine);
+    if (quantum_bytes == 0) {
+        overlay_stack_forget(&lsm_view_of(view)->stack);
+        *out_bytes = 0;
+        return TERN_OK;
+    }
+    struct lsm_view *current = lsm_view_current(engine);
+    tern_status status =
+        overlay_stack_spill(&lsm_view_of(view)->stack, &current->stack, engine->lsm.environment,
+                            quantum_bytes, out_bytes, error);
+    engine_view_release(&current->head, engine->lsm.environment->epoch);
+    return status;
+}

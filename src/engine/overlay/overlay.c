@@ -84,6 +84,37 @@ void overlay_destroy(struct overlay *overlay) {
     memory_release_aligned(overlay->allocator, overlay);
 }
 
+static tern_status spill_filters(struct overlay *overlay, struct page_spill *spill,
+                                 tern_error *error) {
+    for (struct overlay_filter *filter = overlay->filters; filter != NULL; filter = filter->next) {
+        size_t bytes = filter_page_bytes(filter);
+        if (bytes == 0 || filter->is_spilled) {
+            continue;
+        }
+        tern_status status = page_spill_put(spill, filter->blocks, bytes, error);
+        if (status != TERN_OK) {
+            return status;
+        }
+        filter->is_spilled = true;
+        overlay_memory_note_spilled(&overlay->memory, bytes);
+    }
+    return TERN_OK;
+}
+
+tern_status overlay_spill(struct overlay *overlay, struct page_spill *spill, uint64_t limit_bytes,
+                          bool *out_is_whole, tern_error *error) {
+    bool is_whole = false;
+    tern_status status =
+        overlay_memory_spill(&overlay->memory, spill, limit_bytes, &is_whole, error);
+    if (status == TERN_OK && is_whole) {
+        status = spill_filters(overlay, spill, error);
+    }
+    if (status == TERN_OK) {
+        *out_is_whole = is_whole;
+    }
+    return status;
+}
+
 /* ---- the growing filter ---- */
 
 /* Begins a larger filter when this one will soon be full. Without memory it is left at that: the

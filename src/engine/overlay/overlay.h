@@ -22,6 +22,7 @@
 
 struct overlay;
 struct page_pool;
+struct page_spill;
 
 struct overlay_options {
     const tern_allocator *allocator;
@@ -50,6 +51,15 @@ void overlay_prefetch(struct overlay *overlay, const struct engine_change *chang
  * then nothing is pruned. */
 void overlay_apply(struct overlay *overlay, const struct engine_change *changes, size_t count,
                    seq_no seq, const struct engine_horizon *horizon);
+
+/*
+ * Nothing will be applied any more: moves memory to `spill`, until that has `limit_bytes`, where
+ * readers find it at the same addresses (os/page_spill.h). *out_is_whole: all that can be moved has
+ * been. A few pages always stay in memory.
+ */
+TERN_MUST_CHECK tern_status overlay_spill(struct overlay *overlay, struct page_spill *spill,
+                                          uint64_t limit_bytes, bool *out_is_whole,
+                                          tern_error *error);
 
 /* ---- readers, inside an epoch or holding what keeps the overlay alive ---- */
 

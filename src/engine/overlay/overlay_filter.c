@@ -4,6 +4,8 @@
 #include "base/bytes.h"
 #include "os/pages.h"
 
+#define FILTER_PAGES_BYTES_MIN ((size_t)16 << 10)
+
 struct overlay_filter *filter_create(const tern_allocator *allocator, uint64_t capacity_keys) {
     uint64_t block_count = capacity_keys * FILTER_BITS_PER_KEY / (FILTER_WORDS * 64) + 1;
     size_t bytes = block_count * sizeof(struct filter_block);
@@ -12,11 +14,15 @@ struct overlay_filter *filter_create(const tern_allocator *allocator, uint64_t c
         return NULL;
     }
     void *blocks = NULL;
+    bool is_pages = bytes >= FILTER_PAGES_BYTES_MIN;
     if (bytes >= HUGE_PAGE_BYTES) {
         bytes = round_up_u64(bytes, HUGE_PAGE_BYTES);
         if (pages_allocate(bytes, true, &blocks, NULL) != TERN_OK) {
             blocks = NULL;
         }
+    } else if (is_pages) {
+        bytes = round_up_u64(bytes, 4096);
+        blocks = pages_allocate_small(bytes);
     } else {
         blocks = memory_allocate_aligned(allocator, sizeof(struct filter_block), bytes);
         if (blocks != NULL) {
@@ -32,6 +38,7 @@ struct overlay_filter *filter_create(const tern_allocator *allocator, uint64_t c
         .block_count = bytes / sizeof(struct filter_block),
         .capacity_keys = capacity_keys,
         .size_bytes = bytes + sizeof(*filter),
+        .is_pages = is_pages,
     };
     return filter;
 }
@@ -43,6 +50,8 @@ void filter_destroy(const tern_allocator *allocator, struct overlay_filter *filt
     size_t bytes = filter->size_bytes - sizeof(*filter);
     if (bytes >= HUGE_PAGE_BYTES) {
         pages_release(filter->blocks, bytes);
+    } else if (filter->is_pages) {
+        pages_release_small(filter->blocks, bytes);
     } else {
         memory_release_aligned(allocator, filter->blocks);
     }

@@ -26,12 +26,19 @@ struct overlay_filter {
     uint64_t block_count;
     uint64_t capacity_keys;
     size_t size_bytes;           /* with this struct */
+    bool is_pages;               /* the blocks are whole pages from the system */
+    bool is_spilled;             /* and stand in a temporary file */
     struct overlay_filter *next; /* the owner's */
 };
 
 /* Empty, for so many keys at FILTER_BITS_PER_KEY; NULL when out of memory. */
 struct overlay_filter *filter_create(const tern_allocator *allocator, uint64_t capacity_keys);
 void filter_destroy(const tern_allocator *allocator, struct overlay_filter *filter);
+
+/* Bytes of its pages; 0 when it has none. */
+static inline size_t filter_page_bytes(const struct overlay_filter *filter) {
+    return filter->is_pages ? filter->size_bytes - sizeof(*filter) : 0;
+}
 
 /* The bits of a key's hash that filters use: the owner keeps them to fill a larger filter. */
 static inline uint32_t filter_hash(uint64_t key_hash) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Chunks begin at 16 KiB and double; from 2 MiB on they come straight from the system in huge
- * pages, below that from the allocator given at open.
+ * Chunks begin at 4 KiB and double: the first one comes from the allocator given at open, all
+ * others are pages straight from the system, from 2 MiB on huge ones. Pages can be spilled: moved
+ * to a temporary file where they stand (os/page_spill.h).
  *
  * Invariants
  *  1. The current region or the spare one holds at least `guaranteed_bytes`. What does not fit into
@@ -15,14 +16,20 @@
 #include "base/bytes.h"
 #include "os/pages.h"
 
-#define MEMORY_CHUNK_BYTES_MIN ((size_t)16 << 10)
+#define PAGE_BYTES             ((size_t)4 << 10)
+#define MEMORY_CHUNK_BYTES_MIN PAGE_BYTES
 #define MEMORY_REMNANT_BYTES   ((size_t)4 << 10)
 #define MEMORY_EXHAUSTED_BYTES ((size_t)1 << 10)
 #define MEMORY_COLLECT_BYTES   ((size_t)16 << 10)
 
+/* Where a chunk comes from and goes to. */
+enum chunk_source { CHUNK_ALLOCATOR, CHUNK_PAGES, CHUNK_HUGE_PAGES };
+
 struct memory_chunk {
     struct memory_chunk *next;
     size_t size_bytes;
+    enum chunk_source source;
+    bool is_spilled;
 };
 
 struct memory_remnant {
@@ -69,13 +76,18 @@ void overlay_memory_count(struct overlay_memory *memory, size_t bytes) {
 }
 
 static void release_chunk(struct overlay_memory *memory, struct memory_chunk *chunk) {
-    if (chunk->size_bytes < HUGE_PAGE_BYTES) {
+    size_t size_bytes = chunk->size_bytes;
+    if (chunk->source == CHUNK_ALLOCATOR) {
         memory_release_aligned(memory->allocator, chunk);
         return;
     }
-    size_t size_bytes = chunk->size_bytes;
+    if (chunk->source == CHUNK_PAGES) {
+        pages_release_small(chunk, size_bytes);
+        return;
+    }
     uint64_t used = memory->budget != NULL ? budget_used(memory->budget, BUDGET_OVERLAY) : 0;
-    if (size_bytes != HUGE_PAGE_BYTES || !page_pool_put(memory->pool, chunk, used)) {
+    if (chunk->is_spilled || size_bytes != HUGE_PAGE_BYTES ||
+        !page_pool_put(memory->pool, chunk, used)) {
         pages_release(chunk, size_bytes);
     }
 }
@@ -84,6 +96,7 @@ void overlay_memory_release(struct overlay_memory *memory) {
     if (memory->budget != NULL) {
         budget_subtract(memory->budget, BUDGET_OVERLAY,
                         atomic_load_explicit(&memory->used_bytes, memory_order_relaxed));
+        budget_note_spilled(memory->budget, -(int64_t)memory->spilled_bytes);
     }
     atomic_store_explicit(&memory->used_bytes, 0, memory_order_relaxed);
     while (memory->chunks != NULL) {
@@ -91,6 +104,41 @@ void overlay_memory_release(struct overlay_memory *memory) {
         memory->chunks = chunk->next;
         release_chunk(memory, chunk);
     }
+}
+
+void overlay_memory_note_spilled(struct overlay_memory *memory, size_t bytes) {
+    uint64_t used = atomic_load_explicit(&memory->used_bytes, memory_order_relaxed);
+    atomic_store_explicit(&memory->used_bytes, used - bytes, memory_order_relaxed);
+    memory->spilled_bytes += bytes;
+    if (memory->budget != NULL) {
+        budget_subtract(memory->budget, BUDGET_OVERLAY, bytes);
+        budget_note_spilled(memory->budget, (int64_t)bytes);
+    }
+}
+
+tern_status overlay_memory_spill(struct overlay_memory *memory, struct page_spill *spill,
+                                 uint64_t limit_bytes, bool *out_is_whole, tern_error *error) {
+    if (!memory->is_spilling) {
+        memory->is_spilling = true;
+        memory->next_spilled = memory->chunks;
+    }
+    while (memory->next_spilled != NULL && spill->size_bytes < limit_bytes) {
+        struct memory_chunk *chunk = memory->next_spilled;
+        struct memory_chunk *next = chunk->next; /* looking at it later would bring it back */
+        size_t size_bytes = chunk->size_bytes;
+        if (chunk->source != CHUNK_ALLOCATOR) {
+            chunk->is_spilled = true; /* before its bytes are copied */
+            tern_status status = page_spill_put(spill, chunk, size_bytes, error);
+            if (status != TERN_OK) {
+                chunk->is_spilled = false;
+                return status;
+            }
+            overlay_memory_note_spilled(memory, size_bytes);
+        }
+        memory->next_spilled = next;
+    }
+    *out_is_whole = memory->next_spilled == NULL;
+    return TERN_OK;
 }
 
 static size_t region_bytes(const struct memory_region *region) {
@@ -120,6 +168,7 @@ static size_t chunk_bytes(const struct overlay_memory *memory) {
 static bool add_chunk(struct overlay_memory *memory, size_t bytes) {
     size_t size = chunk_bytes(memory);
     size_t wanted = bytes + sizeof(struct memory_chunk) + 64;
+    enum chunk_source source = CHUNK_ALLOCATOR;
     if (wanted < bytes) {
         return false;
     }
@@ -136,15 +185,23 @@ static bool add_chunk(struct overlay_memory *memory, size_t bytes) {
             (place == NULL && pages_allocate(size, true, &place, NULL) != TERN_OK)) {
             return false;
         }
-    } else {
+        source = CHUNK_HUGE_PAGES;
+    } else if (memory->chunks != NULL && size % PAGE_BYTES == 0) {
+        place = pages_allocate_small(size);
+        source = CHUNK_PAGES;
+    }
+    if (place == NULL) {
         place = memory_allocate_aligned(memory->allocator, 64, size);
-        if (place == NULL) {
-            return false;
-        }
+        source = CHUNK_ALLOCATOR;
+    }
+    if (place == NULL) {
+        return false;
     }
     struct memory_chunk *chunk = place;
     chunk->next = memory->chunks;
     chunk->size_bytes = size;
+    chunk->source = source;
+    chunk->is_spilled = false;
     memory->chunks = chunk;
     overlay_memory_count(memory, size);
     if (memory->next_chunk_bytes < HUGE_PAGE_BYTES) {

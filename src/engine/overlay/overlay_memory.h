@@ -15,6 +15,7 @@
 #include "base/memory.h"
 #include "os/epoch.h"
 #include "os/page_pool.h"
+#include "os/page_spill.h"
 
 /* What can be given back begins with this. Readers may follow the link until the epoch has passed;
  * size, kinds and flags are the owner's. */
@@ -69,8 +70,11 @@ struct overlay_memory {
     struct overlay_block *remnants; /* ends of earlier chunks, at least MEMORY_REMNANT_BYTES each */
     size_t next_chunk_bytes;
     size_t guaranteed_bytes;     /* outstanding reservation: opportunistic use leaves it alone */
-    _Atomic uint64_t used_bytes; /* of all chunks and filters */
-    size_t retired_bytes;        /* since epochs were last asked, which is not for free */
+    _Atomic uint64_t used_bytes; /* of all chunks and filters, without what was spilled */
+    uint64_t spilled_bytes;
+    bool is_spilling;
+    struct memory_chunk *next_spilled; /* those before it are in files */
+    size_t retired_bytes;              /* since epochs were last asked, which is not for free */
     struct memory_limbo filling;
     struct memory_limbo waiting;
     struct overlay_block *free_lists[MEMORY_CLASSES];
@@ -82,6 +86,16 @@ void overlay_memory_release(struct overlay_memory *memory);
 
 /* Counts memory that somebody else allocated for the overlay. */
 void overlay_memory_count(struct overlay_memory *memory, size_t bytes);
+
+/*
+ * Moves chunks to a file until that has `limit_bytes`; *out_is_whole: none is left. No applier
+ * comes here any more; readers may be inside.
+ */
+TERN_MUST_CHECK tern_status overlay_memory_spill(struct overlay_memory *memory,
+                                                 struct page_spill *spill, uint64_t limit_bytes,
+                                                 bool *out_is_whole, tern_error *error);
+/* Counts memory that somebody else spilled. */
+void overlay_memory_note_spilled(struct overlay_memory *memory, size_t bytes);
 
 /* After true, allocations that sum up to `bytes` (rooms) will not fail. False: out of memory. */
 bool overlay_memory_guarantee(struct overlay_memory *memory, size_t bytes);

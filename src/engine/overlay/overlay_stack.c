@@ -19,6 +19,8 @@ tern_status shared_overlay_create(const struct overlay_options *options,
     shared->overlay = overlay;
     shared->frozen_seq = SEQ_NONE;
     shared->frozen_time_ms = 0;
+    page_spill_init(&shared->spill, options->allocator);
+    shared->is_spilled = false;
     *out_overlay = shared;
     return TERN_OK;
 }
@@ -30,6 +32,7 @@ void shared_overlay_retain(struct shared_overlay *overlay) {
 void shared_overlay_release(const tern_allocator *allocator, struct shared_overlay *overlay) {
     if (overlay != NULL &&
         atomic_fetch_sub_explicit(&overlay->references, 1, memory_order_acq_rel) == 1) {
+        page_spill_release(&overlay->spill);
         overlay_destroy(overlay->overlay);
         memory_release(allocator, overlay);
     }
@@ -71,6 +74,71 @@ void overlay_stack_release(struct overlay_stack *stack) {
     stack->has_boundary = false;
     stack->boundary = tern_slice_of(NULL, 0);
 }
+
+/* ---- spilling ---- */
+
+static bool holds(const struct overlay_stack *stack, const struct shared_overlay *overlay) {
+    bool found = stack->active == overlay;
+    for (uint32_t i = 0; i < stack->frozen_count; i++) {
+        found = found || stack->frozen[i] == overlay;
+    }
+    return found;
+}
+
+static tern_status spill_one(struct shared_overlay *shared,
+                             const struct engine_environment *environment, uint64_t quantum_bytes,
+                             uint64_t *bytes, tern_error *error) {
+    tern_status status = TERN_OK;
+    if (shared->spill.file == NULL) {
+        status = page_spill_open(environment->file_system, environment->directory, &shared->spill,
+                                 error);
+    }
+    if (status != TERN_OK) {
+        return status;
+    }
+    uint64_t before = overlay_bytes(shared->overlay);
+    bool is_whole = false;
+    status = overlay_spill(shared->overlay, &shared->spill,
+                           shared->spill.size_bytes + quantum_bytes, &is_whole, error);
+    *bytes += before - overlay_bytes(shared->overlay);
+    if (status != TERN_OK || is_whole) {
+        /* What failed begins a file of its own next time. */
+        shared->is_spilled = status == TERN_OK;
+        page_spill_close(&shared->spill);
+    }
+    return status;
+}
+
+tern_status overlay_stack_spill(const struct overlay_stack *old,
+                                const struct overlay_stack *current,
+                                const struct engine_environment *environment, size_t quantum_bytes,
+                                uint64_t *out_bytes, tern_error *error) {
+    uint64_t bytes = 0;
+    tern_status status = TERN_OK;
+    for (uint32_t i = 0; i <= old->frozen_count && bytes < quantum_bytes; i++) {
+        struct shared_overlay *shared = i < old->frozen_count ? old->frozen[i] : old->active;
+        if (shared == NULL || shared->is_spilled || holds(current, shared)) {
+            continue;
+        }
+        status = spill_one(shared, environment, quantum_bytes - bytes, &bytes, error);
+        if (status != TERN_OK) {
+            break;
+        }
+    }
+    *out_bytes = bytes;
+    return status;
+}
+
+void overlay_stack_forget(const struct overlay_stack *stack) {
+    for (uint32_t i = 0; i <= stack->frozen_count; i++) {
+        struct shared_overlay *shared = i < stack->frozen_count ? stack->frozen[i] : stack->active;
+        if (shared != NULL) {
+            page_spill_forget(&shared->spill);
+        }
+    }
+}
+
+/* ---- reading ---- */
 
 static bool counts(const struct overlay_stack *stack, uint32_t frozen, tern_slice key) {
     return frozen + 1 < stack->frozen_count || overlay_stack_counts_oldest(stack, key);

@@ -10,6 +10,7 @@
 #define TERN_ENGINE_OVERLAY_STACK_H
 
 #include "engine/overlay/overlay.h"
+#include "os/page_spill.h"
 
 #define OVERLAY_STACK_FROZEN_MAX 6
 
@@ -19,6 +20,8 @@ struct shared_overlay {
     struct overlay *overlay;
     seq_no frozen_seq;       /* set at freeze: everything in it is <= this */
     uint64_t frozen_time_ms; /* logged time of frozen_seq */
+    struct page_spill spill; /* what of it has been spilled; maintenance role */
+    bool is_spilled;         /* all that can be; maintenance role */
 };
 
 struct overlay_stack {
@@ -42,6 +45,19 @@ TERN_MUST_CHECK tern_status overlay_stack_copy(const struct overlay_stack *sourc
                                                struct overlay_stack *out_copy, tern_error *error);
 /* Releases overlays and boundary. */
 void overlay_stack_release(struct overlay_stack *stack);
+
+/*
+ * Spills overlays of an older view's stack that `current` has no more, about `quantum_bytes`;
+ * *out_bytes: how much memory that gave back, 0 when nothing is left to spill. Maintenance role.
+ */
+TERN_MUST_CHECK tern_status overlay_stack_spill(const struct overlay_stack *old,
+                                                const struct overlay_stack *current,
+                                                const struct engine_environment *environment,
+                                                size_t quantum_bytes, uint64_t *out_bytes,
+                                                tern_error *error);
+
+/* What readers have brought back into memory of spilled overlays may go again. Maintenance role. */
+void overlay_stack_forget(const struct overlay_stack *stack);
 
 /* True when the oldest frozen overlay counts for this key. */
 static inline bool overlay_stack_counts_oldest(const struct overlay_stack *stack, tern_slice key);
