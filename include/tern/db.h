@@ -134,7 +134,7 @@ typedef struct tern_db_options {
     tern_cache_policy cache_policy;             /**< which pages the cache lets go; CLOCK-Pro */
     bool prewarm; /**< remember at checkpoint and close which pages are cached, and load them in
                      the background after open; default not */
-    tern_io_mode io_mode; /**< how data files are read and written beside other work */
+    tern_io_mode io_mode;       /**< how data files are read and written beside other work */
     tern_huge_pages huge_pages; /**< of the cache; transparent */
     tern_numa_placement numa;   /**< of the cache; as the process has it */
     uint64_t numa_nodes; /**< bit i: node i, for interleave and bind; 0: all that the process may
