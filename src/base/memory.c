@@ -54,7 +54,9 @@ void memory_release_aligned(const tern_allocator *allocator, void *memory) {
 char *memory_copy_string(const tern_allocator *allocator, const void *bytes, size_t size) {
     char *copy = memory_allocate(allocator, size + 1);
     if (copy != NULL) {
-        memcpy(copy, bytes, size);
+        if (size > 0) { /* no bytes may be NULL */
+            memcpy(copy, bytes, size);
+        }
         copy[size] = '\0';
     }
     return copy;

@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "db/creation_search.h"
 #include "db/database_internal.h"
 #include "txn/commit_codec.h"
 
@@ -29,9 +30,11 @@ struct replayed_value {
 struct replay {
     struct tern_db *db;
     const struct manifest *manifest;
+    const struct log_options *log_options;
     struct arena arena;
     struct commit_assembler assembler;
     struct replayed_value *values;
+    partition_id uncreated; /* a keyspace that no commit creates, as was found last */
     seq_no last_seq;
     uint64_t last_time_ms;
     uint64_t last_token;
@@ -94,6 +97,33 @@ static tern_status begin_value(struct replay *replay, uint64_t token, tern_keysp
     return TERN_OK;
 }
 
+/*
+ * The keyspace of a value whose chunks begin here. One that the same transaction creates is opened
+ * ahead of its commit, and is pending until then. NULL: dropped since, or its transaction never
+ * committed.
+ */
+static tern_status keyspace_of_value(struct replay *replay, partition_id id,
+                                     tern_keyspace **out_keyspace, tern_error *error) {
+    struct decoded_catalog_change change;
+    struct engine_drained drained;
+    *out_keyspace = catalog_by_id(replay->db, id);
+    if (*out_keyspace != NULL || id == replay->uncreated) {
+        return TERN_OK;
+    }
+    arena_reset(&replay->arena);
+    tern_status status =
+        creation_search(replay->log_options, replay->manifest->log_start, false, id,
+                        replay->manifest->catalog_seq, &replay->arena, &change, error);
+    if (status == TERN_NOT_FOUND) {
+        replay->uncreated = id;
+        return TERN_OK;
+    }
+    return status != TERN_OK
+               ? status
+               : catalog_open_keyspace(replay->db, id, change.name, &change.options,
+                                       tern_slice_of(NULL, 0), &drained, out_keyspace, error);
+}
+
 static tern_status replay_chunk(struct replay *replay, const struct log_record *record,
                                 tern_error *error) {
     if (record->payload_size < COMMIT_CHUNK_HEADER_BYTES) {
@@ -102,10 +132,16 @@ static tern_status replay_chunk(struct replay *replay, const struct log_record *
     uint64_t token = get_u64(record->payload);
     partition_id id = get_u64(record->payload + 8);
     uint64_t offset = get_u64(record->payload + 16);
-    tern_keyspace *keyspace = catalog_by_id(replay->db, id);
+    tern_keyspace *keyspace = NULL;
     replay->last_token = token > replay->last_token ? token : replay->last_token;
-    if (keyspace == NULL) {
-        return TERN_OK; /* dropped since, or created by a transaction that never committed */
+    tern_status status = TERN_OK;
+    if (offset == 0) {
+        status = keyspace_of_value(replay, id, &keyspace, error);
+    } else {
+        keyspace = catalog_by_id(replay->db, id);
+    }
+    if (status != TERN_OK || keyspace == NULL) {
+        return status;
     }
     if (replay->db->options.read_only) {
         return ERROR_SET(error, TERN_UNSUPPORTED,
@@ -114,7 +150,6 @@ static tern_status replay_chunk(struct replay *replay, const struct log_record *
     }
     struct replayed_value **link = find_value(replay, token);
     struct replayed_value *value = *link;
-    tern_status status = TERN_OK;
     if (value == NULL) {
         if (offset != 0) {
             return TERN_OK; /* its beginning is drained and released */
@@ -163,14 +198,17 @@ static tern_status resolve_large(struct replay *replay, struct engine_change *ch
 
 /* ---- commits ---- */
 
+/* `keyspace`: what has its id already, or NULL. */
 static tern_status replay_create(struct replay *replay, const struct decoded_catalog_change *change,
-                                 seq_no seq, tern_error *error) {
+                                 tern_keyspace *keyspace, seq_no seq, tern_error *error) {
     struct engine_drained drained;
-    tern_keyspace *keyspace;
-    tern_status status =
-        catalog_open_keyspace(replay->db, change->id, change->name, &change->options,
-                              tern_slice_of(NULL, 0), &drained, &keyspace, error);
-    if (status == TERN_OK) {
+    tern_status status = TERN_OK;
+    if (keyspace == NULL) {
+        status = catalog_open_keyspace(replay->db, change->id, change->name, &change->options,
+                                       tern_slice_of(NULL, 0), &drained, &keyspace, error);
+    }
+    if (status == TERN_OK &&
+        atomic_load_explicit(&keyspace->state, memory_order_relaxed) == KEYSPACE_PENDING) {
         status = catalog_make_live(replay->db, keyspace, seq, error);
     }
     if (change->id >= atomic_load(&replay->db->next_partition)) {
@@ -189,7 +227,7 @@ static tern_status replay_catalog(struct replay *replay, const struct decoded_co
         const struct decoded_catalog_change *change = &commit->catalog[i];
         tern_keyspace *keyspace = catalog_by_id(replay->db, change->id);
         if (!change->is_drop) {
-            status = keyspace == NULL ? replay_create(replay, change, commit->seq, error) : TERN_OK;
+            status = replay_create(replay, change, keyspace, commit->seq, error);
         } else if (keyspace != NULL) {
             catalog_mark_dropped(replay->db, keyspace, commit->seq);
         }
@@ -318,7 +356,8 @@ tern_status recovery_run(struct tern_db *db, const struct manifest *manifest, te
         .prewrite_syncs = db->options.durability == TERN_DURABILITY_FULL ? 0 : PREWRITE_SYNCS,
         .archive = db->options.archive,
         .archive_context = db->options.archive_context};
-    struct replay replay = {.db = db, .manifest = manifest, .last_time_ms = manifest->time_ms};
+    struct replay replay = {
+        .db = db, .manifest = manifest, .log_options = &options, .last_time_ms = manifest->time_ms};
     struct log_recovery recovery;
     arena_init(&replay.arena, db->allocator, 16384);
     commit_assembler_init(&replay.assembler, db->allocator);

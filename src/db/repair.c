@@ -3,8 +3,10 @@
  * Repair: saves everything readable of a damaged directory into a new database.
  *
  * First the bases: every record that a page still yields. Then the log in order over them: what it
- * holds is newer than any base, so its last word on a key counts. Merge operands that the base
- * holds already (by its drained seq) are left out. When no manifest is whole, keyspaces are named
+ * holds is newer than any base. Where the base was saved without a loss, what it holds already is
+ * left out, as at recovery. Where it was not, the log's last word on a key counts; merge operands
+ * that the base held (by its drained seq) are left out, so a key that is lost in the base may come
+ * back as it was before them. When no manifest is whole, keyspaces are named
  * after their files ("recovered-<id>"), every page that checks out counts, and of two versions of a
  * key the one from the younger page wins.
  */
@@ -14,6 +16,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "db/creation_search.h"
 #include "db/verify_internal.h"
 #include "txn/commit_codec.h"
 
@@ -25,6 +28,8 @@
 struct saved_keyspace {
     partition_id id;
     seq_no drained_seq;
+    bool
+        is_whole; /* its base was saved without a loss: of the log only what that lacks is wanted */
     struct engine *source; /* opened for reading values apart; may be NULL */
     const struct engine_methods *methods;
     tern_keyspace *target;
@@ -34,7 +39,7 @@ struct saved_value {
     struct saved_value *next;
     uint64_t token;
     uint64_t size;
-    struct saved_keyspace *keyspace;
+    tern_keyspace *target;
     struct engine_large_writer *writer;
 };
 
@@ -217,6 +222,7 @@ static tern_status save_keyspace(struct repair *repair, struct saved_keyspace *k
     struct engine_config config = {.id = entry->id};
     char name[TERN_KEYSPACE_NAME_BYTES + 1];
     uint64_t lost_pages = 0;
+    uint64_t lost_records = repair->report.lost_records;
     tern_status status = catalog_check_options(&entry->options, &config.options, repair->error);
     if (status != TERN_OK) {
         return status;
@@ -237,6 +243,8 @@ static tern_status save_keyspace(struct repair *repair, struct saved_keyspace *k
                                         save_record, repair, verify_sink_finding, &repair->sink,
                                         &lost_pages, repair->error);
     repair->report.lost_pages += lost_pages;
+    keyspace->is_whole = keyspace->source != NULL && keyspace->methods->lacks != NULL &&
+                         lost_pages == 0 && repair->report.lost_records == lost_records;
     return status == TERN_OK ? flush(repair, keyspace) : status;
 }
 
@@ -263,34 +271,6 @@ static tern_status grow_keyspaces(struct repair *repair, size_t count) {
     return TERN_OK;
 }
 
-static tern_status save_catalog(struct repair *repair, const struct decoded_commit *commit) {
-    tern_status status = TERN_OK;
-    bool is_known = repair->has_manifest && commit->seq <= repair->reader.manifest.catalog_seq;
-    for (size_t i = 0; !is_known && status == TERN_OK && i < commit->catalog_count; i++) {
-        const struct decoded_catalog_change *change = &commit->catalog[i];
-        struct saved_keyspace *keyspace = by_id(repair, change->id);
-        if (change->is_drop && keyspace != NULL) {
-            status = tern_keyspace_drop(repair->target, keyspace->target->name, repair->error);
-            keyspace->target = NULL;
-        } else if (!change->is_drop && keyspace == NULL) {
-            status = grow_keyspaces(repair, 1);
-            if (status != TERN_OK) {
-                break;
-            }
-            char name[TERN_KEYSPACE_NAME_BYTES + 1];
-            memcpy(name, change->name.data, change->name.size);
-            name[change->name.size] = '\0';
-            keyspace = &repair->keyspaces[repair->keyspace_count];
-            *keyspace = (struct saved_keyspace){.id = change->id};
-            status = tern_keyspace_create(repair->target, name, &change->options, &keyspace->target,
-                                          repair->error);
-            repair->keyspace_count++;
-            repair->report.keyspaces++;
-        }
-    }
-    return status;
-}
-
 static struct saved_value **find_value(struct repair *repair, uint64_t token) {
     struct saved_value **link = &repair->values;
     while (*link != NULL && (*link)->token != token) {
@@ -303,9 +283,77 @@ static void drop_value(struct repair *repair, struct saved_value **link) {
     struct saved_value *value = *link;
     *link = value->next;
     if (value->writer != NULL) {
-        value->keyspace->target->methods->large_abandon(value->writer);
+        value->target->methods->large_abandon(value->writer);
     }
     memory_release(repair->reader.options.allocator, value);
+}
+
+/* Before the keyspace goes that they were for. */
+static void drop_values_of(struct repair *repair, const tern_keyspace *target) {
+    for (struct saved_value **link = &repair->values; *link != NULL;) {
+        if ((*link)->target == target) {
+            drop_value(repair, link);
+        } else {
+            link = &(*link)->next;
+        }
+    }
+}
+
+static tern_status create_keyspace(struct repair *repair,
+                                   const struct decoded_catalog_change *change) {
+    char name[TERN_KEYSPACE_NAME_BYTES + 1];
+    tern_status status = grow_keyspaces(repair, 1);
+    if (status != TERN_OK) {
+        return status;
+    }
+    memcpy(name, change->name.data, change->name.size);
+    name[change->name.size] = '\0';
+    struct saved_keyspace *keyspace = &repair->keyspaces[repair->keyspace_count++];
+    *keyspace = (struct saved_keyspace){.id = change->id};
+    repair->report.keyspaces++;
+    return tern_keyspace_create(repair->target, name, &change->options, &keyspace->target,
+                                repair->error);
+}
+
+static tern_status save_catalog(struct repair *repair, const struct decoded_commit *commit) {
+    tern_status status = TERN_OK;
+    bool is_known = repair->has_manifest && commit->seq <= repair->reader.manifest.catalog_seq;
+    for (size_t i = 0; !is_known && status == TERN_OK && i < commit->catalog_count; i++) {
+        const struct decoded_catalog_change *change = &commit->catalog[i];
+        struct saved_keyspace *keyspace = by_id(repair, change->id);
+        if (change->is_drop && keyspace != NULL) {
+            drop_values_of(repair, keyspace->target);
+            status = tern_keyspace_drop(repair->target, keyspace->target->name, repair->error);
+            keyspace->target = NULL;
+        } else if (!change->is_drop && keyspace == NULL) {
+            status = create_keyspace(repair, change);
+        }
+    }
+    return status;
+}
+
+/* As replay does: a keyspace that the value's own transaction creates is created ahead. */
+static tern_status keyspace_of_value(struct repair *repair, partition_id id,
+                                     struct saved_keyspace **out_keyspace) {
+    struct decoded_catalog_change change;
+    struct arena arena;
+    *out_keyspace = by_id(repair, id);
+    if (*out_keyspace != NULL) {
+        return TERN_OK;
+    }
+    arena_init(&arena, repair->reader.options.allocator, 1024);
+    tern_status status = creation_search(
+        &repair->reader.log_options, repair->has_manifest ? repair->reader.manifest.log_start : 0,
+        true, id, repair->has_manifest ? repair->reader.manifest.catalog_seq : 0, &arena, &change,
+        repair->error);
+    if (status == TERN_OK) {
+        status = create_keyspace(repair, &change);
+        *out_keyspace = by_id(repair, id);
+    } else if (status == TERN_NOT_FOUND) {
+        status = TERN_OK;
+    }
+    arena_release(&arena);
+    return status;
 }
 
 static tern_status save_chunk(struct repair *repair, const struct log_record *record) {
@@ -314,18 +362,21 @@ static tern_status save_chunk(struct repair *repair, const struct log_record *re
     }
     uint64_t token = get_u64(record->payload);
     uint64_t offset = get_u64(record->payload + 16);
-    struct saved_keyspace *keyspace = by_id(repair, get_u64(record->payload + 8));
+    struct saved_keyspace *keyspace = NULL;
     struct saved_value *value = *find_value(repair, token);
-    tern_status status = TERN_OK;
-    if (keyspace == NULL || (value == NULL && offset != 0)) {
+    if (value == NULL && offset != 0) {
         return TERN_OK;
+    }
+    tern_status status = keyspace_of_value(repair, get_u64(record->payload + 8), &keyspace);
+    if (status != TERN_OK || keyspace == NULL) {
+        return status;
     }
     if (value == NULL) {
         value = memory_allocate_zeroed(repair->reader.options.allocator, sizeof(*value));
         if (value == NULL) {
             return ERROR_NO_MEMORY(repair->error, "repair");
         }
-        *value = (struct saved_value){repair->values, token, 0, keyspace, NULL};
+        *value = (struct saved_value){repair->values, token, 0, keyspace->target, NULL};
         repair->values = value;
         status = keyspace->target->methods->large_begin(keyspace->target->engine, &value->writer,
                                                         repair->error);
@@ -372,8 +423,11 @@ static tern_status save_part(struct repair *repair, struct decoded_part *part, s
     }
     for (size_t i = 0; status == TERN_OK && i < part->count; i++) {
         struct engine_change *change = &part->changes[i];
-        if (change->record.kind == RECORD_MERGE && seq <= keyspace->drained_seq) {
-            continue;
+        bool is_lacking = keyspace->is_whole
+                              ? keyspace->methods->lacks(keyspace->source, change, seq)
+                              : change->record.kind != RECORD_MERGE || seq > keyspace->drained_seq;
+        if (!is_lacking) {
+            continue; /* a value apart that was put together is given up at the end */
         }
         status = change->record.kind == RECORD_LARGE ? save_large(repair, keyspace, change)
                                                      : add_change(repair, keyspace, change);

@@ -317,19 +317,10 @@ static bool clip_range(const struct drained_map *drained, struct engine_change *
            (!range->range_has_end || slice_compare(range->key, range->record.value) < 0);
 }
 
-/* True when the base does not hold the change; a range delete is cut to what it does not hold. */
-static bool is_missing(struct btree_engine *engine, struct engine_change *change, seq_no seq) {
-    const struct drained_map *drained = engine->current->drained;
-    if (change->record.kind == CHANGE_DELETE_RANGE) {
-        return clip_range(drained, change, seq);
-    }
-    if (seq > drained_map_seq(drained, change->key)) {
-        return true;
-    }
-    if (change->record.kind == RECORD_LARGE) {
-        btree_value_discard(&engine->tree, change->record.value);
-    }
-    return false;
+static bool btree_lacks(struct engine *base, struct engine_change *change, seq_no seq) {
+    const struct drained_map *drained = btree_of(base)->current->drained;
+    return change->record.kind == CHANGE_DELETE_RANGE ? clip_range(drained, change, seq)
+                                                      : seq > drained_map_seq(drained, change->key);
 }
 
 static tern_status btree_replay(struct engine *base, const struct engine_change *changes,
@@ -344,9 +335,11 @@ static tern_status btree_replay(struct engine *base, const struct engine_change 
     size_t bytes = 0;
     for (size_t i = 0; i < count; i++) {
         kept[kept_count] = changes[i];
-        if (is_missing(engine, &kept[kept_count], seq)) {
+        if (btree_lacks(base, &kept[kept_count], seq)) {
             bytes += kept[kept_count].key.size + kept[kept_count].record.value.size;
             kept_count++;
+        } else if (changes[i].record.kind == RECORD_LARGE) {
+            btree_value_discard(&engine->tree, changes[i].record.value);
         }
     }
     tern_status status = TERN_OK;
@@ -464,6 +457,7 @@ const struct engine_methods btree_engine_methods = {
     .reserve = btree_reserve,
     .apply = btree_apply,
     .replay = btree_replay,
+    .lacks = btree_lacks,
     .freeze = btree_freeze,
     .overlay_usage = btree_overlay_usage,
     .drain_debt = btree_drain_debt,

@@ -255,6 +255,11 @@ static void lsm_apply(struct engine *base, const struct engine_change *changes, 
     overlay_apply(active_overlay(lsm_of(base)), changes, count, seq, horizon);
 }
 
+static bool lsm_lacks(struct engine *base, struct engine_change *change, seq_no seq) {
+    (void)change;
+    return seq > lsm_of(base)->current->version->complete_seq;
+}
+
 static tern_status lsm_replay(struct engine *base, const struct engine_change *changes,
                               size_t count, seq_no seq, tern_error *error) {
     struct lsm_engine *engine = lsm_of(base);
@@ -415,6 +420,7 @@ const struct engine_methods lsm_engine_methods = {
     .reserve = lsm_reserve,
     .apply = lsm_apply,
     .replay = lsm_replay,
+    .lacks = lsm_lacks,
     .freeze = lsm_freeze,
     .overlay_usage = lsm_overlay_usage,
     .drain_debt = lsm_drain_debt,
