@@ -133,9 +133,9 @@ tern_status btree_state_encode(const struct btree_root *root, const struct drain
     return TERN_OK;
 }
 
-/* Reads marks; NULL when they are malformed. */
+/* Reads marks; NULL when they are malformed: keys ascend, seqs descend down to complete_seq. */
 static const uint8_t *get_marks(const uint8_t *source, const uint8_t *end, uint32_t count,
-                                struct drained_mark *marks) {
+                                seq_no complete_seq, struct drained_mark *marks) {
     for (uint32_t i = 0; i < count; i++) {
         uint64_t size = 0;
         source = varint_get(source, end, &size);
@@ -144,7 +144,9 @@ static const uint8_t *get_marks(const uint8_t *source, const uint8_t *end, uint3
         }
         marks[i].below = tern_slice_of(source, (size_t)size);
         source = varint_get(source + size, end, &marks[i].seq);
-        if (source == NULL || (i > 0 && slice_compare(marks[i - 1].below, marks[i].below) >= 0)) {
+        if (source == NULL || marks[i].seq < complete_seq ||
+            (i > 0 && (slice_compare(marks[i - 1].below, marks[i].below) >= 0 ||
+                       marks[i - 1].seq < marks[i].seq))) {
             return NULL;
         }
     }
@@ -204,7 +206,7 @@ tern_status btree_state_decode(const tern_allocator *allocator, tern_slice bytes
     if (marks == NULL) {
         return ERROR_NO_MEMORY(error, "the state of a partition");
     }
-    source = get_marks(source, end, (uint32_t)count, marks);
+    source = get_marks(source, end, (uint32_t)count, complete_seq, marks);
     tern_status status = source == end ? create_map(allocator, complete_seq, NULL, marks,
                                                     (uint32_t)count, &state.map, error)
                                        : malformed(error);
