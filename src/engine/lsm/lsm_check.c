@@ -32,21 +32,33 @@ struct check {
     tern_error *error;
 };
 
-static void find(struct check *check, uint64_t offset, const char *invariant, const char *message) {
-    char name[LSM_FILE_NAME_BYTES];
-    lsm_file_name(check->lsm->config.id, check->table->number, LSM_FILE_TABLE, name);
-    const tern_finding finding = {name, (int64_t)offset, invariant, message};
+static void find_in(struct check *check, const char *file, int64_t offset, const char *invariant,
+                    const char *message) {
+    const tern_finding finding = {file, offset, invariant, message};
     check->report->findings++;
     if (check->on_finding != NULL && !check->has_stopped) {
         check->has_stopped = !check->on_finding(check->context, &finding);
     }
 }
 
-/* Damage is a finding; other failures end the check. */
+/* In the table itself. */
+static void find(struct check *check, uint64_t offset, const char *invariant, const char *message) {
+    char name[LSM_FILE_NAME_BYTES];
+    lsm_file_name(check->lsm->config.id, check->table->number, LSM_FILE_TABLE, name);
+    find_in(check, name, (int64_t)offset, invariant, message);
+}
+
+/* Damage is a finding, where the failure says that it is; other failures end the check. */
 static tern_status tolerate(struct check *check, tern_status status, const tern_error *detail,
                             uint64_t offset, const char *invariant) {
     if (status == TERN_CORRUPTION || status == TERN_IO || status == TERN_NOT_FOUND) {
-        find(check, offset, invariant, detail->message);
+        const char *slash = strrchr(detail->file, '/');
+        if (detail->file[0] != '\0') {
+            find_in(check, slash != NULL ? slash + 1 : detail->file, detail->offset, invariant,
+                    detail->message);
+        } else {
+            find(check, offset, invariant, detail->message);
+        }
         return TERN_OK;
     }
     if (status != TERN_OK) {
