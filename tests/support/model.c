@@ -103,7 +103,8 @@ static struct model_entry *splice(struct model_history *history, struct model_ke
 }
 
 void model_create(struct model_history *history, unsigned keyspace) {
-    history->next.keyspaces[keyspace] = (struct model_keyspace){.exists = true};
+    history->next.keyspaces[keyspace] =
+        (struct model_keyspace){.exists = true, .birth = ++history->births};
 }
 
 void model_drop(struct model_history *history, unsigned keyspace) {

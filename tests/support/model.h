@@ -27,6 +27,7 @@ struct model_entry {
 
 struct model_keyspace {
     bool exists;
+    unsigned birth;              /* tells one keyspace from the next of its name */
     struct model_entry *entries; /* sorted by key */
     size_t count;
 };
@@ -43,6 +44,7 @@ struct model_history {
     size_t capacity;
     struct model_state next; /* being built by the transaction under way */
     void *blocks;            /* what to free */
+    unsigned births;
 };
 
 void model_history_init(struct model_history *history);

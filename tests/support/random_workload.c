@@ -51,9 +51,40 @@ static tern_slice random_value(struct random_workload *workload) {
     return tern_slice_of(workload->bytes, size);
 }
 
+/* The value in pieces; some are given up half-way. */
+static tern_status stream(struct random_workload *workload, tern_txn *txn, tern_keyspace *keyspace,
+                          unsigned index, tern_slice key, tern_slice value) {
+    tern_value_writer *writer;
+    tern_status status = tern_txn_put_begin(txn, keyspace, key, NULL, &writer);
+    if (status != TERN_OK) {
+        return status;
+    }
+    bool is_abandoned = below(workload, 5) == 0;
+    size_t end = is_abandoned ? value.size / 2 : value.size;
+    for (size_t done = 0; status == TERN_OK && done < end;) {
+        size_t piece = 1 + (size_t)below(workload, 9000);
+        piece = piece < end - done ? piece : end - done;
+        status = tern_value_writer_append(writer,
+                                          tern_slice_of((const uint8_t *)value.data + done, piece));
+        done += piece;
+    }
+    if (status != TERN_OK || is_abandoned) {
+        tern_value_writer_abandon(writer);
+        return status;
+    }
+    status = tern_value_writer_finish(writer);
+    if (status == TERN_OK) {
+        model_put(&workload->history, index, key, value, false);
+    }
+    return status;
+}
+
 static tern_status put(struct random_workload *workload, tern_txn *txn, tern_keyspace *keyspace,
                        unsigned index, tern_slice key) {
     tern_slice value = random_value(workload);
+    if (workload->is_wide && below(workload, 60) == 0) {
+        return stream(workload, txn, keyspace, index, key, value);
+    }
     tern_write_options options = {.size = sizeof(options)};
     uint64_t kind = below(workload, 12);
     if (kind < 2) {
@@ -122,6 +153,8 @@ static tern_status change_keyspace(struct random_workload *workload, tern_txn *t
             tern_txn_keyspace_create(txn, model_keyspace_name(index, name), &options, &keyspace);
         if (status == TERN_OK) {
             model_create(&workload->history, index);
+            workload->fresh = keyspace;
+            workload->fresh_index = index;
         }
     } else if (below(workload, 3) == 0 && tern_keyspace_open(db, model_keyspace_name(index, name),
                                                              &keyspace, NULL) == TERN_OK) {
@@ -143,8 +176,11 @@ static tern_status change(struct random_workload *workload, tern_txn *txn, tern_
         *out_catalog = true;
         return change_keyspace(workload, txn, db, index);
     }
-    if (tern_keyspace_open(db, model_keyspace_name(index, name), &keyspace, NULL) != TERN_OK) {
-        return TERN_OK; /* created in this transaction: its handle is not at hand */
+    if (workload->fresh != NULL && workload->fresh_index == index) {
+        keyspace = workload->fresh;
+    } else if (tern_keyspace_open(db, model_keyspace_name(index, name), &keyspace, NULL) !=
+               TERN_OK) {
+        return TERN_OK;
     }
     tern_slice key = model_random_key(&workload->random, bytes);
     uint64_t kind = below(workload, 30);
@@ -167,20 +203,59 @@ static bool fail(struct random_workload *workload, const tern_error *error) {
     return false;
 }
 
+/* Some changes, and back to before them. */
+static tern_status try_in_vain(struct random_workload *workload, tern_txn *txn, tern_db *db) {
+    uint32_t savepoint;
+    bool catalog = false;
+    struct model_state before = workload->history.next;
+    tern_status status = tern_txn_savepoint(txn, &savepoint);
+    for (uint64_t i = below(workload, 5); status == TERN_OK && i > 0 && !catalog; i--) {
+        status = change(workload, txn, db, &catalog);
+    }
+    if (status == TERN_OK) {
+        status = tern_txn_rollback_to(txn, savepoint);
+        workload->history.next = before;
+    }
+    return status;
+}
+
+static tern_status change_some(struct random_workload *workload, tern_txn *txn, tern_db *db) {
+    uint64_t changes = 1 + below(workload, below(workload, 6) == 0 ? 60 : 6);
+    bool catalog = false;
+    tern_status status = TERN_OK;
+    workload->fresh = NULL;
+    for (uint64_t i = 0; status == TERN_OK && i < changes; i++) {
+        if (catalog && !workload->is_wide) {
+            break;
+        }
+        if (workload->is_wide && workload->fresh == NULL && below(workload, 20) == 0) {
+            status = try_in_vain(workload, txn, db);
+            workload->fresh = NULL;
+        } else if (!catalog) {
+            status = change(workload, txn, db, &catalog);
+        } else if (workload->fresh != NULL) {
+            uint8_t bytes[MODEL_KEY_BYTES_MAX];
+            status = put(workload, txn, workload->fresh, workload->fresh_index,
+                         model_random_key(&workload->random, bytes));
+        }
+    }
+    workload->fresh = NULL;
+    return status;
+}
+
 static bool transaction(struct random_workload *workload, tern_db *db) {
     tern_error error = TERN_ERROR_INIT;
     tern_txn_options options = TERN_TXN_OPTIONS_INIT;
     tern_txn *txn;
     options.durability = (tern_durability)(1 + below(workload, 3));
+    if (workload->is_wide) {
+        options.isolation = (tern_isolation)below(workload, 4);
+        options.pessimistic = below(workload, 6) == 0;
+    }
     if (tern_txn_begin(db, &options, &txn, &error) != TERN_OK) {
         return fail(workload, &error);
     }
-    uint64_t changes = 1 + below(workload, below(workload, 6) == 0 ? 60 : 6);
-    bool catalog = false;
-    tern_status status = TERN_OK;
-    for (uint64_t i = 0; status == TERN_OK && i < changes && !catalog; i++) {
-        status = change(workload, txn, db, &catalog);
-    }
+    tern_status status = change_some(workload, txn, db);
     if (status != TERN_OK || below(workload, 12) == 0) {
         bool has_failed = status != TERN_OK;
         if (has_failed) {
@@ -243,7 +318,91 @@ static void trace(const struct random_workload *workload, const char *what, bool
     }
 }
 
+/* ---- snapshots held open ---- */
+
+static bool check_key(struct random_workload *workload, struct held_snapshot *held,
+                      tern_keyspace *keyspace, unsigned index, tern_slice key) {
+    const struct model_entry *entry = model_find(&held->state, index, key);
+    tern_value value = TERN_VALUE_INIT;
+    if (entry != NULL && entry->is_short_lived) {
+        return true; /* its time may have come for this snapshot too */
+    }
+    tern_status status = tern_txn_get_pinned(held->txn, keyspace, key, &value);
+    if (status != TERN_OK && status != TERN_NOT_FOUND) {
+        return true; /* the power may be off */
+    }
+    bool is_right = (status == TERN_OK) == (entry != NULL);
+    if (is_right && entry != NULL) {
+        is_right = value.bytes.size == entry->value.size &&
+                   (entry->value.size == 0 ||
+                    memcmp(value.bytes.data, entry->value.data, entry->value.size) == 0);
+    }
+    tern_value_release(&value);
+    if (!is_right) {
+        workload->saw_wrong_data = true;
+        workload->error = (tern_error)TERN_ERROR_INIT;
+        workload->error.status = TERN_CORRUPTION;
+        (void)snprintf(workload->error.message, sizeof(workload->error.message),
+                       "a snapshot shows a wrong value in %s", tern_keyspace_name(keyspace));
+    }
+    return is_right;
+}
+
+static bool check_snapshot(struct random_workload *workload, tern_db *db,
+                           struct held_snapshot *held) {
+    const struct model_state *now = &workload->history.next;
+    for (unsigned i = 0; i < 6; i++) {
+        char name[16];
+        uint8_t bytes[MODEL_KEY_BYTES_MAX];
+        tern_keyspace *keyspace;
+        unsigned index = (unsigned)below(workload, MODEL_KEYSPACES);
+        tern_slice key = model_random_key(&workload->random, bytes);
+        /* Dropped, or dropped and created again since. */
+        if (!held->state.keyspaces[index].exists || !now->keyspaces[index].exists ||
+            held->state.keyspaces[index].birth != now->keyspaces[index].birth ||
+            tern_keyspace_open(db, model_keyspace_name(index, name), &keyspace, NULL) != TERN_OK) {
+            continue;
+        }
+        if (!check_key(workload, held, keyspace, index, key)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool use_snapshot(struct random_workload *workload, tern_db *db) {
+    struct held_snapshot *held = &workload->snapshots[below(workload, WORKLOAD_SNAPSHOTS)];
+    tern_error error = TERN_ERROR_INIT;
+    tern_txn_options options = TERN_TXN_OPTIONS_INIT;
+    options.read_only = true;
+    if (held->txn == NULL) {
+        if (tern_txn_begin(db, &options, &held->txn, &error) != TERN_OK) {
+            held->txn = NULL;
+            return fail(workload, &error);
+        }
+        held->state = workload->history.next;
+        return true;
+    }
+    bool is_right = check_snapshot(workload, db, held);
+    if (below(workload, 4) == 0) {
+        tern_txn_free(held->txn);
+        held->txn = NULL;
+    }
+    return is_right;
+}
+
+void random_workload_end_snapshots(struct random_workload *workload) {
+    for (size_t i = 0; i < WORKLOAD_SNAPSHOTS; i++) {
+        tern_txn_free(workload->snapshots[i].txn);
+        workload->snapshots[i].txn = NULL;
+    }
+}
+
 bool random_workload_step(struct random_workload *workload, tern_db *db) {
+    if (workload->is_wide && below(workload, 6) == 0 && !use_snapshot(workload, db)) {
+        trace(workload, "snapshot", false);
+        return false;
+    }
     if (workload->clock != NULL) {
         virtual_clock_advance_ns(workload->clock, below(workload, 3000000));
     }

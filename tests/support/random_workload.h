@@ -10,6 +10,14 @@
 #include "support/model.h"
 #include "support/step_executor.h"
 
+#define WORKLOAD_SNAPSHOTS 3
+
+/* A read transaction that is left open, and what it must see. */
+struct held_snapshot {
+    tern_txn *txn;
+    struct model_state state;
+};
+
 struct random_workload {
     struct seeded_random random;
     struct model_history history;
@@ -17,9 +25,15 @@ struct random_workload {
     struct virtual_clock *clock;
     size_t durable;      /* states[durable] and later ones may be found after a power cut */
     bool allows_compact; /* also compacts and shrinks */
-    bool is_uncertain;   /* the last call failed: states[count - 1] may be or not be */
-    tern_error error;    /* of the last failure */
-    uint8_t *bytes;      /* scratch for values */
+    bool is_wide; /* also savepoints, streams, new keyspaces used at once, all isolation levels,
+                     snapshots held across steps: end them with random_workload_end_snapshots */
+    bool is_uncertain; /* the last call failed: states[count - 1] may be or not be */
+    tern_error error;  /* of the last failure */
+    uint8_t *bytes;    /* scratch for values */
+    struct held_snapshot snapshots[WORKLOAD_SNAPSHOTS];
+    tern_keyspace *fresh; /* created by the transaction under way */
+    unsigned fresh_index;
+    bool saw_wrong_data; /* in a snapshot; the error says what */
 };
 
 void random_workload_init(struct random_workload *workload, uint64_t seed);
@@ -33,6 +47,9 @@ void random_workload_options(tern_db_options *options);
  * commit may have happened or not.
  */
 bool random_workload_step(struct random_workload *workload, tern_db *db);
+
+/* Before the database is closed. */
+void random_workload_end_snapshots(struct random_workload *workload);
 
 /*
  * After reopening: finds the state, from states[durable] on, that the database is in, makes it the
