@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ctest: timeout=600
+ * ctest: more=release TERN_KILLS=200 1800
  *
  * A real process on a real disk is killed at random moments while several threads commit and
  * checkpoints run. Whatever the durability, an acknowledged commit is there afterwards: a process

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ctest: timeout=300
+ * ctest: more=release TERN_LOG_CUTS=10000 1800
  *
  * Random work on the log with the power cut at every mutating call in turn, and again during the
  * recoveries that follow. After each: what was acknowledged is there, records are a prefix of what

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ctest: timeout=600
+ * ctest: more=asan TERN_FAULTS=all 3000
  *
  * Every allocation fails in turn, once and for good. Nothing crashes, nothing leaks, what failed
  * says so, what was acknowledged is there. TERN_FAULTS=all visits every allocation.

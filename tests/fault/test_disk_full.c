@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ctest: timeout=300
+ * ctest: more=release TERN_FAULTS=all 1800
  *
  * Promise 8: on a full disk writes fail cleanly, reads go on, nothing is lost, and space freed
  * later lets writes go on without a restart.

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ctest: timeout=300
+ * ctest: more=release TERN_FAULTS=all 1800
  *
  * A sync that fails once and then succeeds, while the system drops the data and calls its pages
  * clean, as Linux does. Promise 7: nothing later is acknowledged, what was waiting is unknown,

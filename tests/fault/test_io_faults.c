@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ctest: timeout=600
+ * ctest: more=asan TERN_FAULTS=all 1800
  *
  * Every file-system call fails in turn: an I/O error, a full disk, a short write; once and for
  * good. Nothing crashes, what failed says so, what was acknowledged is there. TERN_FAULTS=all

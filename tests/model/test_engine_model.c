@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * ctest: timeout=900
+ *
  * Random operations on an engine against an oracle: commits of every kind, snapshots, freezes,
  * drains in slices with commits between them, compaction, shrinking, and reopening from either
  * manifest with a replay of the log.

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ctest: timeout=600
+ * ctest: more=release TERN_SCHEDULES=2000 1800
  *
  * Background work in any order: tasks are stepped at random by a seed, under virtual time, between
  * the steps of random work, with asynchronous commits under way and snapshots open; maintenance is
