@@ -243,8 +243,8 @@ static tern_status save_keyspace(struct repair *repair, struct saved_keyspace *k
                                         save_record, repair, verify_sink_finding, &repair->sink,
                                         &lost_pages, repair->error);
     repair->report.lost_pages += lost_pages;
-    keyspace->is_whole = keyspace->source != NULL && keyspace->methods->lacks != NULL &&
-                         lost_pages == 0 && repair->report.lost_records == lost_records;
+    keyspace->is_whole =
+        keyspace->source != NULL && lost_pages == 0 && repair->report.lost_records == lost_records;
     return status == TERN_OK ? flush(repair, keyspace) : status;
 }
 
@@ -423,10 +423,12 @@ static tern_status save_part(struct repair *repair, struct decoded_part *part, s
     }
     for (size_t i = 0; status == TERN_OK && i < part->count; i++) {
         struct engine_change *change = &part->changes[i];
-        bool is_lacking = keyspace->is_whole
-                              ? keyspace->methods->lacks(keyspace->source, change, seq)
-                              : change->record.kind != RECORD_MERGE || seq > keyspace->drained_seq;
-        if (!is_lacking) {
+        bool is_lacking = change->record.kind != RECORD_MERGE || seq > keyspace->drained_seq;
+        if (keyspace->is_whole) {
+            status =
+                keyspace->methods->lacks(keyspace->source, change, seq, &is_lacking, repair->error);
+        }
+        if (status != TERN_OK || !is_lacking) {
             continue; /* a value apart that was put together is given up at the end */
         }
         status = change->record.kind == RECORD_LARGE ? save_large(repair, keyspace, change)

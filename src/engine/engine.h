@@ -232,9 +232,9 @@ struct engine_methods {
      * changes left out are discarded). Before readers exist. */
     tern_status (*replay)(struct engine *engine, const struct engine_change *changes, size_t count,
                           seq_no seq, tern_error *error);
-    /* Whether the base lacks a change of the log; a range delete is cut to what it lacks. NULL: the
-     * engine cannot say without reading. */
-    bool (*lacks)(struct engine *engine, struct engine_change *change, seq_no seq);
+    /* Whether the base lacks a change of the log; a range delete is cut to what it lacks. */
+    tern_status (*lacks)(struct engine *engine, struct engine_change *change, seq_no seq,
+                         bool *out_lacks, tern_error *error);
     /*
      * Closes the active overlay at a boundary: all applied so far is <= seq, logged at time_ms.
      * `out_changed` false: nothing was active. Then the current view is as before.

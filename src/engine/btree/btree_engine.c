@@ -317,10 +317,18 @@ static bool clip_range(const struct drained_map *drained, struct engine_change *
            (!range->range_has_end || slice_compare(range->key, range->record.value) < 0);
 }
 
-static bool btree_lacks(struct engine *base, struct engine_change *change, seq_no seq) {
-    const struct drained_map *drained = btree_of(base)->current->drained;
+static bool is_missing(const struct btree_engine *engine, struct engine_change *change,
+                       seq_no seq) {
+    const struct drained_map *drained = engine->current->drained;
     return change->record.kind == CHANGE_DELETE_RANGE ? clip_range(drained, change, seq)
                                                       : seq > drained_map_seq(drained, change->key);
+}
+
+static tern_status btree_lacks(struct engine *base, struct engine_change *change, seq_no seq,
+                               bool *out_lacks, tern_error *error) {
+    (void)error;
+    *out_lacks = is_missing(btree_of(base), change, seq);
+    return TERN_OK;
 }
 
 static tern_status btree_replay(struct engine *base, const struct engine_change *changes,
@@ -335,7 +343,7 @@ static tern_status btree_replay(struct engine *base, const struct engine_change 
     size_t bytes = 0;
     for (size_t i = 0; i < count; i++) {
         kept[kept_count] = changes[i];
-        if (btree_lacks(base, &kept[kept_count], seq)) {
+        if (is_missing(engine, &kept[kept_count], seq)) {
             bytes += kept[kept_count].key.size + kept[kept_count].record.value.size;
             kept_count++;
         } else if (changes[i].record.kind == RECORD_LARGE) {

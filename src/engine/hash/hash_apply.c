@@ -326,6 +326,14 @@ static tern_status base_holds(struct hash_engine *engine, const struct engine_ch
     return status;
 }
 
+tern_status hash_lacks(struct engine *base, struct engine_change *change, seq_no seq,
+                       bool *out_lacks, tern_error *error) {
+    bool holds = false;
+    tern_status status = base_holds(hash_of(base), change, seq, &holds, error);
+    *out_lacks = !holds;
+    return status;
+}
+
 static tern_status free_units(void *context, uint32_t place, uint32_t units) {
     hash_file_free(context, place, units);
     return TERN_OK;

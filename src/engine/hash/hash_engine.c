@@ -507,6 +507,7 @@ const struct engine_methods hash_engine_methods = {
     .reserve = hash_reserve,
     .apply = hash_apply,
     .replay = hash_replay,
+    .lacks = hash_lacks,
     .freeze = hash_freeze,
     .overlay_usage = hash_overlay_usage,
     .drain_debt = hash_drain_debt,

@@ -154,6 +154,8 @@ void hash_free_stubs(struct hash_engine *engine);
 tern_status hash_reserve(struct engine *base, size_t count, size_t bytes, tern_error *error);
 void hash_apply(struct engine *base, const struct engine_change *changes, size_t count, seq_no seq,
                 const struct engine_horizon *horizon);
+tern_status hash_lacks(struct engine *base, struct engine_change *change, seq_no seq,
+                       bool *out_lacks, tern_error *error);
 tern_status hash_replay(struct engine *base, const struct engine_change *changes, size_t count,
                         seq_no seq, tern_error *error);
 

@@ -255,9 +255,12 @@ static void lsm_apply(struct engine *base, const struct engine_change *changes, 
     overlay_apply(active_overlay(lsm_of(base)), changes, count, seq, horizon);
 }
 
-static bool lsm_lacks(struct engine *base, struct engine_change *change, seq_no seq) {
+static tern_status lsm_lacks(struct engine *base, struct engine_change *change, seq_no seq,
+                             bool *out_lacks, tern_error *error) {
     (void)change;
-    return seq > lsm_of(base)->current->version->complete_seq;
+    (void)error;
+    *out_lacks = seq > lsm_of(base)->current->version->complete_seq;
+    return TERN_OK;
 }
 
 static tern_status lsm_replay(struct engine *base, const struct engine_change *changes,
