@@ -5,6 +5,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 FUZZ_SECONDS ?= 60
+SOAK_SECONDS ?= 1200
 
 RELEASE = build/release
 configure = cmake --preset $(1) $(2) >build/configure-$(1).log 2>&1 || \
@@ -12,7 +13,7 @@ configure = cmake --preset $(1) $(2) >build/configure-$(1).log 2>&1 || \
 
 .DEFAULT_GOAL := all
 .PHONY: all help setup run test test-long bench-build bench install uninstall tidy format \
-	docs fuzz coverage mutants aarch64 clean
+	docs fuzz coverage mutants instructions soak aarch64 clean
 
 all: ## Build build/release/tern, libtern.so and libtern.a
 	@tools/setup build
@@ -36,7 +37,7 @@ test: ## Run the tests in the release and asan builds (under 15 minutes on 2 cor
 	@tools/setup build run test
 	@tools/test
 
-test-long: ## Run everything: long tests, ThreadSanitizer, Valgrind, fuzzing
+test-long: ## Run everything: long tests, sanitizers, Valgrind, fuzzing, a soak, mutants
 	@tools/setup build run test long
 	@tools/test --long
 
@@ -72,9 +73,24 @@ fuzz: ## Fuzz every target for FUZZ_SECONDS (60) each
 	@tools/setup build test long
 	@tools/fuzz $(FUZZ_SECONDS)
 
+soak: ## Mixed work for SOAK_SECONDS (1200); memory and disk must stay flat
+	@tools/setup build test
+	@mkdir -p build
+	@$(call configure,release,)
+	@ninja -C $(RELEASE) -j$(JOBS) test_integration_soak
+	@SOAK_SECONDS=$(SOAK_SECONDS) $(RELEASE)/tests/integration/test_soak
+
 coverage: ## Report the line and branch coverage of the tests
 	@tools/setup build run test long
 	@tools/coverage
+
+instructions: ## Record anew the instruction counts of the hot paths that test-long compares with
+	@tools/setup build test long
+	@mkdir -p build
+	@$(call configure,release,)
+	@ninja -C $(RELEASE) -j$(JOBS) test_integration_instructions_long
+	@TERN_RECORD=1 ctest --test-dir $(RELEASE) -R 'integration.instructions_long$$' --verbose | \
+		sed -n 's/^[0-9]*: //p'
 
 mutants: ## Plant known bugs one by one and show which test catches each
 	@tools/setup build test
