@@ -13,5 +13,7 @@ extern const struct driver driver_rocksdb;
 extern const struct driver driver_leveldb;
 extern const struct driver driver_wiredtiger;
 extern const struct driver driver_sqlite;
+extern const struct driver driver_tkrzw_hash;
+extern const struct driver driver_tkrzw_tree;
 
 #endif

@@ -14,7 +14,9 @@
     X("rocksdb", driver_rocksdb, BENCH_HAS_ROCKSDB, "install librocksdb-dev")                      \
     X("leveldb", driver_leveldb, BENCH_HAS_LEVELDB, "install libleveldb-dev")                      \
     X("wiredtiger", driver_wiredtiger, BENCH_HAS_WIREDTIGER, "install libwiredtiger-dev")          \
-    X("sqlite", driver_sqlite, BENCH_HAS_SQLITE, "install libsqlite3-dev")
+    X("sqlite", driver_sqlite, BENCH_HAS_SQLITE, "install libsqlite3-dev")                         \
+    X("tkrzw-hash", driver_tkrzw_hash, BENCH_HAS_TKRZW, "install libtkrzw-dev")                    \
+    X("tkrzw-tree", driver_tkrzw_tree, BENCH_HAS_TKRZW, "install libtkrzw-dev")
 
 /* The build says 0 or 1 for each; what is 0 is never referred to, so it need not exist. */
 #define POINTER_0(symbol)                NULL
