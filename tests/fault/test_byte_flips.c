@@ -426,7 +426,7 @@ static void visit_bytes(struct flip_test *test, uint64_t seed) {
         locate(test, call - 1, &index, &position);
         flip_byte(test, index, position, (uint8_t)(1u << seeded_random_below(&random, 8)),
                   seeded_random_chance(&random, 1, test->is_small ? 200 : 12));
-        if (sample.visited % 20000 == 0) {
+        if (sample.visited % 50000 == 0) {
             print_message("%llu of %llu bytes ...\n", (unsigned long long)sample.visited,
                           (unsigned long long)total);
         }
