@@ -119,51 +119,10 @@ static void large_values_of_a_new_keyspace_are_repaired(void **state) {
     step_machine_release(&machine);
 }
 
-/*
- * Merges that a base holds are not done a second time, and a put before them does not undo them.
- */
-static void repair_of_a_sound_database_takes_from_the_log_what_bases_lack(void **state) {
-    (void)state;
-    struct step_machine machine;
-    tern_db *db;
-    tern_keyspace *keyspace;
-    tern_repair_report report;
-    tern_error error = TERN_ERROR_INIT;
-    uint8_t one[8] = {1};
-    uint8_t found[8];
-    size_t size = 0;
-    step_machine_init(&machine, 1);
-    assert_ok(step_machine_open(&machine, &db, &error), error);
-    assert_ok(tern_keyspace_create(db, "k", NULL, &keyspace, &error), error);
-    assert_ok(tern_put(keyspace, tern_slice_str("n"), tern_slice_of(one, 8), NULL, &error), error);
-    for (int i = 0; i < 4; i++) {
-        assert_ok(tern_merge(keyspace, tern_slice_str("n"), TERN_MERGE_ADD, tern_slice_of(one, 8),
-                             NULL, &error),
-                  error);
-        if (i % 2 == 1) {
-            /* The log is kept as far as the older of two roots needs it. */
-            assert_ok(tern_checkpoint(db, &error), error);
-        }
-    }
-    assert_ok(tern_close(db, &error), error);
-    tern_db_options options = step_machine_options(&machine);
-    assert_ok(tern_repair(STEP_MACHINE_DIRECTORY, "/repaired", &options, NULL, NULL, NULL, NULL,
-                          &report, &error),
-              error);
-    assert_ok(tern_open("/repaired", &options, &db, &error), error);
-    assert_ok(tern_keyspace_open(db, "k", &keyspace, &error), error);
-    assert_ok(tern_get(keyspace, tern_slice_str("n"), found, sizeof(found), &size, &error), error);
-    assert_int_equal(size, 8);
-    assert_int_equal(found[0], 5);
-    assert_ok(tern_close(db, &error), error);
-    step_machine_release(&machine);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(large_values_of_a_new_keyspace_survive_a_power_cut),
         cmocka_unit_test(large_values_of_a_new_keyspace_are_repaired),
-        cmocka_unit_test(repair_of_a_sound_database_takes_from_the_log_what_bases_lack),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
