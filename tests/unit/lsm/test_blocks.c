@@ -27,6 +27,7 @@ static tern_slice key_at(const struct sample *sample, unsigned i) {
 static void make_sample(struct sample *sample, unsigned count) {
     data_block_builder_init(&sample->builder, tern_allocator_default());
     data_block_builder_reset(&sample->builder);
+    memset(sample->keys, 0, sizeof(sample->keys)); /* values reach behind the keys */
     for (unsigned i = 0; i < count; i++) {
         int size = i % 3 == 1 ? snprintf(sample->keys[i], 40, "key/%05u/more", i - 1)
                               : snprintf(sample->keys[i], 40, "key/%05u", i);
