@@ -186,7 +186,6 @@ static void init_manager(struct tern_db *db) {
                                                 .catalog_undo = catalog_undo,
                                                 .throttle = maintenance_throttle};
     txn_spares_init(manager);
-    mutex_init(&manager->applier_mutex);
     mutex_init(&manager->views_mutex);
     large_retention_init(&manager->retention, db->allocator);
 }
@@ -281,7 +280,6 @@ static void destroy(struct tern_db *db) {
     large_retention_release(&manager->retention);
     txn_spares_release(manager);
     mutex_destroy(&manager->views_mutex);
-    mutex_destroy(&manager->applier_mutex);
     mutex_destroy(&db->spill_mutex);
     mutex_destroy(&db->maintenance_mutex);
     page_pool_release(&db->overlay_pool);

@@ -5,7 +5,7 @@
  * Locks, in the order in which they are taken:
  *   maintenance_mutex  the maintenance role (engine.h): drains, manifests, compaction, shrinking
  *   spill_mutex        what old views have in temporary files
- *   applier_mutex      (in the manager) the applier role
+ *   the applier role   (in the commit queue)
  *   catalog_mutex      names and the list of keyspaces
  * The manifest file and everything in `maintenance` belong to the maintenance role.
  */

@@ -2,10 +2,24 @@
 /*
  * Joining the commit queue, leading, waiting.
  *
- * The queue is a stack of requests pushed by compare-and-swap; the leader is whoever holds the
- * applier mutex. Nobody is forgotten: a request is pushed before its owner tries the mutex, and
- * whoever gives the mutex back looks at the queue afterwards. Either the owner gets the mutex, or
- * the holder sees the request.
+ *   queue->head    0                     nobody leads, nothing waits
+ *                  QUEUE_LED             somebody leads, nothing waits
+ *                  request | QUEUE_LED   somebody leads; requests wait, newest first
+ *                  request               asynchronous ones wait for the log task or for whoever
+ *                                        comes first
+ *
+ * The queue is the lock of the applier role: who sets QUEUE_LED leads, and until it is cleared
+ * everybody else queues. A lone writer pays one compare-and-swap to lead and one to stop.
+ *
+ * Invariants:
+ *  Q1 the flag is cleared only when no synchronous request waits: else the role goes to one of
+ * them, which finds itself in state LEAD. Nobody can take it in between, so each waits a bounded
+ * time. Q2 `next` of a queued request, and the lists of those taken off the stack, are the
+ * leader's. Q3 whoever sees its request DONE or LEAD owns it again; nobody touches it after setting
+ * that.
+ *
+ * Sleepers share two words, by the parity of the round in which they went to sleep: those of one
+ * group, who mostly came during the round before, are woken by one call.
  */
 #include "txn/commit.h"
 
@@ -39,100 +53,193 @@ tern_status commit_queue_create(struct txn_manager *manager, struct commit_queue
     return TERN_OK;
 }
 
-static void push(struct commit_queue *queue, struct commit_request *request) {
-    /* Its 600 bytes are filled in only when something fails. */
+/* ---- the stack ---- */
+
+/* True: the caller leads now, and the request was not queued. */
+static bool lead_or_push(struct commit_queue *queue, struct commit_request *request) {
+    /* The 600 bytes of its error are filled in only when something fails. */
     request->error.status = TERN_OK;
     request->error.message[0] = '\0';
     atomic_store_explicit(&request->state, REQUEST_WAITING, memory_order_relaxed);
-    struct commit_request *head = atomic_load_explicit(&queue->head, memory_order_relaxed);
-    do {
-        request->next = head;
-    } while (!atomic_compare_exchange_weak_explicit(&queue->head, &head, request,
-                                                    memory_order_seq_cst, memory_order_relaxed));
+    uintptr_t head = atomic_load_explicit(&queue->head, memory_order_relaxed);
+    for (;;) {
+        bool is_led = (head & QUEUE_LED) != 0;
+        uintptr_t wanted = head | QUEUE_LED;
+        if (is_led) {
+            request->next = (struct commit_request *)(head & ~QUEUE_LED);
+            wanted = (uintptr_t)request | QUEUE_LED;
+        }
+        if (atomic_compare_exchange_weak_explicit(&queue->head, &head, wanted, memory_order_seq_cst,
+                                                  memory_order_relaxed)) {
+            return !is_led;
+        }
+    }
 }
 
-/* Under the applier mutex nobody completes requests, so the head may be looked at. */
-static void appoint_successor(struct commit_queue *queue) {
-    struct commit_request *head = atomic_load_explicit(&queue->head, memory_order_seq_cst);
-    if (head == NULL) {
+static bool try_lead(struct commit_queue *queue) {
+    uintptr_t head = atomic_load_explicit(&queue->head, memory_order_relaxed);
+    while ((head & QUEUE_LED) == 0) {
+        if (atomic_compare_exchange_weak_explicit(&queue->head, &head, head | QUEUE_LED,
+                                                  memory_order_seq_cst, memory_order_relaxed)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void append(struct request_list *list, struct commit_request *request) {
+    request->next = NULL;
+    if (list->last != NULL) {
+        list->last->next = request;
+    } else {
+        list->first = request;
+    }
+    list->last = request;
+}
+
+bool commit_queue_take(struct commit_queue *queue) {
+    if (atomic_load_explicit(&queue->head, memory_order_relaxed) != QUEUE_LED) {
+        uintptr_t head = atomic_exchange_explicit(&queue->head, QUEUE_LED, memory_order_seq_cst);
+        struct commit_request *newest = (struct commit_request *)(head & ~QUEUE_LED);
+        struct commit_request *oldest = NULL;
+        while (newest != NULL) {
+            struct commit_request *next = newest->next;
+            newest->next = oldest;
+            oldest = newest;
+            newest = next;
+        }
+        while (oldest != NULL) {
+            struct commit_request *next = oldest->next;
+            append((oldest->flags & COMMIT_ROLE) != 0 ? &queue->roles : &queue->waiting, oldest);
+            oldest = next;
+        }
+    }
+    return queue->waiting.first != NULL;
+}
+
+/* ---- leading ---- */
+
+void commit_queue_wake(struct commit_queue *queue, unsigned sides) {
+    for (unsigned side = 0; side < 2; side++) {
+        if ((sides & 1u << side) != 0) {
+            atomic_fetch_add_explicit(&queue->wakeups[side], 1, memory_order_release);
+            futex_wake(&queue->wakeups[side], INT32_MAX);
+        }
+    }
+}
+
+static void hand_over(struct commit_queue *queue, struct commit_request *request) {
+    unsigned sides = commit_request_set(request, REQUEST_LEAD);
+    if (sides != 0) {
+        commit_queue_wake(queue, sides);
+    }
+}
+
+/* The newest is the likeliest to be awake. NULL: only asynchronous ones wait, or none. */
+static struct commit_request *choose_successor(struct commit_queue *queue) {
+    if (queue->roles.first != NULL) {
+        struct commit_request *role = queue->roles.first;
+        queue->roles.first = role->next;
+        if (role->next == NULL) {
+            queue->roles.last = NULL;
+        }
+        return role;
+    }
+    struct commit_request *chosen = NULL;
+    for (struct commit_request *request = queue->waiting.first; request != NULL;
+         request = request->next) {
+        chosen = request->on_done == NULL ? request : chosen;
+    }
+    return chosen;
+}
+
+/* Gives the role to one of those who wait for it, or to nobody. */
+static void stop_leading(struct commit_queue *queue) {
+    const struct tern_executor *executor = queue->manager->executor;
+    for (;;) {
+        bool has_waiting = commit_queue_take(queue);
+        struct commit_request *successor = choose_successor(queue);
+        if (successor != NULL) {
+            hand_over(queue, successor);
+            return;
+        }
+        uintptr_t expected = QUEUE_LED;
+        if (atomic_compare_exchange_strong_explicit(&queue->head, &expected, 0,
+                                                    memory_order_seq_cst, memory_order_relaxed)) {
+            if (has_waiting) {
+                executor->post(executor->context, &queue->lead_task);
+            }
+            return;
+        }
+    }
+}
+
+/* With the role held. `own`: not queued; or NULL, then what waits comes first. */
+static void lead(struct txn_manager *manager, struct commit_request *own) {
+    bool goes_on = commit_process_group(manager, own);
+    for (int extra = 0; goes_on && extra < EXTRA_ROUNDS; extra++) {
+        goes_on = manager->queue->roles.first == NULL && commit_process_group(manager, NULL);
+    }
+    stop_leading(manager->queue);
+}
+
+/* ---- waiting ---- */
+
+/* Sleeps until the state is no longer that of a waiting request. */
+static void sleep_until_set(struct commit_queue *queue, struct commit_request *request) {
+    unsigned side = atomic_load_explicit(&queue->round, memory_order_relaxed) & 1;
+    _Atomic uint32_t *word = &queue->wakeups[side];
+    uint32_t expected = REQUEST_WAITING;
+    uint32_t seen = atomic_load_explicit(word, memory_order_acquire);
+    if (!atomic_compare_exchange_strong_explicit(&request->state, &expected,
+                                                 REQUEST_SLEEPING + side, memory_order_acq_rel,
+                                                 memory_order_acquire)) {
         return;
     }
-    atomic_store_explicit(&queue->has_successor, 1, memory_order_relaxed);
-    if (head->on_done != NULL) {
-        queue->manager->executor->post(queue->manager->executor->context, &queue->lead_task);
-    } else if (atomic_exchange_explicit(&head->state, REQUEST_LEAD, memory_order_acq_rel) ==
-               REQUEST_SLEEPING) {
-        futex_wake(&head->state, 1);
+    while (atomic_load_explicit(&request->state, memory_order_acquire) == REQUEST_SLEEPING + side) {
+        futex_wait(word, seen, 0);
+        seen = atomic_load_explicit(word, memory_order_acquire);
     }
 }
 
-void commit_applier_lock(struct txn_manager *manager) {
-    mutex_lock(&manager->applier_mutex);
-}
-
-void commit_applier_unlock(struct txn_manager *manager) {
-    struct commit_queue *queue = manager->queue;
-    for (;;) {
-        appoint_successor(queue);
-        mutex_unlock(&manager->applier_mutex);
-        atomic_thread_fence(memory_order_seq_cst);
-        if (atomic_load_explicit(&queue->head, memory_order_seq_cst) == NULL ||
-            atomic_load_explicit(&queue->has_successor, memory_order_relaxed) != 0 ||
-            !mutex_try_lock(&manager->applier_mutex)) {
-            return;
-        }
-    }
-}
-
-static bool is_done(struct commit_request *request) {
-    return atomic_load_explicit(&request->state, memory_order_acquire) == REQUEST_DONE;
-}
-
-/* With the mutex held; `own` may be NULL. */
-static void lead(struct txn_manager *manager, struct commit_request *own) {
-    int extra = 0;
-    while ((own != NULL && !is_done(own)) || extra < EXTRA_ROUNDS) {
-        if (!commit_process_group(manager)) {
-            break;
-        }
-        extra += own == NULL || is_done(own);
-    }
-}
-
-static void wait_a_little(struct commit_request *request) {
+/* REQUEST_DONE or REQUEST_LEAD. */
+static uint32_t wait_for_turn(struct commit_queue *queue, struct commit_request *request) {
     for (int i = 0; i < SPIN_ROUNDS; i++) {
-        if (atomic_load_explicit(&request->state, memory_order_acquire) != REQUEST_WAITING) {
-            return;
+        uint32_t state = atomic_load_explicit(&request->state, memory_order_acquire);
+        if (state != REQUEST_WAITING) {
+            return state;
+        }
+        if (atomic_load_explicit(&queue->is_syncing, memory_order_relaxed)) {
+            break;
         }
         spin_pause();
     }
-    uint32_t expected = REQUEST_WAITING;
-    if (atomic_compare_exchange_strong_explicit(&request->state, &expected, REQUEST_SLEEPING,
-                                                memory_order_acq_rel, memory_order_acquire)) {
-        while (atomic_load_explicit(&request->state, memory_order_acquire) == REQUEST_SLEEPING) {
-            futex_wait(&request->state, REQUEST_SLEEPING, 0);
-        }
+    sleep_until_set(queue, request);
+    return atomic_load_explicit(&request->state, memory_order_acquire);
+}
+
+void commit_applier_lock(struct txn_manager *manager) {
+    struct commit_request request;
+    request.flags = COMMIT_ROLE;
+    request.on_done = NULL;
+    if (!lead_or_push(manager->queue, &request)) {
+        uint32_t state = wait_for_turn(manager->queue, &request);
+        ASSERT(state == REQUEST_LEAD);
     }
+}
+
+void commit_applier_unlock(struct txn_manager *manager) {
+    stop_leading(manager->queue);
 }
 
 tern_status commit_submit(struct txn_manager *manager, struct commit_request *request) {
     ASSERT(request->on_done == NULL);
-    push(manager->queue, request);
-    while (!is_done(request)) {
-        if (mutex_try_lock(&manager->applier_mutex)) {
-            lead(manager, request);
-            commit_applier_unlock(manager);
-            continue;
-        }
-        wait_a_little(request);
-        uint32_t expected = REQUEST_LEAD;
-        if (atomic_compare_exchange_strong_explicit(&request->state, &expected, REQUEST_WAITING,
-                                                    memory_order_acq_rel, memory_order_acquire)) {
-            /* Whoever appointed this one relies on it, and may not have let go of the mutex yet. */
-            mutex_lock(&manager->applier_mutex);
-            lead(manager, request);
-            commit_applier_unlock(manager);
-        }
+    if (lead_or_push(manager->queue, request)) {
+        lead(manager, request);
+    } else if (wait_for_turn(manager->queue, request) == REQUEST_LEAD) {
+        /* Its own request is among those that wait. */
+        atomic_store_explicit(&request->state, REQUEST_WAITING, memory_order_relaxed);
+        lead(manager, NULL);
     }
     return request->status;
 }
@@ -140,12 +247,9 @@ tern_status commit_submit(struct txn_manager *manager, struct commit_request *re
 tern_task_state commit_lead_step(struct tern_task *task) {
     struct commit_queue *queue =
         (struct commit_queue *)((char *)task - offsetof(struct commit_queue, lead_task));
-    if (atomic_load_explicit(&queue->head, memory_order_acquire) != NULL) {
-        commit_applier_lock(queue->manager);
+    /* Whoever leads takes what waits, or posts this task again. */
+    if (try_lead(queue)) {
         lead(queue->manager, NULL);
-        commit_applier_unlock(queue->manager);
-    } else {
-        atomic_store_explicit(&queue->has_successor, 0, memory_order_relaxed);
     }
     return TERN_TASK_DONE;
 }
@@ -155,7 +259,15 @@ void commit_submit_async(struct txn_manager *manager, struct commit_request *req
     struct commit_queue *queue = manager->queue;
     atomic_fetch_add_explicit(&queue->async_pending, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&manager->async_commits, 1, memory_order_relaxed);
-    push(queue, request);
+    request->error.status = TERN_OK;
+    request->error.message[0] = '\0';
+    atomic_store_explicit(&request->state, REQUEST_WAITING, memory_order_relaxed);
+    uintptr_t head = atomic_load_explicit(&queue->head, memory_order_relaxed);
+    do {
+        request->next = (struct commit_request *)(head & ~QUEUE_LED);
+    } while (!atomic_compare_exchange_weak_explicit(&queue->head, &head,
+                                                    (uintptr_t)request | (head & QUEUE_LED),
+                                                    memory_order_seq_cst, memory_order_relaxed));
     manager->executor->post(manager->executor->context, &queue->lead_task);
 }
 

@@ -107,7 +107,7 @@ void commit_drain_async(struct txn_manager *manager) {
     struct commit_queue *queue = manager->queue;
     while (atomic_load_explicit(&queue->async_pending, memory_order_acquire) > 0) {
         commit_applier_lock(manager);
-        (void)commit_process_group(manager);
+        (void)commit_process_group(manager, NULL);
         commit_applier_unlock(manager);
         if (commit_queue_call(queue) == 0) {
             spin_pause();

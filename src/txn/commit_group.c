@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the leader does with a group of requests, in queue order and under the applier mutex:
+ * What the leader does with a group of requests, in queue order in the applier role:
  *
  *   validate -> reserve memory -> append to the log -> apply to overlays   (each request)
  *   sync when one of them asks -> publish visible_seq -> tell everybody    (the group)
@@ -189,7 +189,9 @@ static tern_status make_durable(struct txn_manager *manager, const struct commit
     if (!wants_sync) {
         return TERN_OK;
     }
+    atomic_store_explicit(&manager->queue->is_syncing, true, memory_order_relaxed);
     tern_status status = log_sync(manager->log, log_end_position(manager->log), error);
+    atomic_store_explicit(&manager->queue->is_syncing, false, memory_order_relaxed);
     if (status != TERN_OK) {
         return ERROR_SET(error, TERN_UNKNOWN,
                          "the log could not be made durable, whether this commit survives shows "
@@ -211,41 +213,71 @@ static void publish(struct txn_manager *manager, struct commit_request *group, u
     }
 }
 
-static void finish(struct commit_queue *queue, struct commit_request *group) {
+static void finish(struct commit_queue *queue, struct commit_request *group,
+                   const struct commit_request *own) {
+    unsigned sides = 0;
     while (group != NULL) {
         struct commit_request *request = group;
         group = request->next; /* before anybody may free it */
-        request->next = NULL;
         if (request->on_done != NULL) {
             commit_queue_done(queue, request);
-        } else if (atomic_exchange_explicit(&request->state, REQUEST_DONE, memory_order_acq_rel) ==
-                   REQUEST_SLEEPING) {
-            /* The request may be gone already; the address is only used as a name. */
-            futex_wake(&request->state, 1);
+        } else if (request != own) {
+            sides |= commit_request_set(request, REQUEST_DONE);
+        }
+    }
+    if (sides != 0) {
+        commit_queue_wake(queue, sides);
+    }
+}
+
+/* All that waits, oldest first, then `own`. */
+static struct commit_request *take_group(struct commit_queue *queue, struct commit_request *own) {
+    struct commit_request *group = own;
+    if (own != NULL) {
+        own->next = NULL;
+    }
+    if (commit_queue_take(queue)) {
+        group = queue->waiting.first;
+        queue->waiting.last->next = own;
+        queue->waiting = (struct request_list){NULL, NULL};
+    }
+    return group;
+}
+
+/* One writer: a plain load and store spare the bus lock. */
+static void count(_Atomic uint64_t *counter, size_t amount) {
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + amount,
+                          memory_order_relaxed);
+}
+
+/* Makes what was committed durable and visible, or tells all of the group that it may not be. */
+static void conclude(struct txn_manager *manager, struct commit_request *group, uint64_t now_ms,
+                     uint64_t time_ms, size_t committed) {
+    tern_error error; /* its 600 bytes are filled in when it is needed */
+    error.status = TERN_OK;
+    tern_status status = make_durable(manager, group, now_ms, &error);
+    if (status == TERN_OK) {
+        publish(manager, group, time_ms);
+        count(&manager->commits, committed);
+    }
+    for (struct commit_request *request = group; status != TERN_OK && request != NULL;
+         request = request->next) {
+        if (request->status == TERN_OK) {
+            request->status = status;
+            request->error = error;
         }
     }
 }
 
-static struct commit_request *take_all(struct commit_queue *queue) {
-    struct commit_request *newest =
-        atomic_exchange_explicit(&queue->head, NULL, memory_order_acquire);
-    struct commit_request *oldest = NULL;
-    while (newest != NULL) {
-        struct commit_request *next = newest->next;
-        newest->next = oldest;
-        oldest = newest;
-        newest = next;
-    }
-    return oldest;
-}
-
-bool commit_process_group(struct txn_manager *manager) {
+bool commit_process_group(struct txn_manager *manager, struct commit_request *own) {
     struct commit_queue *queue = manager->queue;
-    atomic_store_explicit(&queue->has_successor, 0, memory_order_relaxed);
-    struct commit_request *group = take_all(queue);
+    struct commit_request *group = take_group(queue, own);
     if (group == NULL) {
         return false;
     }
+    atomic_store_explicit(&queue->round,
+                          atomic_load_explicit(&queue->round, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
     uint64_t now_ms = manager->clock->wall_ms(manager->clock->context);
     uint64_t visible_ms = atomic_load_explicit(&manager->visible_time_ms, memory_order_relaxed);
     uint64_t time_ms = now_ms > visible_ms ? now_ms : visible_ms;
@@ -259,21 +291,9 @@ bool commit_process_group(struct txn_manager *manager) {
         committed += request->status == TERN_OK;
     }
     if (committed > 0) {
-        tern_error error = TERN_ERROR_INIT;
-        tern_status status = make_durable(manager, group, now_ms, &error);
-        if (status == TERN_OK) {
-            publish(manager, group, time_ms);
-            atomic_fetch_add_explicit(&manager->commits, committed, memory_order_relaxed);
-        }
-        for (struct commit_request *request = group; status != TERN_OK && request != NULL;
-             request = request->next) {
-            if (request->status == TERN_OK) {
-                request->status = status;
-                request->error = error;
-            }
-        }
+        conclude(manager, group, now_ms, time_ms, committed);
     }
-    atomic_fetch_add_explicit(&manager->groups, 1, memory_order_relaxed);
-    finish(queue, group);
+    count(&manager->groups, 1);
+    finish(queue, group, own);
     return true;
 }

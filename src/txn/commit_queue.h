@@ -9,12 +9,27 @@
 #include "txn/commit.h"
 #include "txn/commit_validate.h"
 
+/* In queue->head: somebody has the applier role. */
+#define QUEUE_LED ((uintptr_t)1)
+
+/* In commit_request.flags: waits for the applier role, not for a commit. */
+#define COMMIT_ROLE 0x80000000u
+
+struct request_list {
+    struct commit_request *first; /* oldest */
+    struct commit_request *last;
+};
+
 struct commit_queue {
     struct txn_manager *manager;
-    _Alignas(64) _Atomic(struct commit_request *) head; /* waiting, newest first */
-    _Atomic uint32_t has_successor; /* somebody was told to lead and has not begun yet */
+    _Alignas(64) _Atomic uintptr_t head; /* newest request that waits, and QUEUE_LED */
+    _Alignas(64) _Atomic uint32_t round; /* groups begun; written by the applier */
+    _Atomic uint32_t wakeups[2];         /* what sleepers wait on, by parity of the round */
+    _Atomic bool is_syncing;             /* a device is at work: waiting will take longer */
 
-    /* Under the applier mutex. */
+    /* The applier's. */
+    struct request_list waiting; /* taken off the stack */
+    struct request_list roles;   /* the same, who only want the role */
     struct range_history ranges;
     struct buffer encoding; /* of transactions in parts */
 
@@ -40,8 +55,15 @@ void commit_queue_done(struct commit_queue *queue, struct commit_request *reques
 /* Runs the waiting callbacks on this thread, unless another does already. */
 size_t commit_queue_call(struct commit_queue *queue);
 
-/* Takes all that waits and commits it. Applier. False when nothing waited. */
-bool commit_process_group(struct txn_manager *manager);
+/* Takes off the stack what waits there. Applier. True: some request waits to be committed. */
+bool commit_queue_take(struct commit_queue *queue);
+
+/* Wakes all sleepers of these sides (bits). */
+void commit_queue_wake(struct commit_queue *queue, unsigned sides);
+
+/* Commits all that waits, and last `own`, which is not queued (or NULL). Applier. False when there
+ * was nothing to do. */
+bool commit_process_group(struct txn_manager *manager, struct commit_request *own);
 
 /* Steps of the asynchronous side's tasks. */
 tern_task_state commit_lead_step(struct tern_task *task);
@@ -49,9 +71,15 @@ tern_task_state commit_callback_step(struct tern_task *task);
 
 enum commit_request_state {
     REQUEST_WAITING = 0,
-    REQUEST_SLEEPING = 1,
-    REQUEST_LEAD = 2,
-    REQUEST_DONE = 3
+    REQUEST_LEAD = 1,
+    REQUEST_DONE = 2,
+    REQUEST_SLEEPING = 4 /* and the side */
 };
+
+/* LEAD or DONE: the owner may be gone at once. Returns the sides to wake. */
+static inline unsigned commit_request_set(struct commit_request *request, uint32_t state) {
+    uint32_t previous = atomic_exchange_explicit(&request->state, state, memory_order_acq_rel);
+    return previous >= REQUEST_SLEEPING ? 1u << (previous - REQUEST_SLEEPING) : 0;
+}
 
 #endif

@@ -70,8 +70,8 @@ struct txn_manager {
     _Atomic uint64_t visible_time_ms; /* logged time of visible_seq or later; never goes back */
 
     /* Applier role: the commit leader, or maintenance between groups. */
-    _Alignas(64) struct mutex applier_mutex;
-    seq_no next_seq;           /* under applier_mutex */
+    _Alignas(64) seq_no next_seq;
+
     _Atomic bool has_expiring; /* some record with an expiry was ever written */
     _Atomic uint64_t next_large_token;
     struct commit_queue *queue;
@@ -95,7 +95,7 @@ struct txn_manager {
 
 /*
  * Makes a view current (its references count from 1 for being current); the old one loses that
- * reference. The caller holds the applier mutex; visible_seq >= view->floor_seq.
+ * reference. The caller has the applier role; visible_seq >= view->floor_seq.
  */
 void txn_manager_publish_view(struct txn_manager *manager, struct database_view *view);
 

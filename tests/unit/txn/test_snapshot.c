@@ -14,7 +14,6 @@ static struct txn_manager *create_manager(void) {
     assert_non_null(manager);
     memset(manager, 0, sizeof(*manager));
     manager->allocator = allocator;
-    mutex_init(&manager->applier_mutex);
     mutex_init(&manager->views_mutex);
     assert_ok(epoch_domain_create(allocator, &manager->epoch, &error), error);
     assert_ok(snapshot_registry_create(allocator, &manager->snapshots, &error), error);
@@ -28,7 +27,6 @@ static void destroy_manager(struct txn_manager *manager) {
     database_view_release(atomic_load(&manager->view));
     snapshot_registry_destroy(manager->snapshots);
     epoch_domain_destroy(manager->epoch);
-    mutex_destroy(&manager->applier_mutex);
     mutex_destroy(&manager->views_mutex);
     memory_release_aligned(manager->allocator, manager);
 }
