@@ -73,4 +73,51 @@ static inline uint64_t round_up_u64(uint64_t value, uint64_t unit) {
     return (value + unit - 1) / unit * unit;
 }
 
+/*
+ * Copies a few bytes, by words of eight: in place, and so that what was stored by words a moment
+ * ago need not have reached the cache to be read back, as wider loads would make it.
+ */
+static inline void copy_small(void *target, const void *source, size_t size) {
+    uint8_t *to = target;
+    const uint8_t *from = source;
+    uint64_t word;
+    for (; size >= 8; size -= 8, to += 8, from += 8) {
+        memcpy(&word, from, 8);
+        memcpy(to, &word, 8);
+    }
+    for (; size > 0; size--) {
+        *to++ = *from++;
+    }
+}
+
+/* Above this the library's copy is worth its call. */
+#define COPY_SMALL_BYTES_MAX 128u
+
+static inline void copy_bytes(void *target, const void *source, size_t size) {
+    if (size <= COPY_SMALL_BYTES_MAX) {
+        copy_small(target, source, size);
+    } else {
+        memcpy(target, source, size);
+    }
+}
+
+/* As memcmp, for a few bytes. */
+static inline int compare_small(const void *left, const void *right, size_t size) {
+    const uint8_t *a = left;
+    const uint8_t *b = right;
+    for (; size >= 8; size -= 8, a += 8, b += 8) {
+        uint64_t x = get_u64_be(a);
+        uint64_t y = get_u64_be(b);
+        if (x != y) {
+            return x < y ? -1 : 1;
+        }
+    }
+    for (; size > 0; size--, a++, b++) {
+        if (*a != *b) {
+            return *a < *b ? -1 : 1;
+        }
+    }
+    return 0;
+}
+
 #endif

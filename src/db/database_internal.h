@@ -108,6 +108,7 @@ struct tern_db {
     tern_task sync_task;
     tern_task tick_task;
     tern_task memory_task;
+    tern_task page_task; /* brings in memory for overlays */
     struct prewarm prewarm;
     struct space_watch space_watch;
     log_position last_marked;      /* sync task's */

@@ -200,6 +200,21 @@ static tern_task_state prepare_step(struct tern_task *task) {
     return more ? TERN_TASK_AGAIN : TERN_TASK_DONE;
 }
 
+/* Also a task of its own: a writer would wait milliseconds for each page. */
+static tern_task_state page_step(struct tern_task *task) {
+    struct tern_db *db = (struct tern_db *)((char *)task - offsetof(struct tern_db, page_task));
+    bool more = !atomic_load_explicit(&db->is_closing, memory_order_acquire) &&
+                page_pool_grow(&db->overlay_pool, overlay_used(db));
+    return more ? TERN_TASK_AGAIN : TERN_TASK_DONE;
+}
+
+static void wake_page_task(void *context) {
+    struct tern_db *db = context;
+    if (!atomic_load_explicit(&db->is_closing, memory_order_acquire)) {
+        db->options.executor->post(db->options.executor->context, &db->page_task);
+    }
+}
+
 /* The log has moved to another segment since: it wants a new spare. */
 static void prepare_after_switch(struct tern_db *db) {
     uint32_t segment = log_position_segment(log_end_position(db->manager.log));
@@ -292,8 +307,11 @@ void maintenance_start(struct tern_db *db) {
     db->sync_task = (tern_task)TERN_TASK_INIT(sync_step, "sync");
     db->tick_task = (tern_task)TERN_TASK_INIT(tick_step, "tick");
     db->memory_task = (tern_task)TERN_TASK_INIT(memory_step, "memory");
+    db->page_task = (tern_task)TERN_TASK_INIT(page_step, "pages");
     prewarm_start(db);
     if (!db->options.read_only) {
+        db->overlay_pool.on_low_context = db;
+        db->overlay_pool.on_low = wake_page_task;
         executor->post(executor->context, &db->maintenance_task);
         executor->post(executor->context, &db->prepare_task);
         executor->post(executor->context, &db->sync_task);
@@ -308,6 +326,7 @@ void maintenance_stop(struct tern_db *db) {
     prewarm_stop(db);
     if (!db->options.read_only) {
         executor->cancel(executor->context, &db->maintenance_task);
+        executor->cancel(executor->context, &db->page_task);
         executor->cancel(executor->context, &db->prepare_task);
         executor->cancel(executor->context, &db->sync_task);
         executor->cancel(executor->context, &db->tick_task);

@@ -223,6 +223,9 @@ struct engine_methods {
 
     /* ---- applier role ---- */
 
+    /* Begins to fetch the memory that applying this change will touch, while other work is done.
+     * Nothing follows from it. May be NULL. */
+    void (*prefetch)(struct engine *engine, const struct engine_change *change);
     /* Makes room for `count` changes with `bytes` of keys and values in all: TERN_NO_MEMORY. */
     tern_status (*reserve)(struct engine *engine, size_t count, size_t bytes, tern_error *error);
     /* Applies the changes of one commit. Cannot fail after reserve. */

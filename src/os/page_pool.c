@@ -5,10 +5,16 @@
 
 #include "os/pages.h"
 
+/* Below the first somebody is told, up to the second page_pool_grow goes on. */
+#define LOW_BYTES  (4 * (uint64_t)HUGE_PAGE_BYTES)
+#define HIGH_BYTES (8 * (uint64_t)HUGE_PAGE_BYTES)
+
 void page_pool_init(struct page_pool *pool, uint64_t limit_bytes) {
     mutex_init(&pool->mutex);
     pool->limit_bytes = limit_bytes;
     pool->first = NULL;
+    pool->on_low = NULL;
+    pool->on_low_context = NULL;
     atomic_init(&pool->pooled_bytes, 0);
 }
 
@@ -28,9 +34,16 @@ void page_pool_release(struct page_pool *pool) {
     mutex_destroy(&pool->mutex);
 }
 
+static uint64_t pooled_bytes(const struct page_pool *pool) {
+    return atomic_load_explicit(&pool->pooled_bytes, memory_order_relaxed);
+}
+
 void *page_pool_take(struct page_pool *pool) {
-    if (pool == NULL || atomic_load_explicit(&pool->pooled_bytes, memory_order_relaxed) == 0) {
+    if (pool == NULL) {
         return NULL;
+    }
+    if (pool->on_low != NULL && pooled_bytes(pool) < LOW_BYTES) {
+        pool->on_low(pool->on_low_context);
     }
     mutex_lock(&pool->mutex);
     void *memory = pool->first;
@@ -57,4 +70,21 @@ bool page_pool_put(struct page_pool *pool, void *memory, uint64_t used_bytes) {
     }
     mutex_unlock(&pool->mutex);
     return keeps;
+}
+
+bool page_pool_grow(struct page_pool *pool, uint64_t used_bytes) {
+    void *memory = NULL;
+    if (pooled_bytes(pool) >= HIGH_BYTES ||
+        pooled_bytes(pool) + HUGE_PAGE_BYTES + used_bytes > pool->limit_bytes ||
+        pages_allocate(HUGE_PAGE_BYTES, true, &memory, NULL) != TERN_OK) {
+        return false;
+    }
+    for (size_t at = 0; at < HUGE_PAGE_BYTES; at += 4096) {
+        *((volatile uint8_t *)memory + at) = 0;
+    }
+    if (!page_pool_put(pool, memory, used_bytes)) {
+        pages_release(memory, HUGE_PAGE_BYTES);
+        return false;
+    }
+    return true;
 }

@@ -41,9 +41,7 @@ size_t commit_encoded_bound(const struct commit_request *request) {
 
 static uint8_t *put_bytes(uint8_t *target, tern_slice bytes) {
     target = varint_put(target, bytes.size);
-    if (bytes.size > 0) {
-        memcpy(target, bytes.data, bytes.size);
-    }
+    copy_bytes(target, bytes.data, bytes.size);
     return target + bytes.size;
 }
 

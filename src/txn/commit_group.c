@@ -138,6 +138,16 @@ static void apply(struct txn_manager *manager, struct commit_request *request, s
     }
 }
 
+/* The memory that a single change will touch comes while its record is encoded. */
+static void prefetch(const struct commit_request *request) {
+    if (request->change_count == 1) {
+        const struct commit_part *part = &request->parts[0];
+        if (part->keyspace->methods->prefetch != NULL) {
+            part->keyspace->methods->prefetch(part->keyspace->engine, &part->changes[0]);
+        }
+    }
+}
+
 /* One request, up to and including its overlays. */
 static tern_status commit_one(struct commit_queue *queue, struct commit_request *request,
                               uint64_t time_ms, const struct engine_horizon *horizon) {
@@ -151,6 +161,7 @@ static tern_status commit_one(struct commit_queue *queue, struct commit_request 
         return status;
     }
     seq_no seq = manager->next_seq;
+    prefetch(request);
     status = reserve(request);
     if (status == TERN_OK) {
         stamp_merges(request, time_ms);

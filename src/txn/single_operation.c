@@ -135,7 +135,9 @@ static tern_status commit_change(tern_keyspace *keyspace, struct engine_change *
     struct commit_part part = {keyspace, change, 1};
     struct commit_request request;
     init_request(&request, &part, change->key.size + change->record.value.size, durability);
-    conflict_table_prefetch(keyspace->manager->conflicts, change->key_hash);
+    if (atomic_load_explicit(&keyspace->manager->live_writers, memory_order_relaxed) > 0) {
+        conflict_table_prefetch(keyspace->manager->conflicts, change->key_hash);
+    }
     return submit(&request, keyspace->manager, error);
 }
 

@@ -295,6 +295,10 @@ static struct overlay *active_overlay(const struct btree_engine *engine) {
     return engine->current->stack.active->overlay;
 }
 
+static void btree_prefetch(struct engine *base, const struct engine_change *change) {
+    overlay_prefetch(active_overlay(btree_of(base)), change);
+}
+
 static tern_status btree_reserve(struct engine *base, size_t count, size_t bytes,
                                  tern_error *error) {
     return overlay_reserve(active_overlay(btree_of(base)), count, bytes, error);
@@ -462,6 +466,7 @@ const struct engine_methods btree_engine_methods = {
     .close = btree_close,
     .destroy = btree_destroy,
     .key_bytes_max = btree_key_bytes_max,
+    .prefetch = btree_prefetch,
     .reserve = btree_reserve,
     .apply = btree_apply,
     .replay = btree_replay,

@@ -246,6 +246,10 @@ static struct overlay *active_overlay(const struct lsm_engine *engine) {
     return engine->current->stack.active->overlay;
 }
 
+static void lsm_prefetch(struct engine *base, const struct engine_change *change) {
+    overlay_prefetch(active_overlay(lsm_of(base)), change);
+}
+
 static tern_status lsm_reserve(struct engine *base, size_t count, size_t bytes, tern_error *error) {
     return overlay_reserve(active_overlay(lsm_of(base)), count, bytes, error);
 }
@@ -420,6 +424,7 @@ const struct engine_methods lsm_engine_methods = {
     .close = lsm_close,
     .destroy = lsm_destroy,
     .key_bytes_max = lsm_key_bytes_max,
+    .prefetch = lsm_prefetch,
     .reserve = lsm_reserve,
     .apply = lsm_apply,
     .replay = lsm_replay,

@@ -18,7 +18,7 @@
 #include "engine/overlay/overlay_internal.h"
 
 #define FIRST_FILTER_KEYS 3200u
-#define FILTER_GROWTH     4u
+#define FILTER_GROWTH     16u
 /* Rough bytes a key takes, to guess the number of keys from expected_bytes. */
 #define TYPICAL_KEY_BYTES 160u
 /* Leaves carried over to a larger filter with every so many new keys. */
@@ -40,7 +40,7 @@ static bool create_parts(struct overlay *overlay) {
         return false;
     }
     overlay_memory_count(&overlay->memory, overlay->fold.capacity);
-    if (!overlay_memory_guarantee(&overlay->memory, sizeof(struct overlay_node) + 56)) {
+    if (!overlay_memory_guarantee(&overlay->memory, sizeof(struct overlay_leaf_node) + 56)) {
         return false;
     }
     atomic_init(&overlay->root, tree_create_root(overlay));
@@ -146,11 +146,11 @@ static void carry_leaf_over(struct overlay *overlay) {
     struct overlay_node *leaf = overlay->next_filter_leaf;
     uint32_t count = atomic_load_explicit(&leaf->count, memory_order_relaxed);
     for (uint32_t i = 0; i < count; i++) {
-        __builtin_prefetch(atomic_load_explicit(&leaf->keys[i], memory_order_relaxed));
+        __builtin_prefetch(atomic_load_explicit(&node_slot(leaf, i)->key, memory_order_relaxed));
     }
     for (uint32_t i = 0; i < count; i++) {
         const struct overlay_entry *entry =
-            atomic_load_explicit(&leaf->keys[i], memory_order_relaxed);
+            atomic_load_explicit(&node_slot(leaf, i)->key, memory_order_relaxed);
         filter_add(overlay->next_filter, entry->filter_hash);
     }
     overlay->next_filter_leaf = leaf->next;
@@ -216,9 +216,7 @@ static void add_key(struct overlay *overlay, const struct engine_change *change,
         &overlay->memory, sizeof(struct overlay_entry) + change->key.size, &size_class);
     entry->key_size = (uint32_t)change->key.size;
     entry->filter_hash = filter_hash(change->key_hash);
-    if (change->key.size > 0) {
-        memcpy(entry->key, change->key.data, change->key.size);
-    }
+    copy_bytes(entry->key, change->key.data, change->key.size);
     struct version_parts parts = {.record = &change->record, .seq = seq};
     void *memory = overlay_memory_take(&overlay->memory, version_size(&parts), &size_class);
     atomic_init(&entry->newest, version_write(memory, size_class, &parts));
@@ -280,6 +278,7 @@ void overlay_apply(struct overlay *overlay, const struct engine_change *changes,
         }
         overlay_memory_collect(&overlay->memory);
     }
+    overlay_memory_prefetch(&overlay->memory);
 }
 
 /* ---- readers ---- */

@@ -93,7 +93,7 @@ uint64_t overlay_key_count(const struct overlay *overlay);
 /* ---- iteration over keys, stable under concurrent applies ---- */
 
 /* On the stack or embedded. Copies a leaf's worth of entries at a time. Close with ..._close. */
-#define OVERLAY_ITERATOR_ENTRIES 64
+#define OVERLAY_ITERATOR_ENTRIES 32
 struct overlay_entry;
 struct overlay_iterator {
     const struct overlay *overlay;

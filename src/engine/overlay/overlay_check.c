@@ -11,7 +11,7 @@ struct checking {
 };
 
 static struct overlay_entry *key_at(const struct overlay_node *node, uint32_t slot) {
-    return atomic_load_explicit(&node->keys[slot], memory_order_acquire);
+    return atomic_load_explicit(&node_slot(node, slot)->key, memory_order_acquire);
 }
 
 static uint64_t head_of(tern_slice key, uint32_t prefix_size) {
@@ -66,7 +66,7 @@ static const char *check_keys(const struct overlay_node *node, const struct over
             return "overlay: keys of a node share its prefix";
         }
         if (head_of(key, prefix_size) !=
-            atomic_load_explicit(&node->heads[i], memory_order_acquire)) {
+            atomic_load_explicit(&node_slot(node, i)->head, memory_order_acquire)) {
             return "overlay: heads are what follows the prefix";
         }
     }
@@ -118,7 +118,7 @@ static const char *check_node(struct checking *checking, const struct overlay_no
     if ((atomic_load_explicit(&node->version, memory_order_acquire) & 1) != 0) {
         return "overlay: no node is left locked";
     }
-    if (count > NODE_SLOTS) {
+    if (count > node_capacity(node)) {
         return "overlay: a node holds no more than its slots";
     }
     const char *broken = check_keys(node, low, high);

@@ -52,12 +52,17 @@ struct overlay_entry {
 };
 
 #define NODE_SLOTS        64u
+#define LEAF_SLOTS        32u
 #define NODE_PREFIX_WORDS 3u
 #define TREE_DEPTH_MAX    12u
+/* Longest key whose place is remembered between prefetching and applying. */
+#define HINT_KEY_BYTES_MAX 40u
 
 /*
- * A node; heads are the 8 key bytes after the common prefix, as big-endian numbers. Inner nodes
- * (struct inner_node) hold separators in `keys`: separator i is the lowest key below children[i+1].
+ * What nodes begin with; their slots follow. A slot is the 8 key bytes after the common prefix, as
+ * a big-endian number, and the key; in inner nodes the key is a separator: number i is the lowest
+ * key below children[i + 1]. Leaves are small because an insertion touches most of one, and the
+ * lines of a leaf are what it has to wait for; inner nodes stay in the processor's caches.
  */
 struct overlay_node {
     _Atomic uint64_t version; /* odd: being written */
@@ -68,16 +73,36 @@ struct overlay_node {
     uint32_t level;              /* 0: leaf */
     uint32_t reserved;
     _Atomic uint64_t prefix[NODE_PREFIX_WORDS]; /* its first bytes */
-    _Atomic uint64_t heads[NODE_SLOTS];
-    _Atomic(struct overlay_entry *) keys[NODE_SLOTS];
+};
+
+struct node_slot {
+    _Atomic uint64_t head;
+    _Atomic(struct overlay_entry *) key;
+};
+
+struct overlay_leaf_node {
+    struct overlay_node node;
+    struct node_slot slots[LEAF_SLOTS];
 };
 
 struct overlay_inner_node {
     struct overlay_node node;
+    struct node_slot slots[NODE_SLOTS];
     _Atomic(struct overlay_node *) children[NODE_SLOTS + 1];
 };
 
-_Static_assert(offsetof(struct overlay_node, heads) == 64, "the header is one cache line");
+_Static_assert(sizeof(struct overlay_node) == 64, "the header is one cache line");
+_Static_assert(offsetof(struct overlay_inner_node, slots) ==
+                   offsetof(struct overlay_leaf_node, slots),
+               "slots are found without knowing the level");
+
+static inline struct node_slot *node_slot(const struct overlay_node *node, uint32_t slot) {
+    return (struct node_slot *)(uintptr_t)(node + 1) + slot;
+}
+
+static inline uint32_t node_capacity(const struct overlay_node *node) {
+    return node->level == 0 ? LEAF_SLOTS : NODE_SLOTS;
+}
 
 /* Sorted by begin; immutable once published. */
 struct overlay_range_set {
@@ -85,6 +110,17 @@ struct overlay_range_set {
     seq_no newest_seq;
     const uint32_t *reach; /* [i]: which of the ranges 0..i ends last */
     struct overlay_range ranges[];
+};
+
+/*
+ * Where overlay_prefetch found the place of a key. Leaves change their range only when one is
+ * split, so it holds as long as there are as many of them.
+ */
+struct tree_hint {
+    struct overlay_node *leaf; /* NULL: none */
+    uint64_t leaf_count;
+    size_t key_size;
+    uint8_t key[HINT_KEY_BYTES_MAX];
 };
 
 struct overlay {
@@ -106,6 +142,7 @@ struct overlay {
     uint64_t expected_bytes;
     uint32_t depth;
     uint32_t prune_tick;
+    struct tree_hint hint;
 
     /* What was reserved since the last apply. */
     size_t reserved_count;
@@ -250,8 +287,8 @@ struct tree_place {
 void tree_locate(struct overlay *overlay, tern_slice key, struct tree_place *out_place);
 void tree_insert(struct overlay *overlay, const struct tree_place *place,
                  struct overlay_entry *entry);
-/* Prefetches the leaf where the key belongs. */
-void tree_prefetch(const struct overlay *overlay, tern_slice key);
+/* Prefetches the leaf where the key belongs and remembers it for tree_locate. Applier only. */
+void tree_prefetch(struct overlay *overlay, tern_slice key);
 
 /*
  * Copies the entries of the leaf in which the first key >= / > (or the last <= / <) `key` lies, and

@@ -6,7 +6,7 @@
  */
 #include "engine/overlay/overlay_internal.h"
 
-_Static_assert(OVERLAY_ITERATOR_ENTRIES == NODE_SLOTS, "a copy has room for a leaf");
+_Static_assert(OVERLAY_ITERATOR_ENTRIES == LEAF_SLOTS, "a copy has room for a leaf");
 
 /* Entries fetched ahead of the position while walking, and newest versions, which can be found once
  * the entry is there; of a key written once both lie together. */

@@ -29,6 +29,9 @@ struct overlay_block {
 /* Set in the link of what lies in limbo. */
 #define BLOCK_RETIRED ((uintptr_t)1)
 
+/* What one small change takes, and a little more. */
+#define MEMORY_PREFETCH_BYTES ((size_t)256)
+
 /* Sizes are multiples of 8 up to 1 KiB, then eight steps a doubling. */
 #define MEMORY_CLASSES 313u
 
@@ -103,6 +106,13 @@ bool overlay_memory_guarantee(struct overlay_memory *memory, size_t bytes);
 /* Out of what was guaranteed; aligned to 8. */
 void *overlay_memory_take(struct overlay_memory *memory, size_t size_bytes,
                           uint32_t *out_size_class);
+/* Fetches, for writing, what will be taken next. */
+static inline void overlay_memory_prefetch(const struct overlay_memory *memory) {
+    for (size_t at = 0; at < MEMORY_PREFETCH_BYTES; at += 64) {
+        __builtin_prefetch(memory->current.position + at, 1);
+    }
+}
+
 /* The same without a size class, zeroed, aligned to 64; takes up to 56 bytes more. */
 void *overlay_memory_take_node(struct overlay_memory *memory, size_t size_bytes);
 /* Only when neither the guarantee nor the budget suffers: NULL otherwise. */

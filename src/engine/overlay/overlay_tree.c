@@ -2,8 +2,8 @@
 /*
  * The B+tree of an overlay.
  *
- *   inner   heads | separators | children        separator i = lowest key below children[i + 1]
- *   leaf    heads | entries
+ *   inner   head, separator | ... | children     separator i = lowest key below children[i + 1]
+ *   leaf    head, entry | ...
  *
  * Keys are only ever added, nodes only ever split to the right, and nothing is freed before the
  * overlay is; so a reader may follow any pointer that it loaded, and has only to make sure that
@@ -58,7 +58,7 @@ static uint32_t node_count(const struct overlay_node *node) {
 }
 
 static struct overlay_entry *node_key(const struct overlay_node *node, uint32_t slot) {
-    return atomic_load_explicit(&node->keys[slot], memory_order_acquire);
+    return atomic_load_explicit(&node_slot(node, slot)->key, memory_order_acquire);
 }
 
 static struct overlay_node *node_child(const struct overlay_node *node, uint32_t slot) {
@@ -93,7 +93,7 @@ static int node_prefix_order(const struct overlay_node *node, uint32_t prefix_si
         }
         prefix = first->key;
     }
-    int order = shorter > 0 ? memcmp(key.data, prefix, shorter) : 0;
+    int order = compare_small(key.data, prefix, shorter);
     if (order == 0 && key.size < prefix_size) {
         return -1;
     }
@@ -105,13 +105,14 @@ static inline uint32_t count_heads(const struct overlay_node *node, uint32_t cou
     uint32_t base = 0;
     while (count > 1) {
         uint32_t half = count / 2;
-        base += atomic_load_explicit(&node->heads[base + half - 1], memory_order_acquire) < head
+        base += atomic_load_explicit(&node_slot(node, base + half - 1)->head,
+                                     memory_order_acquire) < head
                     ? half
                     : 0;
         count -= half;
     }
-    return base +
-           (count == 1 && atomic_load_explicit(&node->heads[base], memory_order_acquire) < head);
+    return base + (count == 1 &&
+                   atomic_load_explicit(&node_slot(node, base)->head, memory_order_acquire) < head);
 }
 
 /* Order of a key of the node against `key`; 1 (any) when the slot is being written. */
@@ -140,11 +141,13 @@ static uint32_t node_search(const struct overlay_node *node, tern_slice key, boo
     }
     uint64_t head = node_head(key, prefix_size);
     uint32_t low = count_heads(node, count, head);
-    if (low == count || atomic_load_explicit(&node->heads[low], memory_order_acquire) != head) {
+    if (low == count ||
+        atomic_load_explicit(&node_slot(node, low)->head, memory_order_acquire) != head) {
         return low;
     }
     uint32_t high = head == UINT64_MAX ? count : low + 1;
-    while (high < count && atomic_load_explicit(&node->heads[high], memory_order_acquire) == head) {
+    while (high < count &&
+           atomic_load_explicit(&node_slot(node, high)->head, memory_order_acquire) == head) {
         high++;
     }
     while (low < high) {
@@ -165,19 +168,11 @@ static uint32_t node_search(const struct overlay_node *node, tern_slice key, boo
     return low;
 }
 
-/* All lines of the heads at once: which are needed is known only as they come. */
-static inline void prefetch_heads(const struct overlay_node *node) {
+/* All lines of a leaf at once: which are needed is known only as they come. */
+static inline void prefetch_leaf(const struct overlay_node *node) {
     const char *line = (const char *)node;
-    for (size_t i = 0; i < offsetof(struct overlay_node, keys); i += 64) {
+    for (size_t i = 0; i < sizeof(struct overlay_leaf_node); i += 64) {
         __builtin_prefetch(line + i);
-    }
-}
-
-/* An insertion moves slots as well. */
-static inline void prefetch_slots(const struct overlay_node *node) {
-    const char *line = (const char *)node;
-    for (size_t i = offsetof(struct overlay_node, keys); i < sizeof(*node); i += 64) {
-        __builtin_prefetch(line + i, 1);
     }
 }
 
@@ -218,7 +213,8 @@ static bool try_descend(const struct overlay *overlay, enum descent descent, ter
         return false;
     }
     struct leaf_view view = {NULL, 0, NULL, NULL};
-    while (node->level > 0) {
+    /* The level is counted, for a leaf's own is in memory that has to be waited for. */
+    for (uint32_t level = node->level; level > 0; level--) {
         uint32_t slot = choose_child(node, descent, key);
         if (slot > 0) {
             view.low = node_key(node, slot - 1);
@@ -230,7 +226,9 @@ static bool try_descend(const struct overlay *overlay, enum descent descent, ter
         if (child == NULL) {
             return false;
         }
-        prefetch_heads(child);
+        if (level == 1) {
+            prefetch_leaf(child);
+        }
         uint64_t child_version = node_begin(child);
         if (!node_is_unchanged(node, version)) {
             return false;
@@ -259,20 +257,6 @@ struct overlay_entry *tree_find(const struct overlay *overlay, tern_slice key) {
         (void)node_search(view.leaf, key, false, &entry);
         if (node_is_unchanged(view.leaf, view.version)) {
             return entry;
-        }
-    }
-}
-
-void tree_prefetch(const struct overlay *overlay, tern_slice key) {
-    const struct overlay_node *node = atomic_load_explicit(&overlay->root, memory_order_acquire);
-    while (node->level > 0) {
-        node = node_child(node, node_search(node, key, true, NULL));
-        if (node == NULL) {
-            return;
-        }
-        if (node->level == 0) {
-            prefetch_heads(node);
-            return;
         }
     }
 }
@@ -375,8 +359,8 @@ static void node_unlock(struct overlay_node *node) {
 
 static void set_key(struct overlay_node *node, uint32_t slot, uint64_t head,
                     struct overlay_entry *entry) {
-    atomic_store_explicit(&node->heads[slot], head, memory_order_release);
-    atomic_store_explicit(&node->keys[slot], entry, memory_order_release);
+    atomic_store_explicit(&node_slot(node, slot)->head, head, memory_order_release);
+    atomic_store_explicit(&node_slot(node, slot)->key, entry, memory_order_release);
 }
 
 static void set_prefix(struct overlay_node *node, tern_slice prefix) {
@@ -395,7 +379,7 @@ static void rebuild_heads(struct overlay_node *node, tern_slice prefix) {
     uint32_t count = node_count(node);
     for (uint32_t i = 0; i < count; i++) {
         uint64_t head = node_head(entry_key(node_key(node, i)), (uint32_t)prefix.size);
-        atomic_store_explicit(&node->heads[i], head, memory_order_release);
+        atomic_store_explicit(&node_slot(node, i)->head, head, memory_order_release);
     }
 }
 
@@ -420,8 +404,9 @@ static void regrow_prefix(struct overlay_node *node) {
     if (count == 0) {
         return;
     }
-    uint64_t differing = atomic_load_explicit(&node->heads[0], memory_order_relaxed) ^
-                         atomic_load_explicit(&node->heads[count - 1], memory_order_relaxed);
+    uint64_t differing =
+        atomic_load_explicit(&node_slot(node, 0)->head, memory_order_relaxed) ^
+        atomic_load_explicit(&node_slot(node, count - 1)->head, memory_order_relaxed);
     if (differing >> (64u - 8u * PREFIX_REGROW_BYTES) != 0) {
         return;
     }
@@ -432,14 +417,8 @@ static void regrow_prefix(struct overlay_node *node) {
 
 static void open_slot(struct overlay_node *node, uint32_t slot, uint32_t count) {
     for (uint32_t i = count; i > slot; i--) {
-        atomic_store_explicit(&node->heads[i],
-                              atomic_load_explicit(&node->heads[i - 1], memory_order_relaxed),
-                              memory_order_release);
-    }
-    for (uint32_t i = count; i > slot; i--) {
-        atomic_store_explicit(&node->keys[i],
-                              atomic_load_explicit(&node->keys[i - 1], memory_order_relaxed),
-                              memory_order_release);
+        set_key(node, i, atomic_load_explicit(&node_slot(node, i - 1)->head, memory_order_relaxed),
+                node_key(node, i - 1));
     }
 }
 
@@ -467,7 +446,7 @@ static void insert_child(struct overlay_node *node, uint32_t slot, struct overla
 /* ---- growing, applier only ---- */
 
 static struct overlay_node *new_node(struct overlay *overlay, uint32_t level) {
-    size_t size = level == 0 ? sizeof(struct overlay_node) : sizeof(struct overlay_inner_node);
+    size_t size = level == 0 ? sizeof(struct overlay_leaf_node) : sizeof(struct overlay_inner_node);
     struct overlay_node *node = overlay_memory_take_node(&overlay->memory, size);
     node->level = level;
     return node;
@@ -483,12 +462,12 @@ struct overlay_node *tree_create_root(struct overlay *overlay) {
 
 size_t tree_room(const struct overlay *overlay, size_t count) {
     /* A leaf that was split takes half its slots again before the next split. */
-    size_t leaves = overlay->leaf_count + count / (NODE_SLOTS / 2) + 1;
+    size_t leaves = overlay->leaf_count + count / (LEAF_SLOTS / 2) + 1;
     leaves = leaves < count ? leaves : count;
     size_t parents = overlay->leaf_count / (NODE_SLOTS / 2) + leaves / (NODE_SLOTS / 2) + 1;
     parents = parents < leaves ? parents : leaves;
     size_t inners = parents + parents / 8 + overlay->depth + 1;
-    return leaves * (sizeof(struct overlay_node) + 56) +
+    return leaves * (sizeof(struct overlay_leaf_node) + 56) +
            inners * (sizeof(struct overlay_inner_node) + 56);
 }
 
@@ -499,7 +478,8 @@ static struct overlay_node *split_leaf(struct overlay *overlay, struct overlay_n
     uint32_t count = node_count(leaf);
     uint32_t prefix_size = atomic_load_explicit(&leaf->prefix_size, memory_order_relaxed);
     for (uint32_t i = from; i < count; i++) {
-        set_key(right, i - from, atomic_load_explicit(&leaf->heads[i], memory_order_relaxed),
+        set_key(right, i - from,
+                atomic_load_explicit(&node_slot(leaf, i)->head, memory_order_relaxed),
                 node_key(leaf, i));
     }
     atomic_store_explicit(&right->count, count - from, memory_order_release);
@@ -531,7 +511,8 @@ static struct overlay_node *split_inner(struct overlay *overlay, struct overlay_
     uint32_t middle = append ? count - 2 : count / 2;
     uint32_t prefix_size = atomic_load_explicit(&node->prefix_size, memory_order_relaxed);
     for (uint32_t i = middle + 1; i < count; i++) {
-        set_key(right, i - middle - 1, atomic_load_explicit(&node->heads[i], memory_order_relaxed),
+        set_key(right, i - middle - 1,
+                atomic_load_explicit(&node_slot(node, i)->head, memory_order_relaxed),
                 node_key(node, i));
     }
     for (uint32_t i = middle + 1; i <= count; i++) {
@@ -610,8 +591,8 @@ static void split_and_insert(struct overlay *overlay, struct overlay_node *leaf,
     struct child_step path[TREE_DEPTH_MAX];
     uint32_t depth = find_path(overlay, entry_key(entry), path);
     /* Appending leaves the leaf as full as it is. */
-    bool append = position == NODE_SLOTS && leaf->next == NULL;
-    uint32_t from = append ? NODE_SLOTS : NODE_SLOTS / 2;
+    bool append = position == LEAF_SLOTS && leaf->next == NULL;
+    uint32_t from = append ? LEAF_SLOTS : LEAF_SLOTS / 2;
     node_lock(leaf);
     struct overlay_node *right = split_leaf(overlay, leaf, from);
     if (position > from || append) {
@@ -629,7 +610,7 @@ static void split_and_insert(struct overlay *overlay, struct overlay_node *leaf,
 void tree_insert(struct overlay *overlay, const struct tree_place *place,
                  struct overlay_entry *entry) {
     struct overlay_node *leaf = place->leaf;
-    if (node_count(leaf) == NODE_SLOTS) {
+    if (node_count(leaf) == LEAF_SLOTS) {
         split_and_insert(overlay, leaf, place->position, entry);
         return;
     }
@@ -638,21 +619,52 @@ void tree_insert(struct overlay *overlay, const struct tree_place *place,
     node_unlock(leaf);
 }
 
-void tree_locate(struct overlay *overlay, tern_slice key, struct tree_place *out_place) {
+/* The leaf to the right of all others is tried first. */
+static bool belongs_last(const struct overlay *overlay, tern_slice key) {
     struct overlay_node *last = overlay->last_leaf;
     uint32_t count = node_count(last);
-    out_place->entry = NULL;
-    if (count > 0 && slice_compare(key, entry_key(node_key(last, count - 1))) > 0) {
-        out_place->leaf = last;
-        out_place->position = count;
-        return;
-    }
+    return count > 0 && slice_compare(key, entry_key(node_key(last, count - 1))) > 0;
+}
+
+static struct overlay_node *find_leaf(const struct overlay *overlay, tern_slice key) {
     struct overlay_node *node = atomic_load_explicit(&overlay->root, memory_order_relaxed);
-    while (node->level > 0) {
+    for (uint32_t level = node->level; level > 0; level--) {
         node = node_child(node, node_search(node, key, true, NULL));
-        prefetch_heads(node);
-        prefetch_slots(node);
+        if (level == 1) {
+            prefetch_leaf(node);
+        }
     }
-    out_place->leaf = node;
-    out_place->position = node_search(node, key, false, &out_place->entry);
+    return node;
+}
+
+void tree_prefetch(struct overlay *overlay, tern_slice key) {
+    struct overlay_node *leaf = find_leaf(overlay, key);
+    struct tree_hint *hint = &overlay->hint;
+    hint->leaf = NULL;
+    if (key.size <= sizeof(hint->key)) {
+        copy_small(hint->key, key.data, key.size);
+        hint->key_size = key.size;
+        hint->leaf_count = overlay->leaf_count;
+        hint->leaf = leaf;
+    }
+}
+
+static bool hint_fits(const struct overlay *overlay, tern_slice key) {
+    const struct tree_hint *hint = &overlay->hint;
+    return hint->leaf != NULL && hint->leaf_count == overlay->leaf_count &&
+           hint->key_size == key.size && compare_small(hint->key, key.data, key.size) == 0;
+}
+
+void tree_locate(struct overlay *overlay, tern_slice key, struct tree_place *out_place) {
+    out_place->entry = NULL;
+    if (hint_fits(overlay, key)) {
+        out_place->leaf = overlay->hint.leaf;
+    } else if (belongs_last(overlay, key)) {
+        out_place->leaf = overlay->last_leaf;
+        out_place->position = node_count(overlay->last_leaf);
+        return;
+    } else {
+        out_place->leaf = find_leaf(overlay, key);
+    }
+    out_place->position = node_search(out_place->leaf, key, false, &out_place->entry);
 }

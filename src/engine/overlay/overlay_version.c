@@ -15,10 +15,8 @@ size_t version_size(const struct version_parts *parts) {
            parts->record->value.size + (parts->has_pile ? parts->pile.size : 0);
 }
 
-static uint8_t *copy_bytes(uint8_t *target, tern_slice bytes) {
-    if (bytes.size > 0) {
-        memcpy(target, bytes.data, bytes.size);
-    }
+static uint8_t *put_bytes(uint8_t *target, tern_slice bytes) {
+    copy_bytes(target, bytes.data, bytes.size);
     return target + bytes.size;
 }
 
@@ -41,13 +39,13 @@ struct overlay_version *version_write(void *memory, uint32_t size_class,
     if (record->kind == RECORD_LARGE) {
         *version_word(version, VERSION_HAS_LARGE_SIZE) = record->value_size;
     }
-    uint8_t *rest = copy_bytes(version_bytes(version), record->value);
+    uint8_t *rest = put_bytes(version_bytes(version), record->value);
     if (parts->has_pile) {
         struct version_pile *pile = (struct version_pile *)version_word(version, VERSION_HAS_PILE);
         pile->oldest_ms = parts->pile_oldest_ms;
         pile->size = (uint32_t)parts->pile.size;
         pile->reserved = 0;
-        (void)copy_bytes(rest, parts->pile);
+        (void)put_bytes(rest, parts->pile);
     }
     return version;
 }
