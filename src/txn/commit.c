@@ -134,22 +134,26 @@ static void hand_over(struct commit_queue *queue, struct commit_request *request
     }
 }
 
-/* The newest is the likeliest to be awake. NULL: only asynchronous ones wait, or none. */
-static struct commit_request *choose_successor(struct commit_queue *queue) {
-    if (queue->roles.first != NULL) {
-        struct commit_request *role = queue->roles.first;
-        queue->roles.first = role->next;
-        if (role->next == NULL) {
-            queue->roles.last = NULL;
-        }
-        return role;
+static struct commit_request *pop(struct request_list *list) {
+    struct commit_request *request = list->first;
+    list->first = request->next;
+    if (list->first == NULL) {
+        list->last = NULL;
     }
+    return request;
+}
+
+/* Of those who commit, the newest: it is the likeliest to be awake. They alternate with those who
+ * want the role for something else. NULL: only asynchronous ones wait, or none. */
+static struct commit_request *choose_successor(struct commit_queue *queue) {
     struct commit_request *chosen = NULL;
     for (struct commit_request *request = queue->waiting.first; request != NULL;
          request = request->next) {
         chosen = request->on_done == NULL ? request : chosen;
     }
-    return chosen;
+    bool takes_role = queue->roles.first != NULL && !(chosen != NULL && queue->role_was_last);
+    queue->role_was_last = takes_role;
+    return takes_role ? pop(&queue->roles) : chosen;
 }
 
 /* Gives the role to one of those who wait for it, or to nobody. */

@@ -30,6 +30,7 @@ struct commit_queue {
     /* The applier's. */
     struct request_list waiting; /* taken off the stack */
     struct request_list roles;   /* the same, who only want the role */
+    bool role_was_last;          /* the role went to one of the latter */
     struct range_history ranges;
     struct buffer encoding; /* of transactions in parts */
 
