@@ -10,6 +10,7 @@
 #include "base/compare.h"
 #include "support/cmocka_test.h"
 #include "support/engine_world.h"
+#include "support/fault_allocator.h"
 
 static const tern_engine_kind ENGINES[] = {TERN_ENGINE_BTREE, TERN_ENGINE_HASH, TERN_ENGINE_LSM};
 
@@ -17,15 +18,18 @@ static const struct engine_methods *methods_of_test(void **state) {
     return *state;
 }
 
-static void begin(void **state, struct engine_world *world) {
+static void begin_with(void **state, struct engine_world *world, const tern_allocator *allocator) {
     tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
     tern_error error = TERN_ERROR_INIT;
     options.page_bytes = 4096;
     options.fan_out = 16;
     options.fill_percent = 95;
-    world_create(world, methods_of_test(state), &options, (uint64_t)4 << 20, 1,
-                 tern_allocator_default());
+    world_create(world, methods_of_test(state), &options, (uint64_t)4 << 20, 1, allocator);
     assert_ok(world_open(world, 0, &error), error);
+}
+
+static void begin(void **state, struct engine_world *world) {
+    begin_with(state, world, tern_allocator_default());
 }
 
 static void change(struct engine_world *world, enum record_kind kind, const char *key,
@@ -230,6 +234,37 @@ static void a_cursor_keeps_to_its_bounds(void **state) {
                      TERN_NOT_FOUND);
     world.methods->cursor_close(cursor);
     world_destroy(&world);
+}
+
+static void a_cursor_that_does_not_open_holds_no_view(void **state) {
+    struct engine_world world;
+    struct engine_cursor *cursor = NULL;
+    struct fault_allocator *allocator = fault_allocator_create();
+    begin_with(state, &world, fault_allocator_interface(allocator));
+    put_many(&world, 20, 1);
+    const struct engine_moment moment = world_moment(&world);
+    const bool has_bounds = world.methods->is_ordered;
+    const struct engine_cursor_bounds bounds = {
+        has_bounds, has_bounds, tern_slice_str("key-000003"), tern_slice_str("key-000015")};
+    const uint64_t references = atomic_load(&world.view->references);
+    uint64_t blocks = fault_allocator_live_blocks(allocator);
+    tern_status status = TERN_NO_MEMORY;
+    for (uint64_t nth = 1; status != TERN_OK; nth++) {
+        tern_error error = TERN_ERROR_INIT;
+        fault_allocator_fail(allocator, nth, false);
+        status = world.methods->cursor_open(world.view, &moment, &bounds, false, &cursor, &error);
+        fault_allocator_fail(allocator, 0, false);
+        if (status != TERN_OK) {
+            assert_int_equal(status, TERN_NO_MEMORY);
+            assert_null(cursor);
+            assert_int_equal(atomic_load(&world.view->references), references);
+            assert_int_equal(fault_allocator_live_blocks(allocator), blocks);
+        }
+    }
+    world.methods->cursor_close(cursor);
+    assert_int_equal(atomic_load(&world.view->references), references);
+    world_destroy(&world);
+    fault_allocator_destroy(allocator);
 }
 
 static void a_large_value_is_read_in_parts(void **state) {
@@ -532,6 +567,7 @@ int main(void) {
             cmocka_unit_test_prestate(what_has_expired_is_gone_and_its_room_comes_back, methods),
             cmocka_unit_test_prestate(replay_restores_what_no_checkpoint_holds, methods),
             cmocka_unit_test_prestate(a_cursor_keeps_to_its_bounds, methods),
+            cmocka_unit_test_prestate(a_cursor_that_does_not_open_holds_no_view, methods),
             cmocka_unit_test_prestate(a_large_value_is_read_in_parts, methods),
             cmocka_unit_test_prestate(space_that_is_given_up_comes_back, methods),
             cmocka_unit_test_prestate(a_long_reader_costs_at_most_one_copy_more, methods),

@@ -45,6 +45,7 @@ tern_status hash_cursor_open(struct engine_view *view, const struct engine_momen
     }
     cursor->engine = engine;
     cursor->view = hash_view_of(view);
+    engine_view_retain(view);
     cursor->moment = *moment;
     cursor->keys_only = keys_only;
     buffer_init(&cursor->bound_bytes, allocator);
@@ -66,7 +67,6 @@ tern_status hash_cursor_open(struct engine_view *view, const struct engine_momen
     }
     cursor->bounds.begin = tern_slice_of(cursor->bound_bytes.data, begin_size);
     cursor->bounds.end = tern_slice_of(cursor->bound_bytes.data + begin_size, end_size);
-    engine_view_retain(view);
     *out_cursor = cursor;
     return TERN_OK;
 }
