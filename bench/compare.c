@@ -243,6 +243,12 @@ static void run_system(struct comparison *comparison, const struct driver_entry 
     for (unsigned i = 0; i < comparison->workload_count && interrupted == 0; i++) {
         const struct workload *workload = comparison->workloads[i];
         struct outcome outcome;
+        if (workload->ordered && (system->driver->abilities & DRIVER_ORDERED) == 0) {
+            if (comparison->options.progress)
+                fprintf(stderr, "%s: %s left out: it keeps no order\n", system->name,
+                        workload->name);
+            continue;
+        }
         if (!prepare(comparison, system, workload, directory, &state))
             break;
         if (!run_phase(comparison, system, workload, directory, &state, &outcome)) {

@@ -96,7 +96,10 @@ void report_list(void) {
             continue;
         }
         entries[i].driver->version(version, sizeof(version));
-        printf("  %-18s %s\n", entries[i].name, version);
+        printf("  %-18s %s%s\n", entries[i].name, version,
+               (entries[i].driver->abilities & DRIVER_ORDERED) != 0
+                   ? ""
+                   : " (without order: no scan_100, no ycsb_e)");
     }
     printf("workloads:\n");
     for (unsigned i = 0; workload_at(i) != NULL; i++)

@@ -101,6 +101,7 @@ struct workload {
     bool time_bounded;
     bool durable; /* forces DURABILITY_FULL */
     bool skewed;  /* takes zipfian items from worker_zipf_item */
+    bool ordered; /* scans from a key on: left out where the driver has no order */
     uint64_t sample_mask;
     void (*body)(struct worker *worker);
 };

@@ -4,51 +4,52 @@
 
 static const struct workload workloads[] = {
     {"load_sequential", "single puts in key order into an empty store", NEEDS_EMPTY, EFFECT_SORTED,
-     false, false, false, 0, body_load_sequential},
+     false, false, false, false, 0, body_load_sequential},
     {"load_random", "single puts in random order into an empty store", NEEDS_EMPTY, EFFECT_LOADED,
-     false, false, false, 0, body_load_random},
+     false, false, false, false, 0, body_load_random},
     {"load_batch", "batches of --batch puts in random order into an empty store", NEEDS_EMPTY,
-     EFFECT_LOADED, false, false, false, 0, body_load_batch},
-    {"read_random", "single gets, uniform", NEEDS_LOADED, EFFECT_NONE, true, false, false,
+     EFFECT_LOADED, false, false, false, false, 0, body_load_batch},
+    {"read_random", "single gets, uniform", NEEDS_LOADED, EFFECT_NONE, true, false, false, false,
      READ_SAMPLE_MASK, body_read_random},
     {"read_zipf", "single gets, scrambled zipfian 0.99", NEEDS_LOADED, EFFECT_NONE, true, false,
-     true, READ_SAMPLE_MASK, body_read_zipf},
+     true, false, READ_SAMPLE_MASK, body_read_zipf},
     {"read_missing", "single gets of keys that do not exist, between keys that do", NEEDS_LOADED,
-     EFFECT_NONE, true, false, false, READ_SAMPLE_MASK, body_read_missing},
-    {"multi_get", "--multi uniform keys a call", NEEDS_LOADED, EFFECT_NONE, true, false, false, 0,
-     body_multi_get},
+     EFFECT_NONE, true, false, false, false, READ_SAMPLE_MASK, body_read_missing},
+    {"multi_get", "--multi uniform keys a call", NEEDS_LOADED, EFFECT_NONE, true, false, false,
+     false, 0, body_multi_get},
     {"scan_full", "all entries in order, again and again", NEEDS_LOADED, EFFECT_NONE, true, false,
-     false, 0, body_scan_full},
+     false, false, 0, body_scan_full},
     {"scan_100", "100 entries from a uniform key on", NEEDS_LOADED, EFFECT_NONE, true, false, false,
-     0, body_scan_100},
+     true, 0, body_scan_100},
     {"overwrite_random", "single puts of existing keys, uniform", NEEDS_LOADED, EFFECT_OVERWRITTEN,
-     true, false, false, 0, body_overwrite_random},
+     true, false, false, false, 0, body_overwrite_random},
     {"write_durable", "the same, each on stable storage before the next", NEEDS_LOADED,
-     EFFECT_OVERWRITTEN, true, true, false, 0, body_overwrite_random},
+     EFFECT_OVERWRITTEN, true, true, false, false, 0, body_overwrite_random},
     {"delete_random", "single deletes of one half of the records, in random order", NEEDS_LOADED,
-     EFFECT_SPOILED, false, false, false, 0, body_delete_random},
+     EFFECT_SPOILED, false, false, false, false, 0, body_delete_random},
     {"ycsb_a", "50 % get, 50 % put, zipfian", NEEDS_LOADED, EFFECT_OVERWRITTEN, true, false, true,
-     0, body_ycsb_a},
-    {"ycsb_b", "95 % get, 5 % put, zipfian", NEEDS_LOADED, EFFECT_OVERWRITTEN, true, false, true, 0,
-     body_ycsb_b},
-    {"ycsb_c", "get, zipfian", NEEDS_LOADED, EFFECT_NONE, true, false, true, READ_SAMPLE_MASK,
-     body_ycsb_c},
+     false, 0, body_ycsb_a},
+    {"ycsb_b", "95 % get, 5 % put, zipfian", NEEDS_LOADED, EFFECT_OVERWRITTEN, true, false, true,
+     false, 0, body_ycsb_b},
+    {"ycsb_c", "get, zipfian", NEEDS_LOADED, EFFECT_NONE, true, false, true, false,
+     READ_SAMPLE_MASK, body_ycsb_c},
     {"ycsb_d", "95 % get of the latest, 5 % insert", NEEDS_LOADED, EFFECT_GROWN, true, false, true,
-     0, body_ycsb_d},
+     false, 0, body_ycsb_d},
     {"ycsb_e", "95 % scan of 1 to 100 from a zipfian key, 5 % insert", NEEDS_LOADED, EFFECT_GROWN,
-     true, false, true, 0, body_ycsb_e},
+     true, false, true, true, 0, body_ycsb_e},
     {"ycsb_f", "50 % get, 50 % get and put, zipfian", NEEDS_LOADED, EFFECT_OVERWRITTEN, true, false,
-     true, 0, body_ycsb_f},
+     true, false, 0, body_ycsb_f},
     {"txn_mixed", "transactions of two reads and two read-modify-writes over two keyspaces",
-     NEEDS_BOTH, EFFECT_OVERWRITTEN, true, false, false, 0, body_txn_mixed},
+     NEEDS_BOTH, EFFECT_OVERWRITTEN, true, false, false, false, 0, body_txn_mixed},
 };
 
-const struct workload workload_prepare = {"prepare", "",    NEEDS_EMPTY, EFFECT_LOADED,  false,
-                                          false,     false, 0,           body_load_batch};
+const struct workload workload_prepare = {
+    "prepare", "", NEEDS_EMPTY, EFFECT_LOADED, false, false, false, false, 0, body_load_batch};
 const struct workload workload_prepare_second = {
-    "prepare_second", "", NEEDS_BOTH, EFFECT_NONE, false, false, false, 0, body_load_second};
-const struct workload workload_warm_up = {"warm_up", "",    NEEDS_LOADED,     EFFECT_NONE,     true,
-                                          false,     false, READ_SAMPLE_MASK, body_read_random};
+    "prepare_second", "", NEEDS_BOTH, EFFECT_NONE, false, false, false, false, 0, body_load_second};
+const struct workload workload_warm_up = {
+    "warm_up", "",    NEEDS_LOADED, EFFECT_NONE,      true,
+    false,     false, false,        READ_SAMPLE_MASK, body_read_random};
 
 const struct workload *workload_find(const char *name) {
     for (unsigned i = 0; workload_at(i) != NULL; i++) {

@@ -148,6 +148,7 @@ static bool run_round(uint64_t seed) {
     }
     fault_body_scan(&body, db);
     size_t durable = body.work.durable;
+    power_cut_fail_sync(body.machine.disk, 0); /* this life may have had fewer */
     if (seeded_random_below(&body.work.random, 2) == 0) {
         (void)tern_close(db, NULL);
         fault_body_check(&body);

@@ -553,11 +553,23 @@ tern_status world_drain_step(struct engine_world *world, size_t quantum, bool *o
     return status;
 }
 
-tern_status world_checkpoint(struct engine_world *world, tern_error *error) {
-    tern_status status = world_freeze(world, error);
+static tern_status drain_all(struct engine_world *world, tern_error *error) {
+    tern_status status = TERN_OK;
     bool idle = false;
     while (status == TERN_OK && !idle) {
         status = world_drain_step(world, 1 << 20, &idle, error);
+    }
+    return status;
+}
+
+tern_status world_checkpoint(struct engine_world *world, tern_error *error) {
+    /* As many may be frozen as can be: freezing one more would be refused. */
+    tern_status status = drain_all(world, error);
+    if (status == TERN_OK) {
+        status = world_freeze(world, error);
+    }
+    if (status == TERN_OK) {
+        status = drain_all(world, error);
     }
     return status == TERN_OK ? world_maintain(world, error) : status;
 }
