@@ -22,9 +22,14 @@ void *check_resize(void *memory, size_t size_bytes) {
     return resized;
 }
 
-char *check_copy_string(const char *string) {
-    size_t size = strlen(string) + 1;
-    char *copy = check_allocate(size);
-    memcpy(copy, string, size);
+void *check_copy_bytes(const void *bytes, size_t size_bytes) {
+    void *copy = check_allocate(size_bytes);
+    if (size_bytes > 0) {
+        memcpy(copy, bytes, size_bytes);
+    }
     return copy;
+}
+
+char *check_copy_string(const char *string) {
+    return check_copy_bytes(string, strlen(string) + 1);
 }

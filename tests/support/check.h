@@ -15,7 +15,8 @@ void *check_allocate(size_t size_bytes);
 /* As realloc; never NULL for a size above 0. */
 void *check_resize(void *memory, size_t size_bytes);
 
-/* A copy of a string, from malloc. */
+/* Copies from malloc; of no bytes too. */
+void *check_copy_bytes(const void *bytes, size_t size_bytes);
 char *check_copy_string(const char *string);
 
 #endif

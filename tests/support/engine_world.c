@@ -5,148 +5,10 @@
 #include <stdlib.h>
 
 #include "base/compare.h"
-#include "base/memory.h"
 #include "cache/cache.h"
 #include "support/check.h"
 
 #define WORLD_DIRECTORY "/world"
-
-/* ---- the oracle ---- */
-
-static tern_slice entry_key(const struct oracle_entry *entry) {
-    return tern_slice_of(entry->key, entry->key_size);
-}
-
-static size_t oracle_lower(const struct oracle *oracle, tern_slice key, bool *out_equal) {
-    size_t low = 0;
-    size_t high = oracle->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (slice_compare(entry_key(&oracle->entries[middle]), key) < 0) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    *out_equal = low < oracle->count && slice_equal(entry_key(&oracle->entries[low]), key);
-    return low;
-}
-
-const struct oracle_entry *oracle_find(const struct oracle *oracle, tern_slice key,
-                                       uint64_t time_ms) {
-    bool equal = false;
-    size_t at = oracle_lower(oracle, key, &equal);
-    if (!equal) {
-        return NULL;
-    }
-    const struct oracle_entry *entry = &oracle->entries[at];
-    return entry->expires_ms != 0 && entry->expires_ms <= time_ms ? NULL : entry;
-}
-
-static void *copy_bytes(tern_slice bytes) {
-    uint8_t *copy = check_allocate(bytes.size + 1);
-    if (bytes.size > 0) {
-        memcpy(copy, bytes.data, bytes.size);
-    }
-    return copy;
-}
-
-static void oracle_remove(struct oracle *oracle, size_t at) {
-    free(oracle->entries[at].key);
-    free(oracle->entries[at].value);
-    oracle->count--;
-    memmove(&oracle->entries[at], &oracle->entries[at + 1],
-            (oracle->count - at) * sizeof(oracle->entries[0]));
-}
-
-static void oracle_put(struct oracle *oracle, tern_slice key, tern_slice value,
-                       uint64_t expires_ms) {
-    bool equal = false;
-    size_t at = oracle_lower(oracle, key, &equal);
-    uint8_t *bytes = copy_bytes(value);
-    if (!equal) {
-        if (oracle->count == oracle->capacity) {
-            oracle->capacity = oracle->capacity * 2 + 16;
-            oracle->entries =
-                check_resize(oracle->entries, oracle->capacity * sizeof(oracle->entries[0]));
-        }
-        memmove(&oracle->entries[at + 1], &oracle->entries[at],
-                (oracle->count - at) * sizeof(oracle->entries[0]));
-        oracle->entries[at] = (struct oracle_entry){.key = copy_bytes(key), .key_size = key.size};
-        oracle->count++;
-    } else {
-        free(oracle->entries[at].value);
-    }
-    oracle->entries[at].value = bytes;
-    oracle->entries[at].value_size = value.size;
-    oracle->entries[at].expires_ms = expires_ms;
-}
-
-static void oracle_merge(struct oracle *oracle, const struct world_change *change,
-                         uint64_t time_ms) {
-    const struct oracle_entry *entry = oracle_find(oracle, change->key, time_ms);
-    struct buffer result;
-    buffer_init(&result, tern_allocator_default());
-    tern_slice value = {0};
-    uint64_t expires_ms = 0;
-    if (entry != NULL) {
-        value = tern_slice_of(entry->value, entry->value_size);
-        expires_ms = entry->expires_ms;
-    }
-    CHECK(record_merge(change->merge_kind, entry != NULL, value, change->value, &result) ==
-          TERN_OK);
-    oracle_put(oracle, change->key, buffer_slice(&result), expires_ms);
-    buffer_release(&result);
-}
-
-static void oracle_apply(struct oracle *oracle, const struct world_change *change,
-                         uint64_t time_ms) {
-    bool equal = false;
-    size_t at = oracle_lower(oracle, change->key, &equal);
-    switch (change->kind) {
-    case RECORD_PUT:
-    case RECORD_LARGE:
-        oracle_put(oracle, change->key, change->value, change->expires_ms);
-        break;
-    case RECORD_DELETE:
-        if (equal) {
-            oracle_remove(oracle, at);
-        }
-        break;
-    case RECORD_MERGE:
-        oracle_merge(oracle, change, time_ms);
-        break;
-    default:
-        while (at < oracle->count &&
-               (!change->range_has_end ||
-                slice_compare(entry_key(&oracle->entries[at]), change->value) < 0)) {
-            oracle_remove(oracle, at);
-        }
-        break;
-    }
-}
-
-static void oracle_copy(const struct oracle *source, struct oracle *out_copy) {
-    struct oracle copy = {0};
-    copy.entries = check_allocate((source->count + 1) * sizeof(copy.entries[0]));
-    copy.capacity = source->count + 1;
-    for (size_t i = 0; i < source->count; i++) {
-        const struct oracle_entry *entry = &source->entries[i];
-        copy.entries[i] = *entry;
-        copy.entries[i].key = copy_bytes(entry_key(entry));
-        copy.entries[i].value = copy_bytes(tern_slice_of(entry->value, entry->value_size));
-    }
-    copy.count = source->count;
-    *out_copy = copy;
-}
-
-static void oracle_release(struct oracle *oracle) {
-    while (oracle->count > 0) {
-        oracle_remove(oracle, oracle->count - 1);
-    }
-    free(oracle->entries);
-    *oracle = (struct oracle){0};
-}
 
 /* ---- life ---- */
 
@@ -412,8 +274,10 @@ tern_status world_cut_and_open(struct engine_world *world, size_t index, uint64_
 
 static struct world_change copy_change(const struct world_change *change) {
     struct world_change copy = *change;
-    copy.key = tern_slice_of(copy_bytes(change->key), change->key.size);
-    copy.value = tern_slice_of(copy_bytes(change->value), change->value.size);
+    copy.key =
+        tern_slice_of(check_copy_bytes(change->key.data, change->key.size), change->key.size);
+    copy.value =
+        tern_slice_of(check_copy_bytes(change->value.data, change->value.size), change->value.size);
     return copy;
 }
 
@@ -714,7 +578,7 @@ static void check_multi_get(struct engine_world *world, struct engine_view *view
     size_t count = 0;
     memset(gets, 0, sizeof(gets));
     for (size_t i = 0; i < oracle->count && count < 100; i += 1 + oracle->count / 100) {
-        gets[count].key = entry_key(&oracle->entries[i]);
+        gets[count].key = oracle_key(&oracle->entries[i]);
         gets[count].key_hash = engine_key_hash(world->config.id, gets[count].key);
         count++;
     }
@@ -743,12 +607,12 @@ static void check_cursor(struct engine_world *world, struct engine_view *view,
         }
         if (status != TERN_OK) {
             fprintf(stderr, "cursor: %s %s\n", tern_status_name(status), error.message);
-            fail(world, "the cursor ended early", entry_key(expected));
+            fail(world, "the cursor ended early", oracle_key(expected));
         }
         struct engine_entry entry;
         world->methods->cursor_entry(cursor, &entry);
-        if (!slice_equal(entry.key, entry_key(expected))) {
-            fail(world, "the cursor stands on another key", entry_key(expected));
+        if (!slice_equal(entry.key, oracle_key(expected))) {
+            fail(world, "the cursor stands on another key", oracle_key(expected));
         }
         compare_record(world, entry.key, &entry.record, expected);
         status = backward ? world->methods->cursor_previous(cursor, &error)
@@ -782,7 +646,7 @@ static void check_batches(struct engine_world *world, struct engine_view *view,
                 i++;
             }
             if (i >= oracle->count ||
-                !slice_equal(entries[j].key, entry_key(&oracle->entries[i]))) {
+                !slice_equal(entries[j].key, oracle_key(&oracle->entries[i]))) {
                 fail(world, "a batch has another key", entries[j].key);
             }
             compare_record(world, entries[j].key, &entries[j].record, &oracle->entries[i]);
@@ -793,7 +657,7 @@ static void check_batches(struct engine_world *world, struct engine_view *view,
         i++;
     }
     if (i != oracle->count) {
-        fail(world, "batches ended early", entry_key(&oracle->entries[i]));
+        fail(world, "batches ended early", oracle_key(&oracle->entries[i]));
     }
     world->methods->cursor_close(cursor);
 }
@@ -810,7 +674,7 @@ static void check_unordered(struct engine_world *world, struct engine_view *view
     size_t found = 0;
     for (size_t i = 0; i < oracle->count; i++) {
         seen[i] = false;
-        expected += oracle_find(oracle, entry_key(&oracle->entries[i]), moment->time_ms) != NULL;
+        expected += oracle_find(oracle, oracle_key(&oracle->entries[i]), moment->time_ms) != NULL;
     }
     must(world->methods->cursor_open(view, moment, &bounds, false, &cursor, &error), &error,
          "cursor_open");
@@ -836,8 +700,8 @@ static void check_unordered(struct engine_world *world, struct engine_view *view
     }
     for (size_t i = 0; i < oracle->count && found != expected; i++) {
         if (!seen[i] &&
-            oracle_find(oracle, entry_key(&oracle->entries[i]), moment->time_ms) != NULL) {
-            fail(world, "the cursor misses a key", entry_key(&oracle->entries[i]));
+            oracle_find(oracle, oracle_key(&oracle->entries[i]), moment->time_ms) != NULL) {
+            fail(world, "the cursor misses a key", oracle_key(&oracle->entries[i]));
         }
     }
     world->methods->cursor_close(cursor);
@@ -847,7 +711,7 @@ static void check_unordered(struct engine_world *world, struct engine_view *view
 void world_check_all(struct engine_world *world, struct engine_view *view,
                      const struct engine_moment *moment, const struct oracle *oracle) {
     for (size_t i = 0; i < oracle->count; i++) {
-        world_check_key(world, view, moment, oracle, entry_key(&oracle->entries[i]));
+        world_check_key(world, view, moment, oracle, oracle_key(&oracle->entries[i]));
     }
     check_multi_get(world, view, moment, oracle);
     if (world->methods->is_ordered) {

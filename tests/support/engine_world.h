@@ -13,34 +13,9 @@
 
 #include "engine/engine.h"
 #include "os/io_queue_pool.h"
+#include "support/oracle.h"
 #include "support/power_cut_file_system.h"
 #include "support/seeded_random.h"
-
-/* What one key holds at a moment. */
-struct oracle_entry {
-    uint8_t *key;
-    size_t key_size;
-    uint8_t *value;
-    size_t value_size;
-    uint64_t expires_ms;
-};
-
-/* A state: entries in order of key. */
-struct oracle {
-    struct oracle_entry *entries;
-    size_t count;
-    size_t capacity;
-};
-
-/* One change of a commit as the log has it. */
-struct world_change {
-    enum record_kind kind; /* PUT, DELETE, MERGE, LARGE (value: all its bytes), DELETE_RANGE */
-    uint32_t merge_kind;
-    uint64_t expires_ms;
-    tern_slice key;
-    tern_slice value;
-    bool range_has_end;
-};
 
 struct world_commit {
     seq_no seq;
@@ -142,9 +117,5 @@ void world_check_snapshots(struct engine_world *world);
 /* The engine's own verify finds nothing. */
 void world_verify(struct engine_world *world);
 struct engine_moment world_moment(const struct engine_world *world);
-
-/* The entry visible at time_ms, or NULL. */
-const struct oracle_entry *oracle_find(const struct oracle *oracle, tern_slice key,
-                                       uint64_t time_ms);
 
 #endif
