@@ -5,6 +5,9 @@
  *     bucket of its hash
  *  I2 a page of depth d stands at 2^(directory depth - d) consecutive places of the directory
  *  I3 a page that the directory no longer names is never written again
+ *  I4 a split stores its words from the last to the first: whoever goes forward through the
+ *     directory and finds a half at its first place finds the other one behind it, too; whoever
+ *     finds the old page there goes to its end at once, and finds all of it in it
  *
  * The directory's word: bits 0..47 page, 48..55 depth of the page, 56..63 known bits of its tags,
  * so that a reader needs nothing from the head of a page.
@@ -513,11 +516,11 @@ static bool split_page(struct hash_index *index, struct index_page *page) {
         return false;
     }
     struct index_directory *directory = directory_of(index);
-    for (uint32_t i = 0; i < 2; i++) {
+    for (uint32_t i = 2; i-- > 0;) { /* I4 */
         const struct index_page *half = splitting.halves[i];
         uint64_t first = half->prefix >> (64 - directory->depth);
         uint64_t count = (uint64_t)1 << (directory->depth - half->depth);
-        for (uint64_t j = 0; j < count; j++) {
+        for (uint64_t j = count; j-- > 0;) {
             atomic_store_explicit(&directory->words[first + j], word_of(half),
                                   memory_order_release);
         }
@@ -622,7 +625,8 @@ bool hash_index_walk(const struct hash_index *index, struct hash_walk *walk,
     for (uint64_t i = first; i < end;) {
         uint64_t word = atomic_load_explicit(&directory->words[i], memory_order_acquire);
         page_visit_bucket(word_page(word), layout, walk->bucket, visit_entry, &visitor);
-        i += (uint64_t)1 << (directory->depth - word_depth(word));
+        uint64_t span = (uint64_t)1 << (directory->depth - word_depth(word));
+        i = (i & ~(span - 1)) + span;
     }
     if (++walk->bucket == page_buckets_of(layout)) {
         uint64_t next = walk->prefix + ((uint64_t)1 << (64 - walk->depth));

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The index against a plain table, in each of its layouts, while it grows. */
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/hash/hash_index.h"
 #include "support/cmocka_test.h"
@@ -143,6 +146,72 @@ static void a_walk_sees_once_what_stays_while_pages_split(void **state) {
     }
 }
 
+/* A directory that is deep because of one corner: the pages elsewhere stand at so many places that
+ * a split takes long to store all of them. */
+#define STAYING 300u
+
+struct wide_split {
+    struct fixture *fixture;
+    _Atomic bool is_done;
+    _Atomic uint32_t walks;
+    uint32_t wrong_walks;
+};
+
+static void *walk_again_and_again(void *context) {
+    struct wide_split *shared = context;
+    struct walk_check *check = calloc(1, sizeof(*check));
+    while (check != NULL && !atomic_load(&shared->is_done)) {
+        struct hash_walk walk = {.prefix = UINT64_C(1) << 63};
+        bool goes_on = true;
+        bool is_right = true;
+        memset(check, 0, sizeof(*check));
+        while (goes_on) {
+            struct epoch_slot *slot = epoch_enter(shared->fixture->epoch);
+            goes_on = hash_index_walk(shared->fixture->index, &walk, see, check);
+            epoch_exit(slot);
+        }
+        for (uint32_t key = 0; key < STAYING; key++) {
+            is_right &= check->seen[key] == 1;
+        }
+        shared->wrong_walks += !is_right;
+        atomic_fetch_add(&shared->walks, 1);
+    }
+    free(check);
+    return NULL;
+}
+
+static void a_walk_sees_once_what_stays_while_a_split_is_half_stored(void **state) {
+    (void)state;
+    uint32_t wrong_walks = 0;
+    for (unsigned round = 0; round < 20; round++) {
+        struct fixture *fixture = create(HASH_LAYOUT_CHAINS, 0, 50 + round);
+        struct wide_split shared = {.fixture = fixture};
+        pthread_t walker;
+        /* 16 levels deep in the first corner; what stays, and is walked, is in the upper half. */
+        for (uint32_t key = STAYING; key < STAYING + 2500; key++) {
+            fixture->hashes[key] >>= 16;
+            assert_true(hash_index_insert(fixture->index, fixture->hashes[key], link_of(key)));
+        }
+        for (uint32_t key = 0; key < STAYING; key++) {
+            fixture->hashes[key] |= UINT64_C(1) << 63;
+            assert_true(hash_index_insert(fixture->index, fixture->hashes[key], link_of(key)));
+        }
+        assert_int_equal(pthread_create(&walker, NULL, walk_again_and_again, &shared), 0);
+        while (atomic_load(&shared.walks) == 0) {
+        }
+        for (uint32_t key = STAYING + 2500; key < KEYS; key++) {
+            fixture->hashes[key] |= UINT64_C(1) << 63;
+            assert_true(hash_index_insert(fixture->index, fixture->hashes[key], link_of(key)));
+        }
+        atomic_store(&shared.is_done, true);
+        assert_int_equal(pthread_join(walker, NULL), 0);
+        wrong_walks += shared.wrong_walks;
+        assert_null(hash_index_check(fixture->index));
+        destroy(fixture);
+    }
+    assert_int_equal(wrong_walks, 0);
+}
+
 static void an_entry_can_be_pointed_elsewhere(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof(LAYOUTS) / sizeof(LAYOUTS[0]); i++) {
@@ -160,6 +229,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_layout_finds_what_is_in_while_it_grows),
         cmocka_unit_test(a_walk_sees_once_what_stays_while_pages_split),
+        cmocka_unit_test(a_walk_sees_once_what_stays_while_a_split_is_half_stored),
         cmocka_unit_test(an_entry_can_be_pointed_elsewhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
