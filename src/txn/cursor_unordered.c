@@ -6,7 +6,8 @@
  * done to its key until then; then the keys that only the transaction has, in the order in which it
  * first wrote them. Which of the two a key belongs to hangs on the snapshot alone, so
  *
- *  U1 no key is shown twice, whatever the transaction writes while the cursor is open;
+ *  U1 no key is shown twice, whatever the transaction writes while the cursor is open, unless a
+ *     rollback to a savepoint has taken it back and it was written again;
  *  U2 a key that is there from the first move to the last, written to meanwhile or not, is shown;
  *  U3 a key that the transaction writes first while the cursor is open is shown unless the cursor
  *     has been at its end since.
@@ -93,8 +94,7 @@ static tern_status next_of_writes(tern_cursor *cursor, const struct write_part *
 tern_status cursor_unordered_next(tern_cursor *cursor) {
     const struct write_part *part = cursor_writes(cursor);
     if (cursor->place == CURSOR_NOWHERE) {
-        cursor->has_left_engine = cursor->engine == NULL;
-        cursor->next_write = 0;
+        cursor_restart(cursor);
     }
     if (!cursor->has_left_engine) {
         tern_status status = next_of_engine(cursor, part);

@@ -317,6 +317,7 @@ tern_status txn_rollback_to(tern_txn *txn, uint32_t savepoint) {
                          savepoint, txn->writes.savepoint_count);
     }
     write_set_rollback_to(&txn->writes, savepoint, abandon_large, txn);
+    txn_cursors_rolled_back(txn);
     txn_catalog_undo(txn, savepoint, true);
     return TERN_OK;
 }

@@ -130,6 +130,14 @@ void txn_cursors_orphan(tern_txn *txn) {
     }
 }
 
+void txn_cursors_rolled_back(tern_txn *txn) {
+    for (tern_cursor *cursor = txn->cursors; cursor != NULL; cursor = cursor->next) {
+        const struct write_part *part = cursor_writes(cursor);
+        uint32_t key_count = part != NULL ? (uint32_t)part->key_count : 0;
+        cursor->next_write = cursor->next_write < key_count ? cursor->next_write : key_count;
+    }
+}
+
 static tern_status note_range(tern_cursor *cursor);
 
 void txn_cursor_close(tern_cursor *cursor) {
@@ -288,6 +296,7 @@ static tern_status move_engine(tern_cursor *cursor, bool backward) {
     const struct engine_methods *methods = cursor->methods;
     tern_status status;
     if (cursor->place == CURSOR_NOWHERE) {
+        cursor_restart(cursor);
         status = methods->cursor_first(cursor->engine, backward, &cursor->error);
     } else if (backward) {
         status = methods->cursor_previous(cursor->engine, &cursor->error);
@@ -545,6 +554,9 @@ static tern_status pass_batch(tern_cursor *cursor, tern_entry *out_entries, size
     tern_status status = reserve_batch(cursor, wanted);
     if (status != TERN_OK) {
         return status;
+    }
+    if (cursor->place == CURSOR_NOWHERE) {
+        cursor_restart(cursor);
     }
     size_t count = 0;
     status =

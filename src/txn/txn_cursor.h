@@ -21,6 +21,8 @@ void txn_cursor_close(tern_cursor *cursor);
 
 /* The transaction ends before its cursors: they let go of everything and know it. */
 void txn_cursors_orphan(tern_txn *txn);
+/* After a rollback to a savepoint: the numbers of the keys taken back go to others. */
+void txn_cursors_rolled_back(tern_txn *txn);
 /* Puts what open cursors have read into the read set. */
 TERN_MUST_CHECK tern_status txn_cursors_note_reads(tern_txn *txn);
 

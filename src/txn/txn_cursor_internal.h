@@ -102,6 +102,12 @@ static inline bool cursor_passes_through(const tern_cursor *cursor) {
             (cursor->place == CURSOR_ON_ENGINE && cursor->engine_place == ENGINE_AT_CURRENT));
 }
 
+/* Without order: a move from nowhere begins with the engine's entries again. */
+static inline void cursor_restart(tern_cursor *cursor) {
+    cursor->has_left_engine = cursor->engine == NULL;
+    cursor->next_write = 0;
+}
+
 /* The engine that holds values stored apart. */
 static inline struct engine *cursor_engine(const tern_cursor *cursor) {
     return cursor->part != NULL ? cursor->part->engine : cursor->keyspace->engine;

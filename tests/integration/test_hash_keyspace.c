@@ -105,6 +105,75 @@ static void a_cursor_shows_own_writes_and_each_key_once(void **state) {
     tern_txn_free(txn);
 }
 
+/* Moves to the end; how many entries there were. */
+static unsigned count_rest(tern_cursor *cursor) {
+    tern_status status;
+    unsigned count = 0;
+    while ((status = tern_cursor_next(cursor)) == TERN_OK) {
+        count++;
+    }
+    assert_int_equal(status, TERN_NOT_FOUND);
+    return count;
+}
+
+/* Through to the end with own writes, again from the beginning without, on with own writes. */
+static void a_cursor_that_begins_again_shows_the_rest_of_the_engine(void **state) {
+    struct txn_fixture *fixture = *state;
+    fill(fixture);
+    for (int has_batch = 0; has_batch < 2; has_batch++) {
+        tern_txn *txn = begin(fixture, TERN_ISOLATION_SNAPSHOT, false);
+        tern_cursor *cursor;
+        uint32_t savepoint = 0;
+        unsigned shown = 1;
+        assert_ok(tern_txn_savepoint(txn, &savepoint), *tern_txn_error(txn));
+        put_number(txn, fixture->keyspace, KEYS, 1);
+        assert_ok(tern_cursor_open(txn, fixture->keyspace, NULL, &cursor), *tern_txn_error(txn));
+        assert_int_equal(count_rest(cursor), KEYS + 1);
+        assert_ok(tern_txn_rollback_to(txn, savepoint), *tern_txn_error(txn));
+        if (has_batch) {
+            tern_entry entries[4];
+            size_t count = 0;
+            assert_ok(tern_cursor_next_batch(cursor, entries, 4, &count),
+                      *tern_cursor_error(cursor));
+            shown = (unsigned)count;
+        } else {
+            assert_ok(tern_cursor_next(cursor), *tern_cursor_error(cursor));
+        }
+        put_number(txn, fixture->keyspace, KEYS + 1, 1);
+        assert_int_equal(shown + count_rest(cursor), KEYS + 1);
+        tern_cursor_close(cursor);
+        tern_txn_free(txn);
+    }
+}
+
+static void a_cursor_shows_what_is_written_after_a_rollback(void **state) {
+    struct txn_fixture *fixture = *state;
+    fill(fixture);
+    tern_txn *txn = begin(fixture, TERN_ISOLATION_SNAPSHOT, false);
+    tern_cursor *cursor;
+    uint32_t savepoint = 0;
+    put_number(txn, fixture->keyspace, KEYS, 1);
+    assert_ok(tern_txn_savepoint(txn, &savepoint), *tern_txn_error(txn));
+    for (unsigned i = 1; i < 11; i++) {
+        put_number(txn, fixture->keyspace, KEYS + i, 1);
+    }
+    assert_ok(tern_cursor_open(txn, fixture->keyspace, NULL, &cursor), *tern_txn_error(txn));
+    for (unsigned i = 0; i < KEYS + 8; i++) {
+        assert_ok(tern_cursor_next(cursor), *tern_cursor_error(cursor));
+    }
+    assert_ok(tern_txn_rollback_to(txn, savepoint), *tern_txn_error(txn));
+    for (unsigned i = 0; i < 5; i++) {
+        put_number(txn, fixture->keyspace, KEYS + 100 + i, 1);
+    }
+    for (unsigned i = 0; i < 5; i++) {
+        assert_ok(tern_cursor_next(cursor), *tern_cursor_error(cursor));
+        assert_int_equal(number_of(tern_cursor_key(cursor), 4), KEYS + 100 + i);
+    }
+    assert_int_equal(tern_cursor_next(cursor), TERN_NOT_FOUND);
+    tern_cursor_close(cursor);
+    tern_txn_free(txn);
+}
+
 static void commits_of_others_do_not_touch_an_open_cursor(void **state) {
     struct txn_fixture *fixture = *state;
     static bool seen[KEYS];
@@ -295,6 +364,8 @@ static void impossible_options_are_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(a_cursor_shows_own_writes_and_each_key_once),
+        TEST(a_cursor_that_begins_again_shows_the_rest_of_the_engine),
+        TEST(a_cursor_shows_what_is_written_after_a_rollback),
         TEST(commits_of_others_do_not_touch_an_open_cursor),
         TEST(what_needs_order_is_refused_with_a_remedy),
         TEST(bounds_counts_and_range_deletes_mean_what_they_mean_elsewhere),
