@@ -3,7 +3,9 @@
  * The unordered cursor: bucket by bucket through the index. What a bucket holds is copied, keys and
  * values, so that the cursor is inside an epoch only while it does that, and writes that come later
  * cannot touch what it stands on. A key that is there at the moment of the cursor stays in its home
- * bucket, wherever pages split, so it is seen exactly once.
+ * bucket, wherever pages split, so it is seen exactly once. Once the snapshot has been ended, the
+ * index need not keep such keys any more: every bucket is followed by a look whether it still had
+ * to.
  */
 #include "base/compare.h"
 #include "base/error.h"
@@ -186,7 +188,17 @@ static tern_status read_links(struct engine_cursor *cursor, tern_error *error) {
     return status;
 }
 
-/* Fills the items from the next bucket that has any. TERN_NOT_FOUND at the end. */
+/* What the moment may select may have left the index without a trace. Removals are noted before
+ * they happen, so whoever asks after reading a bucket knows of all that he has missed there. */
+static bool may_have_missed(const struct engine_cursor *cursor) {
+    struct hash_engine *engine = cursor->engine;
+    atomic_thread_fence(memory_order_seq_cst);
+    return cursor->moment.seq < atomic_load_explicit(&engine->removed_seq, memory_order_acquire) &&
+           !hash_is_registered(engine, cursor->moment.seq);
+}
+
+/* Fills the items from the next bucket that has any. TERN_NOT_FOUND at the
+ * end, TERN_CANCELLED when the snapshot has been ended. */
 static tern_status fill(struct engine_cursor *cursor, tern_error *error) {
     struct hash_engine *engine = cursor->engine;
     struct epoch_slot *slot = epoch_enter(engine->environment->epoch);
@@ -199,7 +211,7 @@ static tern_status fill(struct engine_cursor *cursor, tern_error *error) {
         cursor->link_count = 0;
         cursor->has_failed = false;
         if (!hash_index_walk(engine->index, &cursor->walk, collect_link, cursor)) {
-            status = TERN_NOT_FOUND;
+            status = may_have_missed(cursor) ? TERN_CANCELLED : TERN_NOT_FOUND;
             break;
         }
         atomic_thread_fence(memory_order_seq_cst);
@@ -209,6 +221,9 @@ static tern_status fill(struct engine_cursor *cursor, tern_error *error) {
         }
         status =
             cursor->has_failed ? ERROR_NO_MEMORY(error, "a cursor") : read_links(cursor, error);
+        if (status == TERN_OK && may_have_missed(cursor)) {
+            status = TERN_CANCELLED;
+        }
     }
     epoch_exit(slot);
     cursor->position = 0;

@@ -175,11 +175,59 @@ static void a_cursor_keeps_its_moment_while_everything_changes(void **state) {
     world_destroy(&world);
 }
 
+/* What the space policy does to a reader that holds too much: the horizon is without it. */
+static void a_cursor_whose_snapshot_was_ended_says_so_instead_of_leaving_keys_out(void **state) {
+    enum { COUNT = 3000 };
+    const struct engine_cursor_bounds bounds = {0};
+    (void)state;
+    /* It stands at the beginning, in the middle, and past the last entry of its bucket. */
+    for (unsigned moves = 0; moves < 3; moves++) {
+        struct engine_world world;
+        struct engine_cursor *cursor = NULL;
+        tern_error error = TERN_ERROR_INIT;
+        char key[32];
+        unsigned seen = 0;
+        begin(&world, 1);
+        for (unsigned i = 0; i < COUNT; i++) {
+            (void)snprintf(key, sizeof(key), "old-%u", i);
+            assert_int_equal(world_put(&world, key, "before"), TERN_OK);
+        }
+        assert_ok(world_checkpoint(&world, &error), error);
+        world_snapshot_take(&world);
+        const struct world_snapshot *snapshot = &world.snapshots[0];
+        assert_ok(world.methods->cursor_open(snapshot->view, &snapshot->moment, &bounds, false,
+                                             &cursor, &error),
+                  error);
+        for (unsigned i = 0; i < moves * COUNT / 3; i++) {
+            assert_ok(world.methods->cursor_next(cursor, &error), error);
+            seen++;
+        }
+        world_snapshot_drop(&world, 0);
+        for (unsigned i = 0; i < COUNT; i++) {
+            (void)snprintf(key, sizeof(key), "old-%u", i);
+            assert_int_equal(world_delete(&world, key), TERN_OK);
+        }
+        assert_ok(world_checkpoint(&world, &error), error);
+        assert_int_equal(world_put(&world, "new", "after"), TERN_OK);
+        assert_ok(world_checkpoint(&world, &error), error);
+        tern_status status = TERN_OK;
+        while ((status = world.methods->cursor_next(cursor, &error)) == TERN_OK) {
+            seen++;
+        }
+        assert_true(status == TERN_CANCELLED);
+        assert_true(seen < COUNT);
+        world.methods->cursor_close(cursor);
+        world_check_now(&world);
+        world_destroy(&world);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(survives_power_cuts_between_any_steps),
         cmocka_unit_test(a_cursor_says_what_it_cannot),
         cmocka_unit_test(a_cursor_keeps_its_moment_while_everything_changes),
+        cmocka_unit_test(a_cursor_whose_snapshot_was_ended_says_so_instead_of_leaving_keys_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
