@@ -19,6 +19,8 @@
 #define STATE_BYTES          50u
 #define KEY_BYTES_MAX_PART   5u
 #define LOAD_PERCENT_DEFAULT 75u
+#define LOAD_PERCENT_MIN     30u
+#define LOAD_PERCENT_MAX     95u
 /* An index begins with at most this part of the memory budget. */
 #define INDEX_FIRST_PART 4u
 #define TRIM_PER_RELEASE ((size_t)20000)
@@ -150,16 +152,25 @@ static uint64_t keys_to_expect(const struct hash_engine *engine, uint64_t record
     return expected > records ? expected : records;
 }
 
+/* Options come from a file: outside of the bounds the index could not work. */
+static uint32_t load_percent_of(const struct hash_engine *engine) {
+    uint32_t given = engine->config.options.max_load_percent;
+    if (given == 0) {
+        return LOAD_PERCENT_DEFAULT;
+    }
+    given = given > LOAD_PERCENT_MIN ? given : LOAD_PERCENT_MIN;
+    return given < LOAD_PERCENT_MAX ? given : LOAD_PERCENT_MAX;
+}
+
 static tern_status load(struct hash_engine *engine, const struct hash_state *state,
                         tern_error *error) {
-    uint32_t load_percent = engine->config.options.max_load_percent;
     const struct hash_index_options options = {
         .allocator = hash_allocator(engine),
         .epoch = engine->environment->epoch,
         .budget = engine->environment->budget,
         .layout = layout_of(engine->config.options.hash_index),
         .expected_keys = keys_to_expect(engine, state->records),
-        .max_load_percent = load_percent != 0 ? load_percent : LOAD_PERCENT_DEFAULT,
+        .max_load_percent = load_percent_of(engine),
     };
     tern_status status = hash_index_create(&options, &engine->index, error);
     if (status == TERN_OK && state->has_root) {

@@ -8,6 +8,7 @@
 #include <tern/txn.h>
 
 #include "engine/hash/hash_engine.h"
+#include "engine/hash/hash_engine_internal.h"
 #include "support/cmocka_test.h"
 #include "support/engine_world.h"
 
@@ -222,12 +223,42 @@ static void a_cursor_whose_snapshot_was_ended_says_so_instead_of_leaving_keys_ou
     }
 }
 
+/* Options come from a file, which may hold anything. */
+static void an_impossible_load_of_the_index_is_brought_within_bounds(void **state) {
+    static const struct {
+        uint32_t given, meant;
+    } cases[] = {{1, 30}, {29, 30}, {96, 95}, {255, 95}, {UINT32_MAX, 95}, {0, 75}};
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        uint64_t pages[2];
+        for (unsigned round = 0; round < 2; round++) {
+            struct engine_world world;
+            struct hash_index_stats stats;
+            tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+            tern_error error = TERN_ERROR_INIT;
+            options.page_bytes = 4096;
+            options.max_load_percent = round == 0 ? cases[i].given : cases[i].meant;
+            options.expected_keys = 20000;
+            world_create(&world, &hash_engine_methods, &options, (uint64_t)2 << 20, 1,
+                         tern_allocator_default());
+            assert_ok(world_open(&world, 0, &error), error);
+            assert_int_equal(world_put(&world, "a", "1"), TERN_OK);
+            world_check_now(&world);
+            hash_index_get_stats(((const struct hash_engine *)world.engine)->index, &stats);
+            pages[round] = stats.pages;
+            world_destroy(&world);
+        }
+        assert_int_equal(pages[0], pages[1]);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(survives_power_cuts_between_any_steps),
         cmocka_unit_test(a_cursor_says_what_it_cannot),
         cmocka_unit_test(a_cursor_keeps_its_moment_while_everything_changes),
         cmocka_unit_test(a_cursor_whose_snapshot_was_ended_says_so_instead_of_leaving_keys_out),
+        cmocka_unit_test(an_impossible_load_of_the_index_is_brought_within_bounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
