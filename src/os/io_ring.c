@@ -13,11 +13,16 @@
  *  R3 writes go to the kernel's workers at once. Tried without waiting first, as rings do, ext4
  *     sends a part of a direct write to the device, finds the next extent in need of a conversion,
  *     gives up, and a worker writes all of it again: twice the bytes
+ *  R4 where the kernel refuses a call for good (a filter that only some threads have), the ring
+ * takes back what the kernel has not consumed and is plain from then on; what is in the kernel
+ * completes without calls of ours
  *
  * A ring may be forbidden (a container's filter, sysctl kernel.io_uring_disabled, RLIMIT_MEMLOCK of
- * old kernels) or not built in: posix_open_queue says so, and callers do without.
+ * old kernels) or not built in: posix_open_queue tries it, says so, and callers do without.
  */
 #include <errno.h>
+#include <sched.h>
+#include <time.h>
 
 #include "base/error.h"
 #include "base/memory.h"
@@ -33,6 +38,10 @@
 
 /* The kernel's count of bytes in one operation is an int. */
 #define OPERATION_BYTES_MAX ((size_t)1 << 30)
+/* The first call of each thread allocates in the kernel: so often it may find no memory. */
+#define MEMORY_TRIES_MAX 1000u
+/* Between looks for what completes when no call may wait for it. */
+#define LOOK_PAUSE_NS 50000L
 
 struct io_ring {
     tern_io_queue head;
@@ -42,6 +51,8 @@ struct io_ring {
     uint32_t unflushed; /* of these, the kernel has not been told of */
     tern_io *done;      /* completed, for the next wait */
     size_t done_count;
+    uint32_t memory_tries; /* calls in a row that the kernel had no memory for */
+    bool is_plain;         /* R4 */
     tern_io_queue_counts counts;
 };
 
@@ -120,17 +131,67 @@ static void take_completions(struct io_ring *ring) {
     io_uring_cq_advance(&ring->ring, count);
 }
 
+/* R4. The kernel looks at the submission side only inside of calls, and the queue's lock is held.
+ */
+static void become_plain(struct io_ring *ring) {
+    struct io_uring_sq *queue = &ring->ring.sq;
+    unsigned consumed = __atomic_load_n(queue->khead, __ATOMIC_ACQUIRE);
+    unsigned end = queue->sqe_tail;
+    __atomic_store_n(queue->ktail, consumed, __ATOMIC_RELEASE);
+    queue->sqe_head = queue->sqe_tail = consumed;
+    ring->is_plain = true;
+    ring->unflushed = 0;
+    for (unsigned i = consumed; i != end; i++) {
+        tern_io *io = (tern_io *)(uintptr_t)queue->sqes[i & queue->ring_mask].user_data;
+        ring->in_ring--;
+        ring->counts.finished++;
+        finish_plainly(io, 0);
+        keep_done(ring, io);
+    }
+}
+
+/* No call may wait for it: what the kernel has goes on, and is seen when it is done. */
+static void await_without_calls(struct io_ring *ring) {
+    uint32_t before = ring->in_ring;
+    take_completions(ring);
+    if (ring->in_ring == before && before > 0) {
+        const struct timespec pause = {.tv_nsec = LOOK_PAUSE_NS};
+        (void)nanosleep(&pause, NULL);
+        take_completions(ring);
+    }
+}
+
+/* The kernel took nothing. */
+static void look_at_refusal(struct io_ring *ring, int reason) {
+    bool is_passing = reason == EINTR || reason == EAGAIN || reason == EBUSY;
+    if (is_passing) {
+        return;
+    }
+    if (reason == ENOMEM && ring->memory_tries < MEMORY_TRIES_MAX) {
+        ring->memory_tries++;
+        (void)sched_yield();
+        return;
+    }
+    become_plain(ring);
+}
+
 /* One system call: hands over what is unflushed and waits for `least` completions. A signal may end
  * it early; callers look at what has come of it. */
 static void enter(struct io_ring *ring, uint32_t least) {
+    if (ring->is_plain) {
+        await_without_calls(ring);
+        return;
+    }
     int result = io_uring_submit_and_wait(&ring->ring, least);
     if (result > 0) {
         uint32_t taken = (uint32_t)result;
         ring->counts.batches++;
         ring->unflushed -= taken < ring->unflushed ? taken : ring->unflushed;
+    }
+    if (result >= 0) {
+        ring->memory_tries = 0;
     } else {
-        /* The ring is ours, valid and within its bounds: nothing else can be. */
-        ASSERT(result == 0 || result == -EINTR || result == -EAGAIN || result == -EBUSY);
+        look_at_refusal(ring, -result);
     }
     take_completions(ring);
 }
@@ -139,13 +200,14 @@ static void ring_submit(tern_io_queue *queue, tern_io *io) {
     struct io_ring *ring = ring_of(queue);
     ring->counts.submitted++;
     int descriptor = io->file->methods->descriptor(io->file);
-    if (descriptor < 0 || io->size > OPERATION_BYTES_MAX) {
+    bool is_fit = descriptor >= 0 && io->size <= OPERATION_BYTES_MAX;
+    while (is_fit && !ring->is_plain && ring->in_ring >= ring->depth) {
+        enter(ring, 1);
+    }
+    if (!is_fit || ring->is_plain) {
         finish_plainly(io, 0);
         keep_done(ring, io);
         return;
-    }
-    while (ring->in_ring >= ring->depth) {
-        enter(ring, 1);
     }
     struct io_uring_sqe *entry = io_uring_get_sqe(&ring->ring);
     ASSERT(entry != NULL);
@@ -212,6 +274,32 @@ static const tern_io_queue_methods ring_methods = {
     .close = ring_close,
 };
 
+/* A filter may let a ring be made and refuse its use: an operation that does nothing goes through
+ * it. 0, or the errno. */
+static int try_out(struct io_uring *ring) {
+    struct io_uring_sqe *entry = io_uring_get_sqe(ring);
+    struct io_uring_cqe *completion = NULL;
+    int result = 0;
+    ASSERT(entry != NULL);
+    io_uring_prep_nop(entry);
+    io_uring_sqe_set_data(entry, NULL);
+    for (unsigned tries = 0; tries < MEMORY_TRIES_MAX; tries++) {
+        result = io_uring_submit_and_wait(ring, 1);
+        if (result != -EINTR && result != -EAGAIN && result != -EBUSY && result != -ENOMEM) {
+            break;
+        }
+        (void)sched_yield();
+    }
+    while (result >= 0 && (result = io_uring_wait_cqe(ring, &completion)) == -EINTR) {
+        result = 0;
+    }
+    if (result >= 0) {
+        result = completion->res;
+        io_uring_cqe_seen(ring, completion);
+    }
+    return result < 0 ? -result : 0;
+}
+
 tern_status posix_open_queue(void *context, uint32_t depth, tern_io_queue **out_queue,
                              tern_error *error) {
     (void)context;
@@ -221,10 +309,16 @@ tern_status posix_open_queue(void *context, uint32_t depth, tern_io_queue **out_
     }
     ring->head.methods = &ring_methods;
     ring->depth = depth;
-    int result = io_uring_queue_init(depth, &ring->ring, IORING_SETUP_CLAMP);
-    if (result != 0) {
+    int reason = -io_uring_queue_init(depth, &ring->ring, IORING_SETUP_CLAMP);
+    if (reason == 0) {
+        reason = try_out(&ring->ring);
+        if (reason != 0) {
+            io_uring_queue_exit(&ring->ring);
+        }
+    }
+    if (reason != 0) {
         memory_release(tern_allocator_default(), ring);
-        return ERROR_AT(error, TERN_UNSUPPORTED, "", -1, -result,
+        return ERROR_AT(error, TERN_UNSUPPORTED, "", -1, reason,
                         "io_uring cannot be used here: see kernel.io_uring_disabled, the "
                         "container's system call filter and ulimit -l");
     }

@@ -1,8 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Queues of file operations: over the ring, by plain calls, and over a disk that loses power. */
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "os/file.h"
 #include "os/io_queue.h"
@@ -241,6 +249,146 @@ static void threads_share_a_queue(void **state) {
     drop_fixture(fixture);
 }
 
+/* ---- a system that refuses ---- */
+
+/* From now on the ring's call fails in this thread. False: this system has no filters. */
+static bool forbid_the_ring(int reason) {
+    struct sock_filter program[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_enter, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)reason),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog filter = {sizeof(program) / sizeof(program[0]), program};
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
+static void *make_a_queue_under_a_filter(void *context) {
+    bool *is_refused = context;
+    if (!forbid_the_ring(EPERM)) {
+        *is_refused = true;
+        return NULL;
+    }
+    struct io_queue *queue = NULL;
+    tern_error error = TERN_ERROR_INIT;
+    if (io_queue_create(tern_file_system_default(), tern_allocator_default(), DEPTH, false, &queue,
+                        &error) == TERN_OK) {
+        *is_refused = !io_queue_is_asynchronous(queue) &&
+                      io_queue_obstacle(queue)->status == TERN_UNSUPPORTED;
+        io_queue_destroy(queue);
+    }
+    return NULL;
+}
+
+static void a_ring_that_a_filter_forbids_to_use_is_unavailable(void **state) {
+    (void)state;
+    pthread_t thread;
+    bool is_refused = false;
+    assert_int_equal(pthread_create(&thread, NULL, make_a_queue_under_a_filter, &is_refused), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_true(is_refused);
+}
+
+/* A file whose reads wait: the end of a pipe. */
+struct slow_file {
+    tern_file head;
+    int descriptors[2];
+};
+
+static int slow_descriptor(tern_file *file) {
+    return ((struct slow_file *)file)->descriptors[0];
+}
+
+struct refused {
+    struct fixture *fixture;
+    struct io_operation writes[DEPTH / 2];
+    struct io_operation *slow;
+    int reason;
+    bool has_filter, is_right;
+};
+
+static void *use_a_queue_under_a_filter(void *context) {
+    struct refused *refused = context;
+    refused->has_filter = forbid_the_ring(refused->reason);
+    if (!refused->has_filter) {
+        return NULL;
+    }
+    refused->is_right = true;
+    for (unsigned i = 0; i < DEPTH / 2; i++) {
+        io_queue_submit(refused->fixture->queue, &refused->writes[i]);
+    }
+    io_queue_flush(refused->fixture->queue);
+    for (unsigned i = 0; i < DEPTH / 2; i++) {
+        refused->is_right &= io_queue_wait(refused->fixture->queue, &refused->writes[i]) == TERN_OK;
+    }
+    refused->is_right &= io_queue_wait(refused->fixture->queue, refused->slow) == TERN_OK;
+    return NULL;
+}
+
+/* What one thread has in the kernel completes, whichever thread waits for it; what another one
+ * could not give to it is carried out all the same. */
+static void a_ring_that_is_refused_later_becomes_plain_and_loses_nothing(void **state) {
+    (void)state;
+    static const int reasons[] = {EPERM, ENOMEM, ENOSYS};
+    static const tern_file_methods slow_methods = {.descriptor = slow_descriptor};
+    for (size_t r = 0; r < sizeof(reasons) / sizeof(reasons[0]); r++) {
+        static uint8_t blocks[DEPTH][BLOCK];
+        static uint8_t found[BLOCK];
+        static uint8_t slow_bytes[BLOCK];
+        struct fixture *fixture = make_fixture(false);
+        struct slow_file slow = {.head = {.methods = &slow_methods, .alignment_bytes = 1}};
+        struct refused refused = {.fixture = fixture, .reason = reasons[r]};
+        const struct timespec pause = {.tv_nsec = 20000000};
+        pthread_t thread;
+        if (!has_ring(fixture)) {
+            drop_fixture(fixture);
+            return;
+        }
+        assert_int_equal(pipe(slow.descriptors), 0);
+        struct io_operation read =
+            operation_on(&slow.head, TERN_IO_READ, 0, slow_bytes, &fixture->error);
+        refused.slow = &read;
+        io_queue_submit(fixture->queue, &read);
+        io_queue_flush(fixture->queue);
+        for (unsigned i = 0; i < DEPTH; i++) {
+            memset(blocks[i], (int)(r * DEPTH + i + 1), BLOCK);
+        }
+        for (unsigned i = 0; i < DEPTH / 2; i++) {
+            refused.writes[i] =
+                operation_on(fixture->file, TERN_IO_WRITE, i, blocks[i], &fixture->error);
+        }
+        assert_int_equal(pthread_create(&thread, NULL, use_a_queue_under_a_filter, &refused), 0);
+        (void)nanosleep(&pause, NULL);
+        assert_int_equal(write(slow.descriptors[1], blocks[0], BLOCK), BLOCK);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        assert_ok(io_queue_wait(fixture->queue, &read), fixture->error);
+        assert_memory_equal(slow_bytes, blocks[0], BLOCK);
+        if (refused.has_filter) {
+            assert_true(refused.is_right);
+            for (unsigned i = DEPTH / 2; i < DEPTH; i++) {
+                struct io_operation later =
+                    operation_on(fixture->file, TERN_IO_WRITE, i, blocks[i], &fixture->error);
+                io_queue_submit(fixture->queue, &later);
+                assert_ok(io_queue_wait(fixture->queue, &later), fixture->error);
+            }
+            for (unsigned i = 0; i < DEPTH; i++) {
+                assert_ok(file_read_exact(fixture->file, fixture->path, (uint64_t)i * BLOCK, found,
+                                          BLOCK, &fixture->error),
+                          fixture->error);
+                assert_memory_equal(found, blocks[i], BLOCK);
+            }
+            tern_io_queue_counts counts = {0};
+            io_queue_get_counts(fixture->queue, &counts);
+            assert_int_equal(counts.submitted, DEPTH + 1);
+            assert_int_equal(counts.completed, DEPTH + 1);
+        }
+        (void)close(slow.descriptors[0]);
+        (void)close(slow.descriptors[1]);
+        drop_fixture(fixture);
+    }
+}
+
 /* ---- power ---- */
 
 /* A write, a sync, and the write waited for before or after the sync; was it there after a cut? */
@@ -296,6 +444,8 @@ int main(void) {
         cmocka_unit_test(failure_is_told_with_the_files_name),
         cmocka_unit_test(operations_of_a_thread_that_ended_complete),
         cmocka_unit_test(threads_share_a_queue),
+        cmocka_unit_test(a_ring_that_a_filter_forbids_to_use_is_unavailable),
+        cmocka_unit_test(a_ring_that_is_refused_later_becomes_plain_and_loses_nothing),
         cmocka_unit_test(sync_covers_what_was_waited_for_and_nothing_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
