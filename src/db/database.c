@@ -605,6 +605,7 @@ tern_status tern_close(tern_db *db, tern_error *error) {
     maintenance_stop(db);
     tern_status status = settle(db, error);
     prewarm_save(db);
+    maintenance_cancel(db); /* now nothing runs that could post again */
     tern_status closed = TERN_OK;
     if (db->options.read_only) {
         log_discard(db->manager.log);

@@ -190,6 +190,8 @@ void checkpoint_release_blocks(struct tern_db *db);
 /* ---- maintenance.c ---- */
 void maintenance_start(struct tern_db *db);
 void maintenance_stop(struct tern_db *db);
+/* Takes all tasks back. Also once more before the database goes, after the last work of closing. */
+void maintenance_cancel(struct tern_db *db);
 /* Asks for background work. */
 void maintenance_wake(struct tern_db *db);
 /* Runs steps (or waits for those who do) until everything committed up to `seq` is in bases. */

@@ -181,8 +181,9 @@ static tern_task_state maintenance_step(struct tern_task *task) {
     return more ? TERN_TASK_AGAIN : TERN_TASK_DONE;
 }
 
+/* Not while closing: the database would be gone before the task's turn comes. */
 void maintenance_wake(struct tern_db *db) {
-    if (!db->options.read_only) {
+    if (!db->options.read_only && !atomic_load_explicit(&db->is_closing, memory_order_acquire)) {
         const struct tern_executor *executor = db->options.executor;
         executor->post(executor->context, &db->maintenance_task);
     }
@@ -320,10 +321,10 @@ void maintenance_start(struct tern_db *db) {
     }
 }
 
-void maintenance_stop(struct tern_db *db) {
+/* A slice that ran when this began may have posted a task whose turn to be cancelled was over. */
+void maintenance_cancel(struct tern_db *db) {
     const struct tern_executor *executor = db->options.executor;
-    atomic_store_explicit(&db->is_closing, true, memory_order_release);
-    prewarm_stop(db);
+    prewarm_cancel(db);
     if (!db->options.read_only) {
         executor->cancel(executor->context, &db->maintenance_task);
         executor->cancel(executor->context, &db->page_task);
@@ -332,6 +333,12 @@ void maintenance_stop(struct tern_db *db) {
         executor->cancel(executor->context, &db->tick_task);
         executor->cancel(executor->context, &db->memory_task);
     }
+}
+
+void maintenance_stop(struct tern_db *db) {
+    atomic_store_explicit(&db->is_closing, true, memory_order_release);
+    maintenance_cancel(db);
+    prewarm_release(db);
 }
 
 /* ---- on behalf of callers ---- */

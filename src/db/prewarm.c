@@ -292,15 +292,21 @@ void prewarm_start(struct tern_db *db) {
     }
 }
 
-void prewarm_stop(struct tern_db *db) {
+void prewarm_cancel(struct tern_db *db) {
     if (db->options.prewarm) {
         db->options.executor->cancel(db->options.executor->context, &db->prewarm.task);
+    }
+}
+
+void prewarm_release(struct tern_db *db) {
+    if (db->options.prewarm) {
         release_body(db);
     }
 }
 
 void prewarm_save_soon(struct tern_db *db) {
-    if (db->options.prewarm && db->prewarm.task.step != NULL && !db->options.read_only) {
+    if (db->options.prewarm && db->prewarm.task.step != NULL && !db->options.read_only &&
+        !atomic_load_explicit(&db->is_closing, memory_order_acquire)) {
         atomic_store(&db->prewarm.save_wanted, true);
         db->options.executor->post(db->options.executor->context, &db->prewarm.task);
     }

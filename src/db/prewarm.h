@@ -28,10 +28,11 @@ struct prewarm {
 
 /* Begins to load what the file says, when the option asks for it. */
 void prewarm_start(struct tern_db *db);
-/* Ends the task. */
-void prewarm_stop(struct tern_db *db);
-/* Writes the file from the task, or now. No effect without the option or in a read-only database.
- */
+/* Takes the task back; what it holds goes afterwards. */
+void prewarm_cancel(struct tern_db *db);
+void prewarm_release(struct tern_db *db);
+/* Writes the file from the task (unless the database is being closed), or now. No effect without
+ * the option or in a read-only database. */
 void prewarm_save_soon(struct tern_db *db);
 void prewarm_save(struct tern_db *db);
 

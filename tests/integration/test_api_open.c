@@ -280,6 +280,34 @@ static void an_error_is_one_line_with_file_and_cause(void **state) {
     assert_int_equal(sscanf(tern_version(), "%d.%d.%d", &major, &minor, &patch), 3);
 }
 
+/* The executor is the caller's and outlives the database. */
+static void close_leaves_no_task_on_the_executor(void **state) {
+    (void)state;
+    for (int prewarm = 0; prewarm < 2; prewarm++) {
+        struct api_fixture fixture;
+        char key[16];
+        static const char value[4096];
+        tern_error error = TERN_ERROR_INIT;
+        api_fixture_init_closed(&fixture, true);
+        fixture.options.overlay_bytes = (uint64_t)8 << 20; /* so that closing has much to drain */
+        fixture.options.prewarm = prewarm != 0;
+        api_fixture_open(&fixture);
+        for (unsigned i = 0; i < 512; i++) {
+            (void)snprintf(key, sizeof(key), "%06u", i);
+            assert_ok(tern_put(fixture.keyspace, tern_slice_str(key),
+                               tern_slice_of(value, sizeof(value)), NULL, &error),
+                      error);
+        }
+        api_fixture_pass_ms(&fixture, 10);
+        api_fixture_close(&fixture);
+        assert_int_equal(step_executor_runnable(fixture.executor), 0);
+        assert_int_equal(step_executor_sleeping(fixture.executor), 0);
+        assert_int_equal(step_executor_run(fixture.executor, 100), 0);
+        api_fixture_open(&fixture);
+        api_fixture_release(&fixture);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_missing_database_is_not_found_and_leaves_nothing_behind),
@@ -291,6 +319,7 @@ int main(void) {
         cmocka_unit_test(wrong_options_are_named),
         cmocka_unit_test(a_newer_format_is_refused_and_says_so),
         cmocka_unit_test(releases_accept_nothing),
+        cmocka_unit_test(close_leaves_no_task_on_the_executor),
         cmocka_unit_test(an_error_is_one_line_with_file_and_cause),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
