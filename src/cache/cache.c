@@ -179,8 +179,8 @@ void cache_destroy(struct cache *cache) {
     }
     budget_subtract(cache->budget, BUDGET_CACHE, atomic_load(&cache->used_bytes));
     table_destroy(&cache->table);
+    placement_release(cache);
     release_metadata(cache);
-    pages_release(cache->address.base, cache->range_bytes);
     mutex_destroy(&cache->lock);
     memory_release(cache->allocator, cache);
 }

@@ -80,7 +80,7 @@ struct frame_chunk {
     uint8_t state;
     bool is_reserved; /* of huge pages from the reserved pool */
     bool is_locked;
-    uint8_t unused;
+    bool is_dead;    /* its addresses may be others' by now: never used again, never unmapped */
     uint32_t carved; /* frames handed out at least once; the rest is untouched memory */
     uint32_t busy;   /* frames FILLING, PUBLISHED or LIMBO */
 };
@@ -130,6 +130,8 @@ struct cache {
     bool has_transparent;                       /* the system gives transparent huge pages */
     int numa_failure;                           /* errno, 0: in force */
     _Atomic int reserved_failure, lock_failure; /* errno of the last chunk that was refused */
+    _Atomic bool can_move_reserved;             /* pages of the reserved pool, into the range */
+    uint32_t dead_chunks;
     _Atomic uint64_t reserved_bytes, locked_bytes;
     struct mutex lock;
     struct cache_table table;
@@ -175,6 +177,8 @@ void placement_begin(struct cache *cache, const struct cache_placement *placemen
 /* Gives a chunk memory and takes it away. With the cache's lock held. */
 TERN_MUST_CHECK bool placement_commit(struct cache *cache, struct frame_chunk *chunk, void *memory);
 void placement_discard(struct cache *cache, struct frame_chunk *chunk, void *memory);
+/* Gives all addresses back, but for those of dead chunks. */
+void placement_release(struct cache *cache);
 void placement_get_stats(const struct cache *cache, struct cache_placement_stats *out_stats);
 
 /* All with the cache's lock held. */

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 
+#include "base/assert.h"
 #include "cache/cache_internal.h"
 #include "os/page_placement.h"
 
@@ -23,43 +24,65 @@ static enum page_numa numa_of(tern_numa_placement placement) {
     }
 }
 
+static bool chunks_can_be_huge(const struct cache *cache) {
+    return cache->chunk_bytes >= HUGE_PAGE_BYTES;
+}
+
 void placement_begin(struct cache *cache, const struct cache_placement *placement) {
     cache->placement = *placement;
     if (cache->placement.huge_pages == TERN_HUGE_PAGES_DEFAULT) {
         cache->placement.huge_pages = TERN_HUGE_PAGES_TRANSPARENT;
     }
     cache->has_transparent = pages_transparent_huge_available();
+    bool is_movable = cache->placement.huge_pages == TERN_HUGE_PAGES_RESERVED &&
+                      chunks_can_be_huge(cache) && pages_try_reserved() == 0;
+    atomic_init(&cache->can_move_reserved, is_movable);
     /* The policy belongs to the addresses: chunks have it as soon as they have memory. */
     cache->numa_failure = pages_set_numa(cache->address.base, cache->range_bytes,
                                          numa_of(placement->numa), placement->numa_nodes);
 }
 
-static bool chunks_can_be_huge(const struct cache *cache) {
-    return cache->chunk_bytes >= HUGE_PAGE_BYTES;
+/* What a refused replacement has left of a chunk's addresses. */
+static void look_at_target(struct cache *cache, struct frame_chunk *chunk, void *memory,
+                           enum page_target target) {
+    if (target == PAGE_TARGET_EMPTY && cache->numa_failure == 0) {
+        /* The new mapping came without the old one's policy. */
+        (void)pages_set_numa(memory, cache->chunk_bytes, numa_of(cache->placement.numa),
+                             cache->placement.numa_nodes);
+    } else if (target == PAGE_TARGET_LOST) {
+        chunk->is_dead = true;
+        cache->dead_chunks++;
+    }
 }
 
 /* True when the chunk is made of pages of the reserved pool. */
 static bool take_reserved(struct cache *cache, struct frame_chunk *chunk, void *memory) {
-    if (chunk->is_reserved) {
-        return true; /* could not be given back the last time */
-    }
-    if (cache->placement.huge_pages != TERN_HUGE_PAGES_RESERVED || !chunks_can_be_huge(cache)) {
+    if (!atomic_load_explicit(&cache->can_move_reserved, memory_order_relaxed)) {
         return false;
     }
     enum page_numa numa =
         cache->numa_failure == 0 ? numa_of(cache->placement.numa) : PAGE_NUMA_NONE;
-    int reason =
-        pages_commit_reserved(memory, cache->chunk_bytes, numa, cache->placement.numa_nodes);
+    enum page_target target;
+    int reason = pages_commit_reserved(memory, cache->chunk_bytes, numa,
+                                       cache->placement.numa_nodes, &target);
     atomic_store_explicit(&cache->reserved_failure, reason, memory_order_relaxed);
     if (reason == 0) {
         chunk->is_reserved = true;
         atomic_fetch_add_explicit(&cache->reserved_bytes, cache->chunk_bytes, memory_order_relaxed);
+    } else if (target != PAGE_TARGET_KEPT) {
+        /* What costs a chunk each time is not tried again. */
+        atomic_store_explicit(&cache->can_move_reserved, false, memory_order_relaxed);
+        look_at_target(cache, chunk, memory, target);
     }
     return reason == 0;
 }
 
 bool placement_commit(struct cache *cache, struct frame_chunk *chunk, void *memory) {
+    ASSERT(!chunk->is_dead && !chunk->is_reserved);
     if (!take_reserved(cache, chunk, memory)) {
+        if (chunk->is_dead) {
+            return false;
+        }
         bool is_huge =
             cache->placement.huge_pages != TERN_HUGE_PAGES_OFF && chunks_can_be_huge(cache);
         if (pages_commit(memory, cache->chunk_bytes, is_huge, NULL) != TERN_OK) {
@@ -87,22 +110,40 @@ void placement_discard(struct cache *cache, struct frame_chunk *chunk, void *mem
     }
     if (!chunk->is_reserved) {
         pages_discard(memory, cache->chunk_bytes);
-    } else if (pages_discard_reserved(memory, cache->chunk_bytes)) {
+    } else {
+        enum page_target target = pages_discard_reserved(memory, cache->chunk_bytes);
         chunk->is_reserved = false;
         atomic_fetch_sub_explicit(&cache->reserved_bytes, cache->chunk_bytes, memory_order_relaxed);
-        /* The new mapping came without the old one's policy. */
-        (void)pages_set_numa(memory, cache->chunk_bytes,
-                             cache->numa_failure == 0 ? numa_of(cache->placement.numa)
-                                                      : PAGE_NUMA_NONE,
-                             cache->placement.numa_nodes);
+        look_at_target(cache, chunk, memory, target);
+    }
+}
+
+void placement_release(struct cache *cache) {
+    uint8_t *from = cache->address.base;
+    for (unsigned i = 0; i < FRAME_CLASSES && cache->dead_chunks > 0; i++) {
+        const struct frame_pool *pool = &cache->pools[i];
+        for (uint32_t c = 0; c < pool->chunk_limit; c++) {
+            if (pool->chunks[c].is_dead) {
+                uint8_t *dead = pool->base + (size_t)c * cache->chunk_bytes;
+                if (dead > from) {
+                    pages_release(from, (size_t)(dead - from));
+                }
+                from = dead + cache->chunk_bytes;
+            }
+        }
+    }
+    uint8_t *end = cache->address.base + cache->range_bytes;
+    if (end > from) {
+        pages_release(from, (size_t)(end - from));
     }
 }
 
 /* ---- what is in force ---- */
 
 static void tell_huge_pages(const struct cache *cache, struct cache_placement_stats *stats) {
+    bool is_movable = atomic_load_explicit(&cache->can_move_reserved, memory_order_relaxed);
     bool had_no_reserved =
-        atomic_load_explicit(&cache->reserved_failure, memory_order_relaxed) != 0;
+        !is_movable || atomic_load_explicit(&cache->reserved_failure, memory_order_relaxed) != 0;
     tern_huge_pages wanted = cache->placement.huge_pages;
     stats->huge_pages = TERN_HUGE_PAGES_OFF;
     if (wanted == TERN_HUGE_PAGES_OFF) {
@@ -113,6 +154,15 @@ static void tell_huge_pages(const struct cache *cache, struct cache_placement_st
     } else if (wanted == TERN_HUGE_PAGES_RESERVED && !had_no_reserved) {
         stats->huge_pages = TERN_HUGE_PAGES_RESERVED;
         stats->huge_text = "pages behind the cache: 1 small, 2 transparent huge, 3 reserved huge";
+    } else if (wanted == TERN_HUGE_PAGES_RESERVED && !is_movable) {
+        stats->huge_pages =
+            cache->has_transparent ? TERN_HUGE_PAGES_TRANSPARENT : TERN_HUGE_PAGES_OFF;
+        stats->huge_text =
+            cache->has_transparent
+                ? "reserved huge pages are unavailable, this system cannot move them "
+                  "into the cache: transparent ones (2) behind the rest of it"
+                : "unavailable, pages behind the cache are small: this system cannot "
+                  "move reserved huge pages into it, transparent ones are off";
     } else if (!cache->has_transparent) {
         stats->huge_text =
             wanted == TERN_HUGE_PAGES_RESERVED

@@ -11,7 +11,7 @@
  *
  * P1. busy(chunk) counts its frames that are not free. P2. Only ACTIVE chunks have frames in the
  * free list. P3. A DRAINING chunk whose busy is 0 is given back at once. P4. Memory given back
- * stays readable (as zeros), because stale hints point there.
+ * stays readable (as zeros), because stale hints point there. P5. A dead chunk is ABSENT for good.
  *
  * Everything here holds the cache's lock.
  */
@@ -54,6 +54,16 @@ static void count_used(struct cache *cache, uint64_t bytes, bool more) {
     }
 }
 
+static uint32_t absent_chunk(const struct frame_pool *pool) {
+    uint32_t index = 0;
+    while (index < pool->chunk_limit &&
+           (pool->chunks[index].is_dead ||
+            (index < pool->chunk_high && pool->chunks[index].state != CHUNK_ABSENT))) {
+        index++;
+    }
+    return index;
+}
+
 bool frame_pool_grow(struct frame_pool *pool) {
     struct cache *cache = pool->cache;
     uint64_t cost = frame_pool_chunk_cost(pool);
@@ -61,15 +71,19 @@ bool frame_pool_grow(struct frame_pool *pool) {
         atomic_load_explicit(&cache->limit_bytes, memory_order_relaxed)) {
         return false;
     }
-    uint32_t index = 0;
-    while (index < pool->chunk_high && pool->chunks[index].state != CHUNK_ABSENT) {
-        index++;
-    }
-    if (index >= pool->chunk_limit) {
-        return false;
-    }
-    struct frame_chunk *chunk = &pool->chunks[index];
-    if (!placement_commit(cache, chunk, pool->base + (size_t)index * cache->chunk_bytes)) {
+    uint32_t index;
+    struct frame_chunk *chunk;
+    bool has_memory;
+    do {
+        index = absent_chunk(pool);
+        if (index >= pool->chunk_limit) {
+            return false;
+        }
+        chunk = &pool->chunks[index];
+        has_memory =
+            placement_commit(cache, chunk, pool->base + (size_t)index * cache->chunk_bytes);
+    } while (!has_memory && chunk->is_dead);
+    if (!has_memory) {
         return false;
     }
     chunk->state = CHUNK_ACTIVE;

@@ -73,31 +73,90 @@ static int take_now(void *memory, size_t size_bytes) {
 #endif
 }
 
-int pages_commit_reserved(void *memory, size_t size_bytes, enum page_numa placement,
-                          uint64_t nodes) {
+#ifdef MAP_FIXED_NOREPLACE
+#define PUT_BACK_FLAGS (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE)
+#else
+#define PUT_BACK_FLAGS (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
+#endif
+
+/*
+ * A call that was to replace what is mapped there has failed, and may have removed it: fills the
+ * hole, unless others have. Whoever is there cannot be told from what was there before.
+ */
+static enum page_target put_back(void *memory, size_t size_bytes) {
+    void *filled = mmap(memory, size_bytes, PROT_READ | PROT_WRITE, PUT_BACK_FLAGS, -1, 0);
+    if (filled == memory) {
+        return PAGE_TARGET_EMPTY;
+    }
+    if (filled != MAP_FAILED) {
+        (void)munmap(filled, size_bytes); /* the flag is unknown here: it was a wish */
+    }
+    return PAGE_TARGET_LOST;
+}
+
+static void *map_reserved(size_t size_bytes, int more_flags) {
+    return mmap(NULL, size_bytes, PROT_READ | PROT_WRITE,
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | HUGE_PAGE_SIZE_FLAG | more_flags, -1,
+                0);
+}
+
+static int move_pages_to(void *fresh, void *memory, size_t size_bytes) {
+    return mremap(fresh, size_bytes, size_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, memory) !=
+                   MAP_FAILED
+               ? 0
+               : errno;
+}
+
+int pages_try_reserved(void) {
+    void *scratch = NULL;
+    /* Addresses alone: the pool may be empty now and not later. */
+    void *fresh = map_reserved(HUGE_PAGE_BYTES, MAP_NORESERVE);
+    if (fresh == MAP_FAILED) {
+        return errno;
+    }
+    if (pages_reserve(HUGE_PAGE_BYTES, &scratch, NULL) != TERN_OK) {
+        (void)munmap(fresh, HUGE_PAGE_BYTES);
+        return ENOMEM;
+    }
+    int reason = move_pages_to(fresh, scratch, HUGE_PAGE_BYTES);
+    if (reason != 0) {
+        (void)munmap(fresh, HUGE_PAGE_BYTES);
+    }
+    if (reason == 0 || put_back(scratch, HUGE_PAGE_BYTES) == PAGE_TARGET_EMPTY) {
+        pages_release(scratch, HUGE_PAGE_BYTES);
+    }
+    return reason;
+}
+
+int pages_commit_reserved(void *memory, size_t size_bytes, enum page_numa placement, uint64_t nodes,
+                          enum page_target *out_target) {
     ASSERT(((uintptr_t)memory | size_bytes) % HUGE_PAGE_BYTES == 0);
-    /* Elsewhere first: a fixed mapping that fails may have removed what it was to replace. */
-    void *fresh = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | HUGE_PAGE_SIZE_FLAG, -1, 0);
+    *out_target = PAGE_TARGET_KEPT;
+    /* Elsewhere first: a fixed mapping that fails may have removed what it was to replace. Moving
+     * may fail so, too, but not for want of pages. */
+    void *fresh = map_reserved(size_bytes, 0);
     if (fresh == MAP_FAILED) {
         return errno;
     }
     int reason = pages_set_numa(fresh, size_bytes, placement, nodes);
     reason = reason == 0 ? take_now(fresh, size_bytes) : reason;
     if (reason == 0) {
-        if (mremap(fresh, size_bytes, size_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, memory) !=
-            MAP_FAILED) {
+        reason = move_pages_to(fresh, memory, size_bytes);
+        if (reason == 0) {
             return 0;
         }
-        reason = errno;
+        *out_target = put_back(memory, size_bytes);
     }
     (void)munmap(fresh, size_bytes);
     return reason;
 }
 
-bool pages_discard_reserved(void *memory, size_t size_bytes) {
-    return mmap(memory, size_bytes, PROT_READ | PROT_WRITE,
-                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != MAP_FAILED;
+enum page_target pages_discard_reserved(void *memory, size_t size_bytes) {
+    if (mmap(memory, size_bytes, PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != MAP_FAILED) {
+        return PAGE_TARGET_EMPTY;
+    }
+    return put_back(memory, size_bytes);
 }
 
 int pages_lock(void *memory, size_t size_bytes) {

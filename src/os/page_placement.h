@@ -23,17 +23,28 @@ bool pages_transparent_huge_available(void);
  */
 int pages_set_numa(void *memory, size_t size_bytes, enum page_numa placement, uint64_t nodes);
 
+/* What a call that replaces a mapping has left where it was to. */
+enum page_target {
+    PAGE_TARGET_KEPT,  /* what was there before */
+    PAGE_TARGET_EMPTY, /* ordinary memory, readable as zeros, without a NUMA policy */
+    PAGE_TARGET_LOST   /* perhaps nothing, perhaps memory of others: never to be touched again */
+};
+
+/* Can pages of the reserved pool be moved to other addresses? 0, or the errno. Some kernels cannot,
+ * and have unmapped the target by the time they notice. */
+int pages_try_reserved(void);
+
 /*
  * Puts pages of the reserved pool (2 MiB each), of the given nodes, in the place of what is mapped
  * at [memory, memory + size); both are multiples of HUGE_PAGE_BYTES. The pages are taken at once:
  * later use cannot fail. 0, or the errno: ENOMEM when the pool has too few, EFAULT when a node or a
- * control group has; what was there before is still there then.
+ * control group has, and others when they cannot be moved. *out_target: after a failure.
  */
-int pages_commit_reserved(void *memory, size_t size_bytes, enum page_numa placement,
-                          uint64_t nodes);
+int pages_commit_reserved(void *memory, size_t size_bytes, enum page_numa placement, uint64_t nodes,
+                          enum page_target *out_target);
 /* Ordinary memory, readable as zeros, in the place of such pages; other readers see one or the
- * other at any time. False: the system refused, the pages are still there. */
-bool pages_discard_reserved(void *memory, size_t size_bytes);
+ * other at any time. PAGE_TARGET_EMPTY, or PAGE_TARGET_LOST: the system refused. */
+enum page_target pages_discard_reserved(void *memory, size_t size_bytes);
 
 /* Keeps pages of the range in memory from their first use on. 0, or the errno: ENOMEM or EPERM
  * above RLIMIT_MEMLOCK. */
