@@ -15,7 +15,8 @@
  *  Q1 the flag is cleared only when no synchronous request waits: else one of them is put into
  * state LEAD, and nobody can take the role in between. So each waits a bounded time. Q2 `next` of a
  * queued request, and the lists of those taken off the stack, belong to the leader. Q3 who sees its
- * own request DONE or LEAD owns it again; nobody touches it after setting that.
+ * own request DONE or LEAD owns it again; nobody touches it after setting that. Q4 asynchronous
+ * requests wait for one who stops leading at most; the next one commits them.
  *
  * Sleepers share two words, by the parity of the round in which they went to sleep: those of one
  * group, who mostly came during the round before, are woken by one call.
@@ -143,25 +144,41 @@ static struct commit_request *pop(struct request_list *list) {
     return request;
 }
 
-/* Of those who commit, the newest: it is the likeliest to be awake. They alternate with those who
- * want the role for something else. NULL: only asynchronous ones wait, or none. */
-static struct commit_request *choose_successor(struct commit_queue *queue) {
-    struct commit_request *chosen = NULL;
+/* Of those who commit, the newest: it is the likeliest to be awake. NULL: only asynchronous ones
+ * wait, or none. */
+static struct commit_request *newest_committer(const struct commit_queue *queue) {
+    struct commit_request *newest = NULL;
     for (struct commit_request *request = queue->waiting.first; request != NULL;
          request = request->next) {
-        chosen = request->on_done == NULL ? request : chosen;
+        newest = request->on_done == NULL ? request : newest;
     }
-    bool takes_role = queue->roles.first != NULL && !(chosen != NULL && queue->role_was_last);
-    queue->role_was_last = takes_role;
-    return takes_role ? pop(&queue->roles) : chosen;
+    return newest;
 }
 
-/* Gives the role to one of those who wait for it, or to nobody. */
+/* Those who commit alternate with those who want the role for something else. */
+static struct commit_request *choose_successor(struct commit_queue *queue,
+                                               struct commit_request *committer) {
+    bool takes_role = queue->roles.first != NULL && !(committer != NULL && queue->role_was_last);
+    queue->role_was_last = takes_role;
+    return takes_role ? pop(&queue->roles) : committer;
+}
+
+/* Gives the role to one of those who wait for it, or to nobody. Asynchronous requests have no
+ * thread to give it to, and the log task may never find it free: those that were left behind once
+ * are committed here (Q4). */
 static void stop_leading(struct commit_queue *queue) {
     const struct tern_executor *executor = queue->manager->executor;
+    bool has_helped = false;
     for (;;) {
         bool has_waiting = commit_queue_take(queue);
-        struct commit_request *successor = choose_successor(queue);
+        struct commit_request *committer = newest_committer(queue);
+        bool leaves_some = has_waiting && committer == NULL;
+        if (leaves_some && queue->has_left_some && !has_helped) {
+            has_helped = commit_process_group(queue->manager, NULL);
+            continue;
+        }
+        queue->has_left_some = leaves_some;
+        struct commit_request *successor = choose_successor(queue, committer);
         if (successor != NULL) {
             hand_over(queue, successor);
             return;

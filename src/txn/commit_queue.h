@@ -31,6 +31,7 @@ struct commit_queue {
     struct request_list waiting; /* taken off the stack */
     struct request_list roles;   /* the same, who only want the role */
     bool role_was_last;          /* the role went to one of the latter */
+    bool has_left_some;          /* who led last left asynchronous requests behind */
     struct range_history ranges;
     struct buffer encoding; /* of transactions in parts */
 
@@ -47,7 +48,8 @@ struct commit_queue {
 
 /* The applier role outside of commits (freeze, publish). */
 void commit_applier_lock(struct txn_manager *manager);
-/* Gives the role back; when commits wait, one of them is told to lead. */
+/* Gives the role back; when commits wait, one of them is told to lead, or this commits those that
+ * nobody waits for. No lock that a commit takes may be held. */
 void commit_applier_unlock(struct txn_manager *manager);
 
 /* Hands finished asynchronous requests over to whoever runs callbacks. Applier. */

@@ -124,11 +124,78 @@ static void one_at_a_time_has_the_role_and_everybody_gets_it(void **state) {
     api_assert_sound(fixture->db);
 }
 
+/* ---- asynchronous commits among those who want the role ---- */
+
+#define TURNS_MAX 1000u
+
+struct role_taker {
+    struct txn_manager *manager;
+    seq_no wanted_seq;      /* shows that the commit was done */
+    _Atomic unsigned turns; /* of all */
+    _Atomic bool is_over;
+};
+
+/* Keeps the role until somebody else waits for it, so that it is never free. */
+static void *pass_the_role_around(void *context) {
+    struct role_taker *taker = context;
+    struct commit_queue *queue = taker->manager->queue;
+    while (!atomic_load(&taker->is_over)) {
+        commit_applier_lock(taker->manager);
+        while (!atomic_load(&taker->is_over) && queue->roles.first == NULL) {
+            (void)commit_queue_take(queue);
+            (void)sched_yield();
+        }
+        if (atomic_load(&taker->manager->visible_seq) >= taker->wanted_seq ||
+            atomic_fetch_add(&taker->turns, 1) >= TURNS_MAX) {
+            atomic_store(&taker->is_over, true);
+        }
+        commit_applier_unlock(taker->manager);
+    }
+    return NULL;
+}
+
+static _Atomic unsigned done_count;
+
+static void count_done(void *context, tern_status status, const tern_error *error) {
+    (void)context;
+    (void)error;
+    assert_int_equal(status, TERN_OK);
+    atomic_fetch_add(&done_count, 1);
+}
+
+static tern_txn *begin_with_a_put(struct api_fixture *fixture, const char *key) {
+    tern_txn *txn = api_begin(fixture);
+    assert_ok(tern_txn_put(txn, fixture->keyspace, tern_slice_str(key), tern_slice_str("v"), NULL),
+              *tern_txn_error(txn));
+    return txn;
+}
+
+static void asynchronous_commits_are_not_starved_by_those_who_want_the_role(void **state) {
+    (void)state;
+    struct api_fixture fixture;
+    pthread_t threads[3];
+    api_fixture_init(&fixture, true); /* the log task does not run */
+    struct role_taker taker = {.manager = &fixture.db->manager};
+    taker.wanted_seq = atomic_load(&fixture.db->manager.visible_seq) + 1;
+    tern_txn *txn = begin_with_a_put(&fixture, "k");
+    assert_ok(tern_txn_commit_async(txn, count_done, NULL), *tern_txn_error(txn));
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, pass_the_role_around, &taker), 0);
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    assert_true(atomic_load(&taker.turns) <= 2);
+    api_assert_value(fixture.keyspace, "k", "v");
+    api_fixture_release(&fixture);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(all_who_wait_are_committed_in_one_group, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_at_a_time_has_the_role_and_everybody_gets_it, set_up,
                                         tear_down),
+        cmocka_unit_test(asynchronous_commits_are_not_starved_by_those_who_want_the_role),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
