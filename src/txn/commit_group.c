@@ -197,7 +197,8 @@ static tern_status make_durable(struct txn_manager *manager, const struct commit
                                      (request->durability == TERN_DURABILITY_INTERVAL &&
                                       is_sync_overdue(manager, now_ms))));
     }
-    if (!wants_sync) {
+    /* Nobody may build on what a failed sync or append has put in doubt (G3). */
+    if (!wants_sync && !log_is_poisoned(manager->log)) {
         return TERN_OK;
     }
     atomic_store_explicit(&manager->queue->is_syncing, true, memory_order_relaxed);

@@ -5,6 +5,7 @@
 
 #include "api_fixture.h"
 #include "db/database_internal.h"
+#include "log/log_internal.h"
 #include "txn/commit_queue.h"
 
 #define WRITERS 8u
@@ -190,12 +191,65 @@ static void asynchronous_commits_are_not_starved_by_those_who_want_the_role(void
     api_fixture_release(&fixture);
 }
 
+/* ---- what happens between the log and the end of a group ---- */
+
+/* Methods of the keyspace with another apply; tests run one after the other. */
+static struct {
+    struct engine_methods methods;
+    const struct engine_methods *real;
+    struct api_fixture *fixture;
+    tern_txn *txns[8];
+    unsigned submitted;
+} applied;
+
+static void apply_with(struct api_fixture *fixture,
+                       void (*apply)(struct engine *engine, const struct engine_change *changes,
+                                     size_t count, seq_no seq,
+                                     const struct engine_horizon *horizon)) {
+    applied.real = fixture->keyspace->methods;
+    applied.fixture = fixture;
+    applied.submitted = 0;
+    applied.methods = *applied.real;
+    applied.methods.apply = apply;
+    fixture->keyspace->methods = &applied.methods;
+}
+
+/* As when the sync of another thread fails just then. */
+static void apply_and_poison(struct engine *engine, const struct engine_change *changes,
+                             size_t count, seq_no seq, const struct engine_horizon *horizon) {
+    applied.real->apply(engine, changes, count, seq, horizon);
+    log_poison(applied.fixture->db->manager.log);
+}
+
+static void no_commit_is_acknowledged_once_the_log_has_failed(void **state) {
+    (void)state;
+    const tern_durability durabilities[] = {TERN_DURABILITY_NONE, TERN_DURABILITY_INTERVAL,
+                                            TERN_DURABILITY_FULL};
+    for (unsigned i = 0; i < 3; i++) {
+        struct api_fixture fixture;
+        tern_error error = TERN_ERROR_INIT;
+        tern_write_options options = {.size = sizeof(options)};
+        options.durability = durabilities[i];
+        api_fixture_init(&fixture, true);
+        apply_with(&fixture, apply_and_poison);
+        assert_int_equal(
+            tern_put(fixture.keyspace, tern_slice_str("k"), tern_slice_str("v"), &options, &error),
+            TERN_UNKNOWN);
+        fixture.keyspace->methods = applied.real;
+        api_assert_missing(fixture.keyspace, "k");
+        assert_true(tern_close(fixture.db, NULL) != TERN_OK);
+        fixture.db = NULL;
+        api_fixture_release(&fixture);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(all_who_wait_are_committed_in_one_group, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_at_a_time_has_the_role_and_everybody_gets_it, set_up,
                                         tear_down),
         cmocka_unit_test(asynchronous_commits_are_not_starved_by_those_who_want_the_role),
+        cmocka_unit_test(no_commit_is_acknowledged_once_the_log_has_failed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
