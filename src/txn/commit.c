@@ -29,7 +29,8 @@
 #include "txn/commit_codec.h"
 #include "txn/commit_queue.h"
 
-/* Rounds that a leader goes on for others after its own request is done. */
+/* Rounds that a leader goes on for others after its own request is done, but not longer than one
+ * that waits for the device: its own caller waits, too. */
 #define EXTRA_ROUNDS 4
 /* How long a follower looks at its state before it sleeps. */
 #define SPIN_ROUNDS 60
@@ -196,11 +197,13 @@ static void stop_leading(struct commit_queue *queue) {
 
 /* With the role held. `own`: not queued; or NULL, then what waits comes first. */
 static void lead(struct txn_manager *manager, struct commit_request *own) {
+    struct commit_queue *queue = manager->queue;
     bool goes_on = commit_process_group(manager, own);
     for (int extra = 0; goes_on && extra < EXTRA_ROUNDS; extra++) {
-        goes_on = manager->queue->roles.first == NULL && commit_process_group(manager, NULL);
+        goes_on =
+            queue->roles.first == NULL && commit_process_group(manager, NULL) && !queue->has_synced;
     }
-    stop_leading(manager->queue);
+    stop_leading(queue);
 }
 
 /* ---- waiting ---- */

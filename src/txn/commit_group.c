@@ -201,6 +201,7 @@ static tern_status make_durable(struct txn_manager *manager, const struct commit
     if (!wants_sync && !log_is_poisoned(manager->log)) {
         return TERN_OK;
     }
+    manager->queue->has_synced = true;
     atomic_store_explicit(&manager->queue->is_syncing, true, memory_order_relaxed);
     tern_status status = log_sync(manager->log, log_end_position(manager->log), error);
     atomic_store_explicit(&manager->queue->is_syncing, false, memory_order_relaxed);
@@ -298,6 +299,7 @@ bool commit_process_group(struct txn_manager *manager, struct commit_request *ow
                               atomic_load_explicit(&manager->visible_seq, memory_order_relaxed),
                               &horizon);
     size_t committed = 0;
+    queue->has_synced = false;
     for (struct commit_request *request = group; request != NULL; request = request->next) {
         request->status = commit_one(queue, request, time_ms, &horizon);
         committed += request->status == TERN_OK;

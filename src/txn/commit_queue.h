@@ -31,6 +31,7 @@ struct commit_queue {
     struct request_list waiting; /* taken off the stack */
     struct request_list roles;   /* the same, who only want the role */
     bool role_was_last;          /* the role went to one of the latter */
+    bool has_synced;             /* the last group waited for the device */
     bool has_left_some;          /* who led last left asynchronous requests behind */
     struct range_history ranges;
     struct buffer encoding; /* of transactions in parts */

@@ -243,6 +243,40 @@ static void no_commit_is_acknowledged_once_the_log_has_failed(void **state) {
     }
 }
 
+/* Each commit finds that another came while it was under way. */
+static void apply_and_submit(struct engine *engine, const struct engine_change *changes,
+                             size_t count, seq_no seq, const struct engine_horizon *horizon) {
+    applied.real->apply(engine, changes, count, seq, horizon);
+    if (applied.submitted < 8) {
+        tern_txn *txn = applied.txns[applied.submitted++];
+        assert_ok(tern_txn_commit_async(txn, count_done, NULL), *tern_txn_error(txn));
+    }
+}
+
+static void a_durable_leader_waits_for_the_device_once_for_others(void **state) {
+    (void)state;
+    struct api_fixture fixture;
+    tern_error error = TERN_ERROR_INIT;
+    api_fixture_init_closed(&fixture, true);
+    fixture.options.durability = TERN_DURABILITY_FULL;
+    api_fixture_open(&fixture);
+    for (unsigned i = 0; i < 8; i++) {
+        const char key[2] = {(char)('a' + i), '\0'};
+        applied.txns[i] = begin_with_a_put(&fixture, key);
+    }
+    apply_with(&fixture, apply_and_submit);
+    atomic_store(&done_count, 0);
+    uint64_t groups = api_stat(fixture.db, "commit_groups");
+    assert_ok(tern_put(fixture.keyspace, tern_slice_str("k"), tern_slice_str("v"), NULL, &error),
+              error);
+    assert_int_equal(api_stat(fixture.db, "commit_groups"), groups + 2);
+    api_fixture_pass_ms(&fixture, 10);
+    assert_int_equal(atomic_load(&done_count), 8);
+    fixture.keyspace->methods = applied.real;
+    api_assert_value(fixture.keyspace, "h", "v");
+    api_fixture_release(&fixture);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(all_who_wait_are_committed_in_one_group, set_up, tear_down),
@@ -250,6 +284,7 @@ int main(void) {
                                         tear_down),
         cmocka_unit_test(asynchronous_commits_are_not_starved_by_those_who_want_the_role),
         cmocka_unit_test(no_commit_is_acknowledged_once_the_log_has_failed),
+        cmocka_unit_test(a_durable_leader_waits_for_the_device_once_for_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
