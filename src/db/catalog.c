@@ -318,7 +318,7 @@ void catalog_mark_dropped(struct tern_db *db, tern_keyspace *keyspace, seq_no se
         db->slots[slot] = NULL;
         atomic_fetch_sub_explicit(&db->live_keyspaces, 1, memory_order_relaxed);
     }
-    keyspace->gone_manifest_generation = db->maintenance.manifest_generation;
+    keyspace->gone_manifest_generation = db->maintenance.drafted_generation;
     mutex_unlock(&db->catalog_mutex);
 }
 

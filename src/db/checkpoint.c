@@ -194,6 +194,7 @@ static tern_status draft_begin(struct tern_db *db, struct manifest_draft *draft,
         status = ERROR_NO_MEMORY(error, "the manifest");
     } else {
         size_t count = 0;
+        db->maintenance.drafted_generation = db->maintenance.manifest_generation + 1;
         for (uint32_t i = 0; i < db->slot_count; i++) {
             if (db->slots[i] != NULL) {
                 draft->keyspaces[count++] = db->slots[i];

@@ -386,6 +386,7 @@ static tern_status read_root(struct tern_db *db, struct arena *arena, struct man
     atomic_store(&db->next_partition, or_default(out_manifest->next_partition, 1));
     atomic_store(&db->manager.has_expiring, out_manifest->has_expiring);
     db->maintenance.manifest_generation = out_manifest->generation;
+    db->maintenance.drafted_generation = out_manifest->generation;
     db->maintenance.log_start = out_manifest->log_start;
     db->maintenance.written_log_start = out_manifest->log_start;
     db->maintenance.previous_log_start = out_manifest->log_start;

@@ -39,6 +39,7 @@ struct maintenance {
     log_position previous_log_start; /* as the one before says */
     uint64_t durable_generations[MANIFEST_SLOTS]; /* view generations of the two manifests */
     uint64_t manifest_generation;
+    uint64_t drafted_generation; /* of the newest list of keyspaces; applier role */
     seq_no manifest_catalog_seq;
     uint32_t space_index; /* which keyspace is being looked at or shrunk */
     bool space_is_looking;

@@ -42,7 +42,7 @@ struct tern_keyspace {
     bool is_shrinking;                 /* blocks are being moved down from the file's tail */
     uint64_t space_left;               /* free bytes that the last try had to leave; 0: no try */
     uint64_t gone_view_generation;     /* first view without it; 0: still in views */
-    uint64_t gone_manifest_generation; /* the newest manifest when it was dropped */
+    uint64_t gone_manifest_generation; /* the newest that may name it */
 };
 
 /*
