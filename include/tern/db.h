@@ -204,7 +204,8 @@ TERN_API TERN_MUST_CHECK tern_status tern_compact(tern_db *db, tern_progress_fun
 
 /**
  * Writes a consistent copy of the database, as of one moment, to the new directory `target_path`.
- * Online. Errors: TERN_EXISTS when the target is there and not empty. Any thread.
+ * Online. Errors: TERN_EXISTS when the target is there and not empty, TERN_SNAPSHOT_TOO_OLD when
+ * the space policy has ended the clone's snapshot. Any thread.
  */
 TERN_API TERN_MUST_CHECK tern_status tern_clone(tern_db *db, const char *target_path,
                                                 tern_progress_function progress,

@@ -5,6 +5,7 @@
  */
 #include "base/error.h"
 #include "db/database_internal.h"
+#include "txn/point_read.h"
 
 #define COPY_BYTES     ((size_t)256 << 10)
 #define PROGRESS_EVERY 4096
@@ -12,6 +13,7 @@
 /* Streams one keyspace of a snapshot into the ingest of another database's engine. */
 struct copy {
     const struct engine_methods *methods;
+    const struct snapshot *snapshot;
     struct engine *source;
     struct engine_cursor *cursor;
     tern_keyspace *target;
@@ -60,6 +62,9 @@ static tern_status next_record(void *context, tern_slice *out_key, struct record
     struct copy *copy = context;
     struct engine_entry entry;
     tern_status status = copy->methods->cursor_next(copy->cursor, copy->error);
+    if (status == TERN_CANCELLED) {
+        return snapshot_say_too_old(&copy->snapshot->moment, copy->error);
+    }
     if (status != TERN_OK) {
         return status;
     }
@@ -84,6 +89,7 @@ static tern_status copy_keyspace(const struct snapshot *snapshot, tern_keyspace 
                                  tern_error *error) {
     const struct engine_cursor_bounds everything = {0};
     struct copy copy = {.methods = source->methods,
+                        .snapshot = snapshot,
                         .source = source->engine,
                         .progress = progress,
                         .progress_context = progress_context,

@@ -103,6 +103,60 @@ static void the_oldest_snapshots_end_where_the_policy_says_so(void **state) {
     fault_file_system_destroy(files);
 }
 
+struct crowding {
+    struct api_fixture *fixture;
+    bool has_begun;
+};
+
+/* In the middle of a clone: its snapshot is ended, and what it was to copy goes. */
+static bool crowd_and_delete(void *context, const char *what, uint64_t done, uint64_t total) {
+    struct crowding *crowding = context;
+    tern_txn *readers[READERS];
+    tern_error error = TERN_ERROR_INIT;
+    unsigned count;
+    (void)what;
+    (void)done;
+    (void)total;
+    if (crowding->has_begun) {
+        return true;
+    }
+    crowding->has_begun = true;
+    assert_int_equal(crowd(crowding->fixture, readers, &count), TERN_OK);
+    for (unsigned i = 0; i < count; i++) {
+        tern_txn_free(readers[i]);
+    }
+    for (unsigned i = 0; i < 100; i++) {
+        char key[16];
+        (void)snprintf(key, sizeof(key), "%06u", i);
+        assert_ok(tern_delete(crowding->fixture->keyspace, tern_slice_str(key), NULL, &error),
+                  error);
+    }
+    assert_ok(tern_checkpoint(crowding->fixture->db, &error), error);
+    return true;
+}
+
+static void a_clone_whose_snapshot_was_ended_says_so(void **state) {
+    (void)state;
+    struct api_fixture fixture;
+    tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+    tern_error error = TERN_ERROR_INIT;
+    char path[512];
+    struct fault_file_system *files = open_with(&fixture, TERN_SPACE_END_SNAPSHOTS);
+    struct crowding crowding = {.fixture = &fixture};
+    options.engine = TERN_ENGINE_HASH;
+    assert_ok(tern_keyspace_create(fixture.db, "hashed", &options, &fixture.keyspace, &error),
+              error);
+    assert_int_equal(write_some(&fixture, 0, 100), TERN_OK);
+    assert_ok(tern_checkpoint(fixture.db, &error), error);
+    (void)snprintf(path, sizeof(path), "%s/clone", fixture.path);
+    tern_status status = tern_clone(fixture.db, path, crowd_and_delete, &crowding, &error);
+    assert_true(api_stat(fixture.db, "snapshots_ended") > 0);
+    assert_int_equal(status, TERN_SNAPSHOT_TOO_OLD);
+    assert_int_equal(error.status, TERN_SNAPSHOT_TOO_OLD);
+    api_fixture_release(&fixture);
+    fault_file_system_destroy(files);
+}
+
 static void a_writer_is_not_refused_for_its_own_snapshot(void **state) {
     (void)state;
     struct api_fixture fixture;
@@ -159,6 +213,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(writes_are_refused_while_old_snapshots_hold_the_budget),
         cmocka_unit_test(the_oldest_snapshots_end_where_the_policy_says_so),
+        cmocka_unit_test(a_clone_whose_snapshot_was_ended_says_so),
         cmocka_unit_test(a_writer_is_not_refused_for_its_own_snapshot),
         cmocka_unit_test(many_keyspaces_share_a_small_budget),
     };
