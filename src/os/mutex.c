@@ -91,3 +91,11 @@ void futex_wake(_Atomic uint32_t *word, uint32_t waiters_max) {
     uint32_t count = waiters_max < INT_MAX ? waiters_max : INT_MAX;
     (void)syscall(SYS_futex, (void *)word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
 }
+
+void futex_wait_bits(_Atomic uint32_t *word, uint32_t expected, uint32_t bits) {
+    (void)syscall(SYS_futex, (void *)word, FUTEX_WAIT_BITSET_PRIVATE, expected, NULL, NULL, bits);
+}
+
+void futex_wake_bits(_Atomic uint32_t *word, uint32_t bits) {
+    (void)syscall(SYS_futex, (void *)word, FUTEX_WAKE_BITSET_PRIVATE, INT_MAX, NULL, NULL, bits);
+}

@@ -33,6 +33,10 @@ void condition_broadcast(struct condition *condition);
 /* Sleeps while *word == expected, until futex_wake; may return early. timeout_ns 0: no limit. */
 void futex_wait(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout_ns);
 void futex_wake(_Atomic uint32_t *word, uint32_t waiters_max);
+/* The same for several kinds of sleepers on one word: all who share a bit are woken. */
+#define FUTEX_ALL_BITS UINT32_MAX
+void futex_wait_bits(_Atomic uint32_t *word, uint32_t expected, uint32_t bits);
+void futex_wake_bits(_Atomic uint32_t *word, uint32_t bits);
 
 /* A hint inside a spin loop. */
 static inline void spin_pause(void) {

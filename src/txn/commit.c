@@ -19,7 +19,8 @@
  * requests wait for one who stops leading at most; the next one commits them.
  *
  * Sleepers share two words, by the parity of the round in which they went to sleep: those of one
- * group, who mostly came during the round before, are woken by one call.
+ * group, who mostly came during the round before, are woken by one call. Who is to lead is woken by
+ * a bit of its own, for the others would only go to sleep again.
  */
 #include "txn/commit.h"
 
@@ -120,19 +121,25 @@ bool commit_queue_take(struct commit_queue *queue) {
 
 /* ---- leading ---- */
 
-void commit_queue_wake(struct commit_queue *queue, unsigned sides) {
+void commit_queue_wake(struct commit_queue *queue, unsigned sides, uint32_t bits) {
     for (unsigned side = 0; side < 2; side++) {
         if ((sides & 1u << side) != 0) {
             atomic_fetch_add_explicit(&queue->wakeups[side], 1, memory_order_release);
-            futex_wake(&queue->wakeups[side], INT32_MAX);
+            futex_wake_bits(&queue->wakeups[side], bits);
         }
     }
 }
 
+/* Requests lie on the stacks of threads, whose addresses differ in a few bits. */
+static uint32_t wake_bit(const struct commit_request *request) {
+    return UINT32_C(1) << (((uint64_t)(uintptr_t)request * UINT64_C(0x9E3779B97F4A7C15)) >> 59);
+}
+
 static void hand_over(struct commit_queue *queue, struct commit_request *request) {
+    uint32_t bit = wake_bit(request);
     unsigned sides = commit_request_set(request, REQUEST_LEAD);
     if (sides != 0) {
-        commit_queue_wake(queue, sides);
+        commit_queue_wake(queue, sides, bit);
     }
 }
 
@@ -220,7 +227,7 @@ static void sleep_until_set(struct commit_queue *queue, struct commit_request *r
         return;
     }
     while (atomic_load_explicit(&request->state, memory_order_acquire) == REQUEST_SLEEPING + side) {
-        futex_wait(word, seen, 0);
+        futex_wait_bits(word, seen, wake_bit(request));
         seen = atomic_load_explicit(word, memory_order_acquire);
     }
 }

@@ -239,7 +239,7 @@ static void finish(struct commit_queue *queue, struct commit_request *group,
         }
     }
     if (sides != 0) {
-        commit_queue_wake(queue, sides);
+        commit_queue_wake(queue, sides, FUTEX_ALL_BITS);
     }
 }
 

@@ -62,8 +62,8 @@ size_t commit_queue_call(struct commit_queue *queue);
 /* Takes off the stack what waits there. Applier. True: some request waits to be committed. */
 bool commit_queue_take(struct commit_queue *queue);
 
-/* Wakes all sleepers of these sides (bits). */
-void commit_queue_wake(struct commit_queue *queue, unsigned sides);
+/* Wakes the sleepers of these sides (a bit each) that share one of `bits`. */
+void commit_queue_wake(struct commit_queue *queue, unsigned sides, uint32_t bits);
 
 /* Commits all that waits, and last `own`, which is not queued (or NULL). Applier. False when there
  * was nothing to do. */
