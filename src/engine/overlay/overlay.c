@@ -18,7 +18,6 @@
 #include "engine/overlay/overlay_internal.h"
 
 #define FIRST_FILTER_KEYS 3200u
-#define FILTER_GROWTH     16u
 /* Rough bytes a key takes, to guess the number of keys from expected_bytes. */
 #define TYPICAL_KEY_BYTES 160u
 /* Leaves carried over to a larger filter with every so many new keys. */
@@ -126,12 +125,8 @@ static void grow_filter(struct overlay *overlay, uint64_t key_count) {
         return;
     }
     uint64_t expected = overlay->expected_bytes / TYPICAL_KEY_BYTES;
-    uint64_t wanted = filter->capacity_keys * FILTER_GROWTH;
-    if (expected > filter->capacity_keys * 2 && expected < wanted) {
-        wanted = expected;
-    }
-    wanted = wanted < key_count * 2 ? key_count * 2 : wanted;
-    struct overlay_filter *next = filter_create(overlay->allocator, wanted);
+    struct overlay_filter *next = filter_create(
+        overlay->allocator, filter_next_capacity(filter->capacity_keys, key_count, expected));
     if (next == NULL) {
         return;
     }

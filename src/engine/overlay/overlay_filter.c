@@ -5,6 +5,10 @@
 #include "os/pages.h"
 
 #define FILTER_PAGES_BYTES_MIN ((size_t)16 << 10)
+/* A small filter grows fast, so that few are ever filled anew. A large one would cost a single
+ * commit the clearing of many pages, and take memory that the keys may never need. */
+#define GROWTH_SMALL 16u
+#define GROWTH_LARGE 4u
 
 struct overlay_filter *filter_create(const tern_allocator *allocator, uint64_t capacity_keys) {
     uint64_t block_count = capacity_keys * FILTER_BITS_PER_KEY / (FILTER_WORDS * 64) + 1;
@@ -41,6 +45,17 @@ struct overlay_filter *filter_create(const tern_allocator *allocator, uint64_t c
         .is_pages = is_pages,
     };
     return filter;
+}
+
+uint64_t filter_next_capacity(uint64_t capacity_keys, uint64_t key_count, uint64_t expected_keys) {
+    uint64_t wanted = capacity_keys * GROWTH_SMALL;
+    if (wanted * FILTER_BITS_PER_KEY / 8 > HUGE_PAGE_BYTES) {
+        wanted = capacity_keys * GROWTH_LARGE;
+    }
+    if (expected_keys > capacity_keys && expected_keys < wanted) {
+        wanted = expected_keys;
+    }
+    return wanted < key_count * 2 ? key_count * 2 : wanted;
 }
 
 void filter_destroy(const tern_allocator *allocator, struct overlay_filter *filter) {

@@ -35,6 +35,10 @@ struct overlay_filter {
 struct overlay_filter *filter_create(const tern_allocator *allocator, uint64_t capacity_keys);
 void filter_destroy(const tern_allocator *allocator, struct overlay_filter *filter);
 
+/* Keys that the filter after one for `capacity_keys` is for, when there are `key_count`, and
+ * `expected_keys` (0: unknown) in the end. */
+uint64_t filter_next_capacity(uint64_t capacity_keys, uint64_t key_count, uint64_t expected_keys);
+
 /* Bytes of its pages; 0 when it has none. */
 static inline size_t filter_page_bytes(const struct overlay_filter *filter) {
     return filter->is_pages ? filter->size_bytes - sizeof(*filter) : 0;
