@@ -3,10 +3,16 @@
 
 #include <stdint.h>
 
-/* Under AddressSanitizer nothing is kept, so that it sees every use of a block given back. */
-#if defined(__SANITIZE_ADDRESS__)
+/* Under AddressSanitizer and Valgrind nothing is kept, so that they see every use of a block given
+ * back. */
+#if defined(__SANITIZE_ADDRESS__) || defined(TERN_VALGRIND)
 #define KEEPS_BLOCKS 0
-#else
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define KEEPS_BLOCKS 0
+#endif
+#endif
+#ifndef KEEPS_BLOCKS
 #define KEEPS_BLOCKS 1
 #endif
 
