@@ -404,7 +404,8 @@ static size_t leaf_batch(struct base_cursor *base, const tern_slice *end,
     size_t record_bytes = cursor->tree->config.options.page_bytes / cursor->count + 1;
     struct prefetch_run here = run_here(cursor, position, record_bytes, count);
     struct prefetch_run next = run_ahead(cursor, record_bytes, capacity - count);
-    size_t pace = next.position == NULL ? 0 : (size_t)(next.end - next.position) / count + 1;
+    /* The batch before may have asked for more of it than is wanted now. */
+    size_t pace = next.position < next.end ? (size_t)(next.end - next.position) / count + 1 : 0;
     const uint8_t *paced = next.position;
     for (size_t i = 0; i < count; i++) {
         struct leaf_cell cell;
