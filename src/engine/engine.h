@@ -260,8 +260,7 @@ struct engine_methods {
                               enum engine_drain_state *out_state, tern_error *error);
     /* Ends the slice: writes the path to a new root. False: nothing new since the last publish. */
     tern_status (*seal)(struct engine *engine, bool *out_changed, tern_error *error);
-    /* Makes all blocks of the sealed root durable. TERN_NO_MEMORY: a means to do so is missing for
-     * the moment, no sync has failed, may be called again; any other failure is final. */
+    /* Makes all blocks of the sealed root durable. */
     tern_status (*sync)(struct engine *engine, tern_error *error);
     /* Describes the sealed root (at most 64 KiB), for the manifest; appended to `out_state`. */
     tern_status (*state)(struct engine *engine, struct buffer *out_state,

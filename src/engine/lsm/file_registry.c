@@ -165,10 +165,6 @@ void file_registry_set_generation(struct file_registry *registry, uint64_t gener
 
 /* ---- syncing ---- */
 
-/*
- * A file that cannot be opened has not been synced badly: no data of it was given up, so it may be
- * tried again, and TERN_NO_MEMORY says so (engine.h, sync).
- */
 static tern_status sync_file(const struct lsm *lsm, const struct file_entry *entry,
                              tern_error *error) {
     char path[FILE_PATH_BYTES];
@@ -179,8 +175,7 @@ static tern_status sync_file(const struct lsm *lsm, const struct file_entry *ent
         status = system->open(system->context, path, 0, &file, error);
     }
     if (status != TERN_OK) {
-        bool is_final = status == TERN_NOT_FOUND || status == TERN_CORRUPTION;
-        return is_final ? status : TERN_NO_MEMORY;
+        return status;
     }
     status = file_sync(file, error);
     tern_status closed = file_close(file, status == TERN_OK ? error : NULL);
