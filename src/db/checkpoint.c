@@ -14,7 +14,7 @@
  *  K2 (promise 4) log segments and superseded blocks are released only when both manifests are past
  *     them: the lower log_start of the two, and the view generations of both count as live.
  *  K3 (promise 7) a manifest whose sync failed may or may not be on disk, and of a base whose sync
- *     failed nobody knows what is: no manifest is written after either.
+ *     failed nobody knows what is: no manifest is written after either, by whomever.
  *  K4 chunks of large values stay until the commit that names them has been drained.
  */
 #include <stdlib.h>
@@ -393,8 +393,25 @@ tern_status checkpoint_publish(struct tern_db *db, bool is_last, tern_error *err
     return status;
 }
 
+bool checkpoint_has_sealed(struct tern_db *db) {
+    for (uint32_t i = 0; i < slot_count(db); i++) {
+        const tern_keyspace *keyspace = slot_at(db, i);
+        if (keyspace != NULL && keyspace->is_sealed) {
+            return true;
+        }
+    }
+    return false;
+}
+
 tern_status checkpoint_rewrite_manifest(struct tern_db *db, tern_error *error) {
     struct manifest_draft draft;
+    if (db->maintenance.has_failed) {
+        return refuse_after_failure(db, error);
+    }
+    if (checkpoint_has_sealed(db)) {
+        /* Engines tell of their sealed roots, and those may not have been synced. */
+        return checkpoint_publish(db, false, error);
+    }
     tern_status status = draft_begin(db, &draft, error);
     if (status == TERN_OK) {
         status = log_sync(db->manager.log, draft.log_end, error);
@@ -410,22 +427,12 @@ tern_status checkpoint_rewrite_manifest(struct tern_db *db, tern_error *error) {
     return status;
 }
 
-static bool has_sealed_keyspace(struct tern_db *db) {
-    for (uint32_t i = 0; i < slot_count(db); i++) {
-        const tern_keyspace *keyspace = slot_at(db, i);
-        if (keyspace != NULL && keyspace->is_sealed) {
-            return true;
-        }
-    }
-    return false;
-}
-
 tern_status checkpoint_settle(struct tern_db *db, tern_error *error) {
     struct maintenance *maintenance = &db->maintenance;
     bool is_settled = maintenance->previous_log_start == maintenance->written_log_start &&
                       maintenance->durable_generations[1] == maintenance->durable_generations[0];
     if (is_settled || maintenance->phase != CHECKPOINT_IDLE || maintenance->has_failed ||
-        has_sealed_keyspace(db)) {
+        checkpoint_has_sealed(db)) {
         return TERN_OK;
     }
     tern_status status = checkpoint_rewrite_manifest(db, error);

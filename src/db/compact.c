@@ -11,41 +11,49 @@
 #define COMPACT_QUANTUM_BYTES ((size_t)4 << 20)
 #define PASSES_MAX            8u
 
-/* One step of one keyspace; *out_more false when it has nothing to gain any more. */
-static tern_status compact_one_step(struct tern_db *db, tern_keyspace *keyspace, bool *out_more,
-                                    tern_error *error) {
-    enum engine_drain_state state = ENGINE_DRAIN_IDLE;
-    tern_status status = TERN_OK;
-    mutex_lock(&db->maintenance_mutex);
-    *out_more = true;
-    if (db->maintenance.phase != CHECKPOINT_IDLE) {
-        bool more;
-        status = checkpoint_step(db, false, &more, error); /* first things first */
-    } else if (keyspace->engine == NULL || atomic_load(&keyspace->state) != KEYSPACE_LIVE) {
-        *out_more = false;
-    } else {
-        status =
-            keyspace->methods->compact_step(keyspace->engine, COMPACT_QUANTUM_BYTES, &state, error);
-        if (status == TERN_OK) {
-            status = checkpoint_publish(db, false, error);
-        }
-        *out_more = state != ENGINE_DRAIN_IDLE;
-    }
-    mutex_unlock(&db->maintenance_mutex);
-    return status;
-}
-
+/* Nothing is left to move: cuts the tail off. No checkpoint is under way. */
 static tern_status shrink(struct tern_db *db, tern_keyspace *keyspace, uint64_t *out_freed_bytes,
                           tern_error *error) {
     uint64_t freed = 1;
-    *out_freed_bytes = 0;
-    mutex_lock(&db->maintenance_mutex);
     tern_status status = space_settle(db, error);
-    while (status == TERN_OK && freed > 0 && keyspace->engine != NULL) {
+    while (status == TERN_OK && freed > 0) {
         status = keyspace->methods->shrink(keyspace->engine, &freed, error);
         *out_freed_bytes += status == TERN_OK ? freed : 0;
     }
+    return status;
+}
+
+/* A quantum of one keyspace; *out_more false at the end of a pass, which gave back
+ * *out_freed_bytes.
+ */
+static tern_status compact_some(struct tern_db *db, tern_keyspace *keyspace, bool *out_more,
+                                uint64_t *out_freed_bytes, tern_error *error) {
+    enum engine_drain_state state = ENGINE_DRAIN_IDLE;
+    *out_more = false;
+    *out_freed_bytes = 0;
+    if (keyspace->engine == NULL || atomic_load(&keyspace->state) != KEYSPACE_LIVE) {
+        return TERN_OK;
+    }
+    tern_status status =
+        keyspace->methods->compact_step(keyspace->engine, COMPACT_QUANTUM_BYTES, &state, error);
+    if (status == TERN_OK) {
+        status = checkpoint_publish(db, false, error);
+    }
+    *out_more = state != ENGINE_DRAIN_IDLE;
+    return status == TERN_OK && !*out_more ? shrink(db, keyspace, out_freed_bytes, error) : status;
+}
+
+/* Writers' room comes first; after each checkpoint there is a quantum all the same. */
+static tern_status compact_one_step(struct tern_db *db, tern_keyspace *keyspace, bool *out_more,
+                                    uint64_t *out_freed_bytes, tern_error *error) {
+    *out_more = true;
+    mutex_lock(&db->maintenance_mutex);
+    tern_status status = maintenance_first(db, error);
+    if (status == TERN_OK && db->maintenance.phase == CHECKPOINT_IDLE) {
+        status = compact_some(db, keyspace, out_more, out_freed_bytes, error);
+    }
     mutex_unlock(&db->maintenance_mutex);
+    maintenance_give_way(db);
     return status;
 }
 
@@ -61,10 +69,7 @@ static tern_status compact_keyspace(struct tern_db *db, tern_keyspace *keyspace,
             if (progress != NULL && !progress(context, keyspace->name, done, total)) {
                 return ERROR_SET(error, TERN_CANCELLED, "compaction was cancelled");
             }
-            status = compact_one_step(db, keyspace, &more, error);
-        }
-        if (status == TERN_OK) {
-            status = shrink(db, keyspace, &freed, error);
+            status = compact_one_step(db, keyspace, &more, &freed, error);
         }
     }
     return status;

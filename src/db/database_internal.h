@@ -102,6 +102,7 @@ struct tern_db {
     _Atomic uint64_t drain_debt;      /* bytes of frozen overlays not merged yet */
     _Atomic bool is_closing;
     _Atomic bool is_draining;
+    _Atomic uint32_t waiting_writers; /* who pay, or would if they got the maintenance role */
     _Atomic uint64_t live_keyspaces;  /* each has overlays, however small */
     _Atomic uint64_t overlay_excused; /* overlay bytes that writers are not made to wait for */
     tern_task maintenance_task;
@@ -174,7 +175,10 @@ TERN_MUST_CHECK tern_status checkpoint_maintain(struct tern_db *db, bool *out_mo
  * of the checkpoint is drained, so the log may begin at its freeze; then a manifest is written also
  * when no engine has anything new. */
 TERN_MUST_CHECK tern_status checkpoint_publish(struct tern_db *db, bool is_last, tern_error *error);
-/* Writes a manifest of what is published now: at open, so that both slots say the same. */
+/* An engine has a root that is sealed and not published: a publish failed half-way. */
+bool checkpoint_has_sealed(struct tern_db *db);
+/* Writes a manifest of what is published now, so that both slots say the same. What is sealed is
+ * published on the way. TERN_POISONED after a failed sync of a manifest or a base. */
 TERN_MUST_CHECK tern_status checkpoint_rewrite_manifest(struct tern_db *db, tern_error *error);
 /* Releases the log below what both manifests need. */
 TERN_MUST_CHECK tern_status checkpoint_release_log(struct tern_db *db, tern_error *error);
@@ -195,6 +199,13 @@ void maintenance_stop(struct tern_db *db);
 void maintenance_cancel(struct tern_db *db);
 /* Asks for background work. */
 void maintenance_wake(struct tern_db *db);
+/*
+ * First things first, for whoever holds the maintenance role for longer work of another kind: one
+ * step of the checkpoint that is under way or wanted, or of what else makes room for writers.
+ */
+TERN_MUST_CHECK tern_status maintenance_first(struct tern_db *db, tern_error *error);
+/* Between two turns with the role, which is not held: writers who wait for it get it. */
+void maintenance_give_way(struct tern_db *db);
 /* Runs steps (or waits for those who do) until everything committed up to `seq` is in bases. */
 TERN_MUST_CHECK tern_status maintenance_drain_to(struct tern_db *db, seq_no seq, tern_error *error);
 /* txn_callbacks.throttle. */

@@ -127,26 +127,44 @@ static tern_status maintain(struct tern_db *db, bool *out_more, tern_error *erro
     return status;
 }
 
+/*
+ * One step of what goes before everything else: room for writers. *out_any false: there is nothing
+ * of the kind to do; *out_more: there is more of it to do at once.
+ */
+static tern_status make_room(struct tern_db *db, bool needs_room, bool helps, bool *out_any,
+                             bool *out_more, tern_error *error) {
+    *out_any = true;
+    *out_more = false;
+    if (db->maintenance.phase == CHECKPOINT_IDLE) {
+        uint64_t used = overlay_used(db);
+        if ((needs_room || used >= freeze_limit(db, used)) && spill(db, needs_room)) {
+            *out_more = true;
+            return TERN_OK;
+        }
+        *out_any = wants_checkpoint(db);
+        tern_status status = *out_any ? checkpoint_begin(db, error) : TERN_OK;
+        if (status != TERN_OK || !*out_any) {
+            return status;
+        }
+    }
+    return checkpoint_step(db, helps, out_more, error);
+}
+
+tern_status maintenance_first(struct tern_db *db, tern_error *error) {
+    bool any;
+    bool more;
+    return make_room(db, false, false, &any, &more, error);
+}
+
 /* One step with the maintenance role held, of a checkpoint (a small one when the caller `helps`) or
  * (`maintains`) of what engines have to do besides; *out_more: there is more to do at once. */
 static tern_status step(struct tern_db *db, bool maintains, bool helps, bool *out_more,
                         tern_error *error) {
-    *out_more = false;
-    if (db->maintenance.phase == CHECKPOINT_IDLE) {
-        uint64_t used = overlay_used(db);
-        if ((!maintains || used >= freeze_limit(db, used)) && spill(db, !maintains)) {
-            *out_more = true;
-            return TERN_OK;
-        }
-        if (!wants_checkpoint(db)) {
-            return maintains ? maintain(db, out_more, error) : TERN_OK;
-        }
-        tern_status status = checkpoint_begin(db, error);
-        if (status != TERN_OK) {
-            return status;
-        }
+    bool any;
+    tern_status status = make_room(db, !maintains, helps, &any, out_more, error);
+    if (status == TERN_OK && maintains && !any) {
+        return maintain(db, out_more, error);
     }
-    tern_status status = checkpoint_step(db, helps, out_more, error);
     *out_more = *out_more || maintains;
     return status;
 }
@@ -390,6 +408,13 @@ static void wait_a_moment(struct tern_db *db) {
     futex_wait(&word, 0, WAIT_NS);
 }
 
+void maintenance_give_way(struct tern_db *db) {
+    if (atomic_load_explicit(&db->waiting_writers, memory_order_relaxed) > 0) {
+        wait_a_moment(db); /* as long as they do, so one of them comes in between */
+        wait_a_moment(db);
+    }
+}
+
 /* Runs one small quantum, or waits a moment when somebody else is at it. Who has no room left works
  * on nothing but what makes room, and publishes it, too. */
 static tern_status pay(struct tern_db *db, bool has_room, bool *out_idle, tern_error *error) {
@@ -479,6 +504,7 @@ static tern_status throttle_slowly(struct tern_db *db, uint64_t bytes, tern_erro
     tern_status status = TERN_OK;
     unsigned idle_rounds = 0;
     bool is_excused = false;
+    atomic_fetch_add_explicit(&db->waiting_writers, 1, memory_order_relaxed);
     for (bool is_first = true;; is_first = false) {
         uint64_t used = overlay_used(db);
         uint64_t limit = overlay_limit(db, used);
@@ -513,6 +539,7 @@ static tern_status throttle_slowly(struct tern_db *db, uint64_t bytes, tern_erro
             }
         }
     }
+    atomic_fetch_sub_explicit(&db->waiting_writers, 1, memory_order_relaxed);
     count_wait(db, begin);
     return status;
 }

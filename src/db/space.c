@@ -80,7 +80,7 @@ static bool is_worth_it(const struct tern_db *db, tern_keyspace *keyspace, bool 
 /* ---- what ---- */
 
 tern_status space_settle(struct tern_db *db, tern_error *error) {
-    tern_status status = TERN_OK;
+    tern_status status = checkpoint_has_sealed(db) ? checkpoint_publish(db, false, error) : TERN_OK;
     for (unsigned i = 0; status == TERN_OK && i < MANIFEST_SLOTS; i++) {
         status = checkpoint_rewrite_manifest(db, error);
         if (status == TERN_OK) {
@@ -188,12 +188,13 @@ void space_give_back(struct tern_db *db) {
     space_look_again(db);
     while (more && status == TERN_OK && now_ns(db) - begin < CHECKPOINT_NS) {
         mutex_lock(&db->maintenance_mutex);
-        db->maintenance.space_is_asked = true;
-        more = db->maintenance.phase == CHECKPOINT_IDLE;
-        if (more) {
+        status = maintenance_first(db, NULL);
+        if (status == TERN_OK && db->maintenance.phase == CHECKPOINT_IDLE) {
+            db->maintenance.space_is_asked = true;
             status = space_step(db, &more, NULL);
+            db->maintenance.space_is_asked = false;
         }
-        db->maintenance.space_is_asked = false;
         mutex_unlock(&db->maintenance_mutex);
+        maintenance_give_way(db);
     }
 }
