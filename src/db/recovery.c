@@ -111,9 +111,11 @@ static tern_status keyspace_of_value(struct replay *replay, partition_id id,
         return TERN_OK;
     }
     arena_reset(&replay->arena);
-    tern_status status =
-        creation_search(replay->log_options, replay->manifest->log_start, false, id,
-                        replay->manifest->catalog_seq, &replay->arena, &change, error);
+    /* What a commit that is behind us created has been dropped since. */
+    seq_no after = replay->last_seq > replay->manifest->catalog_seq ? replay->last_seq
+                                                                    : replay->manifest->catalog_seq;
+    tern_status status = creation_search(replay->log_options, replay->manifest->log_start, false,
+                                         id, after, &replay->arena, &change, error);
     if (status == TERN_NOT_FOUND) {
         replay->uncreated = id;
         return TERN_OK;

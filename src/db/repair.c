@@ -33,6 +33,7 @@ struct saved_keyspace {
     struct engine *source; /* opened for reading values apart; may be NULL */
     const struct engine_methods *methods;
     tern_keyspace *target;
+    bool is_pending; /* the target waits for the commit that creates it */
 };
 
 struct saved_value {
@@ -61,6 +62,8 @@ struct repair {
     struct saved_value *values;
     struct arena log_arena;
     struct commit_assembler assembler;
+    seq_no last_seq;        /* of the commits met in the log */
+    partition_id uncreated; /* a keyspace that no commit creates, as was found last */
     tern_repair_report report;
     tern_progress_function progress;
     void *progress_context;
@@ -299,20 +302,52 @@ static void drop_values_of(struct repair *repair, const tern_keyspace *target) {
     }
 }
 
-static tern_status create_keyspace(struct repair *repair,
-                                   const struct decoded_catalog_change *change) {
+/* Until commit_creation; its name may still be another's. */
+static tern_status prepare_keyspace(struct repair *repair,
+                                    const struct decoded_catalog_change *change,
+                                    struct saved_keyspace **out_keyspace) {
     char name[TERN_KEYSPACE_NAME_BYTES + 1];
+    tern_keyspace *target;
     tern_status status = grow_keyspaces(repair, 1);
     if (status != TERN_OK) {
         return status;
     }
     memcpy(name, change->name.data, change->name.size);
     name[change->name.size] = '\0';
-    struct saved_keyspace *keyspace = &repair->keyspaces[repair->keyspace_count++];
-    *keyspace = (struct saved_keyspace){.id = change->id};
+    status =
+        database_keyspace_pending(repair->target, name, &change->options, &target, repair->error);
+    if (status == TERN_OK) {
+        struct saved_keyspace *keyspace = &repair->keyspaces[repair->keyspace_count++];
+        *keyspace = (struct saved_keyspace){.id = change->id, .target = target, .is_pending = true};
+        *out_keyspace = keyspace;
+    }
+    return status;
+}
+
+static tern_status commit_creation(struct repair *repair, struct saved_keyspace *keyspace) {
+    struct catalog_change change = {keyspace->target, false};
+    struct commit_request request = {
+        .catalog = &change, .catalog_count = 1, .durability = TERN_DURABILITY_NONE};
+    tern_status status = commit_submit(&repair->target->manager, &request);
+    if (status != TERN_OK) {
+        error_copy(repair->error, &request.error);
+        return status;
+    }
+    keyspace->is_pending = false;
     repair->report.keyspaces++;
-    return tern_keyspace_create(repair->target, name, &change->options, &keyspace->target,
-                                repair->error);
+    return TERN_OK;
+}
+
+/* Their commits never came. */
+static void forget_pending(struct repair *repair) {
+    for (size_t i = 0; i < repair->keyspace_count; i++) {
+        struct saved_keyspace *keyspace = &repair->keyspaces[i];
+        if (keyspace->target != NULL && keyspace->is_pending) {
+            drop_values_of(repair, keyspace->target);
+            database_keyspace_forget(keyspace->target);
+            keyspace->target = NULL;
+        }
+    }
 }
 
 static tern_status save_catalog(struct repair *repair, const struct decoded_commit *commit) {
@@ -325,31 +360,39 @@ static tern_status save_catalog(struct repair *repair, const struct decoded_comm
             drop_values_of(repair, keyspace->target);
             status = tern_keyspace_drop(repair->target, keyspace->target->name, repair->error);
             keyspace->target = NULL;
-        } else if (!change->is_drop && keyspace == NULL) {
-            status = create_keyspace(repair, change);
+        } else if (!change->is_drop) {
+            if (keyspace == NULL) {
+                status = prepare_keyspace(repair, change, &keyspace);
+            }
+            if (status == TERN_OK && keyspace->is_pending) {
+                status = commit_creation(repair, keyspace);
+            }
         }
     }
     return status;
 }
 
-/* As replay does: a keyspace that the value's own transaction creates is created ahead. */
+/* As replay does: a keyspace that the value's own transaction creates is opened ahead of it. */
 static tern_status keyspace_of_value(struct repair *repair, partition_id id,
                                      struct saved_keyspace **out_keyspace) {
     struct decoded_catalog_change change;
     struct arena arena;
     *out_keyspace = by_id(repair, id);
-    if (*out_keyspace != NULL) {
+    if (*out_keyspace != NULL || id == repair->uncreated) {
         return TERN_OK;
     }
+    const struct manifest *manifest = repair->has_manifest ? &repair->reader.manifest : NULL;
+    seq_no after = manifest != NULL && manifest->catalog_seq > repair->last_seq
+                       ? manifest->catalog_seq
+                       : repair->last_seq;
     arena_init(&arena, repair->reader.options.allocator, 1024);
-    tern_status status = creation_search(
-        &repair->reader.log_options, repair->has_manifest ? repair->reader.manifest.log_start : 0,
-        true, id, repair->has_manifest ? repair->reader.manifest.catalog_seq : 0, &arena, &change,
-        repair->error);
+    tern_status status =
+        creation_search(&repair->reader.log_options, manifest != NULL ? manifest->log_start : 0,
+                        true, id, after, &arena, &change, repair->error);
     if (status == TERN_OK) {
-        status = create_keyspace(repair, &change);
-        *out_keyspace = by_id(repair, id);
+        status = prepare_keyspace(repair, &change, out_keyspace);
     } else if (status == TERN_NOT_FOUND) {
+        repair->uncreated = id;
         status = TERN_OK;
     }
     arena_release(&arena);
@@ -418,7 +461,7 @@ static tern_status save_large(struct repair *repair, struct saved_keyspace *keys
 static tern_status save_part(struct repair *repair, struct decoded_part *part, seq_no seq) {
     struct saved_keyspace *keyspace = by_id(repair, part->id);
     tern_status status = TERN_OK;
-    if (keyspace == NULL) {
+    if (keyspace == NULL || keyspace->is_pending) {
         return TERN_OK;
     }
     for (size_t i = 0; status == TERN_OK && i < part->count; i++) {
@@ -462,6 +505,7 @@ static tern_status save_log_record(void *context, const struct log_record *recor
         if (status == TERN_OK) {
             repair->report.log_records++;
             status = save_catalog(repair, &commit);
+            repair->last_seq = commit.seq > repair->last_seq ? commit.seq : repair->last_seq;
             for (size_t i = 0; status == TERN_OK && i < commit.part_count; i++) {
                 status = save_part(repair, &commit.parts[i], commit.seq);
             }
@@ -643,6 +687,7 @@ tern_status tern_repair(const char *path, const char *target_path, const tern_db
     while (repair.values != NULL) {
         drop_value(&repair, &repair.values);
     }
+    forget_pending(&repair);
     if (status == TERN_OK) {
         status = tern_checkpoint(repair.target, error);
     }

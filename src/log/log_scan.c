@@ -175,8 +175,8 @@ static tern_status run(struct scan *scan, log_position start, tern_error *error)
             status = settle(scan, status, &going, &detail);
         }
     }
-    if (status != TERN_OK) {
-        error_copy(error, &detail);
+    if (status != TERN_OK && detail.status != TERN_OK) {
+        error_copy(error, &detail); /* else the visitor has told its caller itself */
     }
     return status;
 }

@@ -5,10 +5,14 @@
  */
 #include <stdlib.h>
 
+#include "db/database.h"
 #include "support/cmocka_test.h"
+#include "support/fault_allocator.h"
 #include "support/step_machine.h"
+#include "txn/commit.h"
 
 #define LARGE_BYTES 60000u
+#define LATE_TOKEN  1000u
 
 static tern_slice large_value(uint8_t *bytes, uint8_t seed) {
     for (size_t i = 0; i < LARGE_BYTES; i++) {
@@ -119,10 +123,172 @@ static void large_values_of_a_new_keyspace_are_repaired(void **state) {
     step_machine_release(&machine);
 }
 
+static void repair(struct step_machine *machine, tern_db **out_db, tern_repair_report *out_report) {
+    tern_error error = TERN_ERROR_INIT;
+    tern_db_options options = step_machine_options(machine);
+    assert_ok(tern_repair(STEP_MACHINE_DIRECTORY, "/repaired", &options, NULL, NULL, NULL, NULL,
+                          out_report, &error),
+              error);
+    assert_ok(tern_open("/repaired", &options, out_db, &error), error);
+}
+
+static void die(struct step_machine *machine, tern_db *db, tern_txn *open_txn) {
+    power_cut_now(machine->disk);
+    tern_txn_free(open_txn);
+    (void)tern_close(db, NULL);
+    step_machine_cut(machine, POWER_CUT_KEEP_NOTHING, 1);
+}
+
+/* One transaction drops a keyspace and creates another of its name. */
+static void live_with_a_replaced_keyspace(struct step_machine *machine) {
+    tern_db *db;
+    tern_keyspace *old;
+    tern_keyspace *keyspace;
+    tern_error error = TERN_ERROR_INIT;
+    assert_ok(step_machine_open(machine, &db, &error), error);
+    tern_txn *txn = begin_with_keyspace(db, "tree", TERN_ENGINE_BTREE, &old);
+    put(txn, old, "old", 1);
+    assert_ok(tern_txn_commit(txn), *tern_txn_error(txn));
+    tern_txn_free(txn);
+    tern_txn_options options = TERN_TXN_OPTIONS_INIT;
+    tern_keyspace_options keyspace_options = TERN_KEYSPACE_OPTIONS_INIT;
+    options.durability = TERN_DURABILITY_FULL;
+    assert_ok(tern_txn_begin(db, &options, &txn, &error), error);
+    assert_ok(tern_txn_keyspace_drop(txn, old), *tern_txn_error(txn));
+    assert_ok(tern_txn_keyspace_create(txn, "tree", &keyspace_options, &keyspace),
+              *tern_txn_error(txn));
+    put(txn, keyspace, "new", 2);
+    assert_ok(tern_txn_commit(txn), *tern_txn_error(txn));
+    die(machine, db, txn);
+}
+
+static void assert_replaced(tern_db *db) {
+    tern_keyspace *keyspace;
+    tern_error error = TERN_ERROR_INIT;
+    assert_holds(db, "tree", "new", 2);
+    assert_ok(tern_keyspace_open(db, "tree", &keyspace, &error), error);
+    assert_int_equal(tern_get(keyspace, tern_slice_str("old"), NULL, 0, NULL, NULL),
+                     TERN_NOT_FOUND);
+}
+
+static void a_keyspace_replaced_in_one_transaction_is_recovered_and_repaired(void **state) {
+    (void)state;
+    for (int repairs = 0; repairs < 2; repairs++) {
+        struct step_machine machine;
+        tern_db *db;
+        tern_repair_report report;
+        tern_error error = TERN_ERROR_INIT;
+        step_machine_init(&machine, 1);
+        live_with_a_replaced_keyspace(&machine);
+        if (repairs != 0) {
+            repair(&machine, &db, &report);
+            assert_int_equal(report.lost_records, 0);
+        } else {
+            assert_ok(step_machine_open(&machine, &db, &error), error);
+        }
+        assert_replaced(db);
+        assert_ok(tern_checkpoint(db, &error), error);
+        assert_replaced(db);
+        assert_ok(tern_close(db, &error), error);
+        step_machine_release(&machine);
+    }
+}
+
+/* Chunks for a keyspace that was created and dropped in the same log; they are never committed. */
+static void live_with_a_late_value(struct step_machine *machine) {
+    tern_db *db;
+    tern_keyspace *keyspace;
+    tern_error error = TERN_ERROR_INIT;
+    assert_ok(step_machine_open(machine, &db, &error), error);
+    tern_txn *txn = begin_with_keyspace(db, "gone", TERN_ENGINE_BTREE, &keyspace);
+    put(txn, keyspace, "old", 1);
+    assert_ok(tern_txn_commit(txn), *tern_txn_error(txn));
+    tern_txn_free(txn);
+    static uint8_t bytes[LARGE_BYTES];
+    struct txn_manager *manager = database_manager(db);
+    assert_ok(tern_keyspace_drop(db, "gone", &error), error);
+    /* As a value does whose chunk is being logged while the keyspace is dropped. */
+    assert_ok(commit_large_chunk(manager, keyspace, LATE_TOKEN, 0, large_value(bytes, 9), &error),
+              error);
+    commit_large_forget(manager, LATE_TOKEN);
+    assert_ok(tern_sync(db, &error), error);
+    die(machine, db, NULL);
+}
+
+static bool count_base(void *context, const char *name) {
+    *(unsigned *)context += strncmp(name, "p-", 2) == 0 ? 1 : 0;
+    return true;
+}
+
+static unsigned count_bases(struct step_machine *machine, const char *path) {
+    unsigned count = 0;
+    tern_error error = TERN_ERROR_INIT;
+    const tern_file_system *file_system = fault_file_system_interface(machine->faults);
+    assert_ok(file_system->list(file_system->context, path, count_base, &count, &error), error);
+    return count;
+}
+
+static void a_dropped_keyspace_does_not_come_back_for_a_late_value(void **state) {
+    (void)state;
+    struct step_machine machine;
+    tern_db *db;
+    tern_repair_report report;
+    tern_error error = TERN_ERROR_INIT;
+    step_machine_init(&machine, 1);
+    live_with_a_late_value(&machine);
+    repair(&machine, &db, &report);
+    assert_int_equal(report.lost_records, 0);
+    assert_int_equal(tern_keyspace_open(db, "gone", &(tern_keyspace *){NULL}, NULL),
+                     TERN_NOT_FOUND);
+    assert_ok(tern_close(db, &error), error);
+
+    assert_ok(step_machine_open(&machine, &db, &error), error);
+    assert_int_equal(tern_keyspace_open(db, "gone", &(tern_keyspace *){NULL}, NULL),
+                     TERN_NOT_FOUND);
+    step_machine_idle(&machine, 20);
+    assert_int_equal(count_bases(&machine, STEP_MACHINE_DIRECTORY), 0);
+    assert_ok(tern_close(db, &error), error);
+    step_machine_release(&machine);
+}
+
+static void a_repair_that_fails_tells_why(void **state) {
+    (void)state;
+    unsigned failed = 0;
+    for (uint64_t nth = 1; nth < 2000; nth += 7) {
+        struct step_machine machine;
+        tern_repair_report report;
+        tern_error error = TERN_ERROR_INIT;
+        struct fault_allocator *allocator = fault_allocator_create();
+        step_machine_init(&machine, 1);
+        live_and_die(&machine);
+        machine.allocator = fault_allocator_interface(allocator);
+        tern_db_options options = step_machine_options(&machine);
+        fault_allocator_fail(allocator, nth, true);
+        tern_status status = tern_repair(STEP_MACHINE_DIRECTORY, "/repaired", &options, NULL, NULL,
+                                         NULL, NULL, &report, &error);
+        uint64_t failures = fault_allocator_failures(allocator);
+        if (status != TERN_OK) {
+            failed++;
+            assert_int_equal(error.status, status);
+            assert_true(strlen(error.message) > 0);
+        }
+        fault_allocator_fail(allocator, 0, false);
+        step_machine_release(&machine);
+        fault_allocator_destroy(allocator);
+        if (failures == 0) {
+            break;
+        }
+    }
+    assert_true(failed > 20);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(large_values_of_a_new_keyspace_survive_a_power_cut),
         cmocka_unit_test(large_values_of_a_new_keyspace_are_repaired),
+        cmocka_unit_test(a_keyspace_replaced_in_one_transaction_is_recovered_and_repaired),
+        cmocka_unit_test(a_dropped_keyspace_does_not_come_back_for_a_late_value),
+        cmocka_unit_test(a_repair_that_fails_tells_why),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
