@@ -3,9 +3,10 @@
 
 #include <errno.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -76,15 +77,76 @@ void pages_release_small(void *memory, size_t size_bytes) {
     }
 }
 
+static bool read_all(int descriptor, uint64_t offset, char *buffer, size_t size_bytes) {
+    size_t done = 0;
+    while (done < size_bytes) {
+        ssize_t count = pread(descriptor, buffer + done, size_bytes - done, (off_t)(offset + done));
+        if (count <= 0 && !(count < 0 && errno == EINTR)) {
+            return false;
+        }
+        done += count > 0 ? (size_t)count : 0;
+    }
+    return true;
+}
+
+#ifdef MAP_FIXED_NOREPLACE
+#define CLAIM_FLAGS (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE)
+#else
+#define CLAIM_FLAGS (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
+#endif
+
+/*
+ * A call that was to replace what is mapped there has failed, and may have removed it: then the
+ * bytes of the file are put there. Only as a whole, so that no reader meets half of it. False: they
+ * are lost.
+ */
+static bool put_back(void *memory, size_t size_bytes, int descriptor, uint64_t offset) {
+    void *claimed = mmap(memory, size_bytes, PROT_NONE, CLAIM_FLAGS, -1, 0);
+    if (claimed != memory) {
+        if (claimed != MAP_FAILED) {
+            (void)munmap(claimed, size_bytes); /* the flag is unknown here: it was a wish */
+        }
+        return true; /* it is still there */
+    }
+    void *copy = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return copy != MAP_FAILED && read_all(descriptor, offset, copy, size_bytes) &&
+           mremap(copy, size_bytes, size_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, memory) == memory;
+}
+
+/*
+ * Mapped elsewhere first: what can fail fails there, and readers, who see the same bytes before and
+ * after, meet one step. Not by mmap to the fixed address, which ThreadSanitizer takes for a write
+ * to the range, and readers for a race with it.
+ */
+static bool map_over(void *memory, size_t size_bytes, int descriptor, uint64_t offset) {
+    void *fresh = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE,
+                       descriptor, (off_t)offset);
+    if (fresh == MAP_FAILED) {
+        return false;
+    }
+    if (mremap(fresh, size_bytes, size_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, memory) == memory) {
+        return true;
+    }
+    int failure = errno;
+    (void)munmap(fresh, size_bytes);
+    errno = failure;
+    return false;
+}
+
 tern_status pages_replace(void *memory, size_t size_bytes, int descriptor, uint64_t offset,
                           tern_error *error) {
     ASSERT(((uintptr_t)memory & 4095) == 0 && (size_bytes & 4095) == 0);
-    /* Not through the C library: ThreadSanitizer takes its mmap for a write to the range, and
-     * readers, who see the same bytes before and after, for a race with it. */
-    long result = syscall(SYS_mmap, memory, size_bytes, PROT_READ | PROT_WRITE,
-                          MAP_PRIVATE | MAP_FIXED, descriptor, (long)offset);
-    if (result == -1) {
-        return ERROR_AT(error, TERN_NO_MEMORY, NULL, (int64_t)offset, errno,
+    if (!map_over(memory, size_bytes, descriptor, offset)) {
+        int failure = errno;
+        if (!put_back(memory, size_bytes, descriptor, offset)) {
+            (void)fprintf(stderr,
+                          "tern: %zu bytes of memory were lost while they were moved to a file "
+                          "(errno %d); to go on would be to read other bytes in their place\n",
+                          size_bytes, failure);
+            abort();
+        }
+        return ERROR_AT(error, TERN_NO_MEMORY, NULL, (int64_t)offset, failure,
                         "cannot map %zu bytes of a temporary file", size_bytes);
     }
     /* A read brings back what is near it, not all of a huge page. */

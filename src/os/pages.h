@@ -36,7 +36,8 @@ void pages_release_small(void *memory, size_t size_bytes);
 
 /*
  * Lets the bytes of a file stand where the memory was, with the same contents; readers may be
- * inside. A later write makes a private copy. Release it as before.
+ * inside. A later write makes a private copy. Release it as before. TERN_NO_MEMORY leaves the
+ * contents as they were.
  */
 TERN_MUST_CHECK tern_status pages_replace(void *memory, size_t size_bytes, int descriptor,
                                           uint64_t offset, tern_error *error);

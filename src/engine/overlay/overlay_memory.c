@@ -29,7 +29,6 @@ struct memory_chunk {
     struct memory_chunk *next;
     size_t size_bytes;
     enum chunk_source source;
-    bool is_spilled;
 };
 
 struct memory_remnant {
@@ -75,7 +74,8 @@ void overlay_memory_count(struct overlay_memory *memory, size_t bytes) {
     }
 }
 
-static void release_chunk(struct overlay_memory *memory, struct memory_chunk *chunk) {
+static void release_chunk(struct overlay_memory *memory, struct memory_chunk *chunk,
+                          bool is_spilled) {
     size_t size_bytes = chunk->size_bytes;
     if (chunk->source == CHUNK_ALLOCATOR) {
         memory_release_aligned(memory->allocator, chunk);
@@ -86,8 +86,7 @@ static void release_chunk(struct overlay_memory *memory, struct memory_chunk *ch
         return;
     }
     uint64_t used = memory->budget != NULL ? budget_used(memory->budget, BUDGET_OVERLAY) : 0;
-    if (chunk->is_spilled || size_bytes != HUGE_PAGE_BYTES ||
-        !page_pool_put(memory->pool, chunk, used)) {
+    if (is_spilled || size_bytes != HUGE_PAGE_BYTES || !page_pool_put(memory->pool, chunk, used)) {
         pages_release(chunk, size_bytes);
     }
 }
@@ -99,10 +98,12 @@ void overlay_memory_release(struct overlay_memory *memory) {
         budget_note_spilled(memory->budget, -(int64_t)memory->spilled_bytes);
     }
     atomic_store_explicit(&memory->used_bytes, 0, memory_order_relaxed);
+    bool is_spilled = memory->is_spilling;
     while (memory->chunks != NULL) {
         struct memory_chunk *chunk = memory->chunks;
+        is_spilled = is_spilled && chunk != memory->next_spilled;
         memory->chunks = chunk->next;
-        release_chunk(memory, chunk);
+        release_chunk(memory, chunk, is_spilled);
     }
 }
 
@@ -127,10 +128,8 @@ tern_status overlay_memory_spill(struct overlay_memory *memory, struct page_spil
         struct memory_chunk *next = chunk->next; /* looking at it later would bring it back */
         size_t size_bytes = chunk->size_bytes;
         if (chunk->source != CHUNK_ALLOCATOR) {
-            chunk->is_spilled = true; /* before its bytes are copied */
             tern_status status = page_spill_put(spill, chunk, size_bytes, error);
             if (status != TERN_OK) {
-                chunk->is_spilled = false;
                 return status;
             }
             overlay_memory_note_spilled(memory, size_bytes);
@@ -201,7 +200,6 @@ static bool add_chunk(struct overlay_memory *memory, size_t bytes) {
     chunk->next = memory->chunks;
     chunk->size_bytes = size;
     chunk->source = source;
-    chunk->is_spilled = false;
     memory->chunks = chunk;
     overlay_memory_count(memory, size);
     if (memory->next_chunk_bytes < HUGE_PAGE_BYTES) {

@@ -2,7 +2,9 @@
 /* Clock, randomness, pages, mutex and futex. */
 #include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <tern/sys/clock.h>
 
 #include "os/mutex.h"
@@ -60,6 +62,38 @@ static void pages_are_aligned_zeroed_and_come_back_zeroed(void **state) {
     assert_ok(pages_allocate(100, false, &memory, &error), error);
     memset(memory, 1, 100);
     pages_release(memory, 100);
+}
+
+/* A mapping that fails may have taken away what stood there: an offset in mid-page makes it fail.
+ */
+static void memory_that_cannot_be_replaced_keeps_its_bytes(void **state) {
+    (void)state;
+    const uint64_t offset = 512;
+    const size_t size = HUGE_PAGE_BYTES + 8192;
+    void *memory;
+    tern_error error = TERN_ERROR_INIT;
+    FILE *file = tmpfile();
+    assert_non_null(file);
+    assert_ok(pages_allocate(2 * HUGE_PAGE_BYTES, false, &memory, &error), error);
+    uint8_t *bytes = memory;
+    for (size_t i = 0; i < size; i++) {
+        bytes[i] = (uint8_t)(i / 4096 + i % 13);
+    }
+    assert_int_equal(fseek(file, (long)offset, SEEK_SET), 0);
+    assert_int_equal(fwrite(memory, 1, size, file), size);
+    assert_int_equal(fflush(file), 0);
+    for (unsigned is_gone = 0; is_gone < 2; is_gone++) {
+        if (is_gone != 0) {
+            assert_int_equal(munmap(bytes, size), 0);
+        }
+        assert_int_equal(pages_replace(memory, size, fileno(file), offset, &error), TERN_NO_MEMORY);
+        for (size_t i = 0; i < size; i++) {
+            assert_int_equal(bytes[i], (uint8_t)(i / 4096 + i % 13));
+        }
+        bytes[0] = 0; /* may be written */
+    }
+    (void)fclose(file);
+    pages_release(memory, 2 * HUGE_PAGE_BYTES);
 }
 
 static void asking_for_too_many_pages_is_an_error(void **state) {
@@ -145,6 +179,7 @@ int main(void) {
         cmocka_unit_test(monotonic_time_never_goes_back),
         cmocka_unit_test(randomness_fills_all_bytes),
         cmocka_unit_test(pages_are_aligned_zeroed_and_come_back_zeroed),
+        cmocka_unit_test(memory_that_cannot_be_replaced_keeps_its_bytes),
         cmocka_unit_test(asking_for_too_many_pages_is_an_error),
         cmocka_unit_test(locks_exclude_and_conditions_wake),
         cmocka_unit_test(waits_end_when_their_time_is_over),
