@@ -319,6 +319,9 @@ void catalog_mark_dropped(struct tern_db *db, tern_keyspace *keyspace, seq_no se
         atomic_fetch_sub_explicit(&db->live_keyspaces, 1, memory_order_relaxed);
     }
     keyspace->gone_manifest_generation = db->maintenance.drafted_generation;
+    if (keyspace->engine != NULL) {
+        atomic_store_explicit(&keyspace->engine->is_dropped, true, memory_order_release);
+    }
     mutex_unlock(&db->catalog_mutex);
 }
 

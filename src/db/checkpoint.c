@@ -504,7 +504,19 @@ uint64_t checkpoint_oldest_view(struct tern_db *db) {
     return oldest;
 }
 
-static tern_keyspace *next_dropped(struct tern_db *db, uint64_t oldest) {
+/* Does a live view show it? */
+static bool is_in_views(struct tern_db *db, const tern_keyspace *keyspace) {
+    bool found = false;
+    mutex_lock(&db->manager.views_mutex);
+    for (const struct database_view *view = db->manager.live_views; view != NULL && !found;
+         view = view->next_live) {
+        found = view_part(view, keyspace) != NULL;
+    }
+    mutex_unlock(&db->manager.views_mutex);
+    return found;
+}
+
+static tern_keyspace *next_dropped(struct tern_db *db) {
     tern_keyspace *found = NULL;
     mutex_lock(&db->catalog_mutex);
     for (tern_keyspace *keyspace = db->keyspaces; keyspace != NULL && found == NULL;
@@ -512,9 +524,9 @@ static tern_keyspace *next_dropped(struct tern_db *db, uint64_t oldest) {
         bool is_gone =
             atomic_load_explicit(&keyspace->state, memory_order_relaxed) == KEYSPACE_DROPPED &&
             keyspace->engine != NULL && keyspace->gone_view_generation != 0 &&
-            keyspace->gone_view_generation <= oldest &&
             keyspace->gone_manifest_generation + MANIFEST_SLOTS <=
-                db->maintenance.manifest_generation;
+                db->maintenance.manifest_generation &&
+            !is_in_views(db, keyspace);
         found = is_gone ? keyspace : NULL;
     }
     mutex_unlock(&db->catalog_mutex);
@@ -522,13 +534,13 @@ static tern_keyspace *next_dropped(struct tern_db *db, uint64_t oldest) {
 }
 
 /*
- * An engine is closed when no view older than its drop is alive and both manifests are past it. Its
+ * An engine is closed when no live view shows it and both manifests are past it. Its
  * own views have gone through the epoch then: they were released by database views that are gone.
  */
 void checkpoint_collect_dropped(struct tern_db *db) {
     for (;;) {
         (void)epoch_reclaim(db->manager.epoch);
-        tern_keyspace *keyspace = next_dropped(db, checkpoint_oldest_view(db));
+        tern_keyspace *keyspace = next_dropped(db);
         if (keyspace == NULL) {
             return;
         }

@@ -189,6 +189,8 @@ struct engine_methods;
 struct engine {
     const struct engine_methods *methods;
     partition_id id;
+    /* Nobody writes any more: what is current serves readers of old views only. */
+    _Atomic bool is_dropped;
 };
 
 /* Embedded first in every engine's view. Reference counted; released through an epoch. */

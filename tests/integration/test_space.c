@@ -216,12 +216,75 @@ static void a_file_shrinks_after_deletes(void **state) {
     api_fixture_release(&fixture);
 }
 
+/* Several times what overlays may have, in keyspaces that are dropped again. */
+#define DROPPED      8u
+#define DROPPED_KEYS 4000u
+
+static void fill_and_drop(struct api_fixture *fixture, unsigned number, tern_keyspace **keyspace,
+                          tern_txn **reader) {
+    char name[16];
+    tern_error error = TERN_ERROR_INIT;
+    tern_keyspace *kept = fixture->keyspace;
+    (void)snprintf(name, sizeof(name), "gone%u", number);
+    assert_ok(tern_keyspace_create(fixture->db, name, NULL, keyspace, &error), error);
+    fixture->keyspace = *keyspace;
+    overwrite(fixture, DROPPED_KEYS, number);
+    if (reader != NULL) {
+        *reader = api_begin_reading(fixture);
+    }
+    assert_ok(tern_keyspace_drop(fixture->db, name, &error), error);
+    fixture->keyspace = kept;
+}
+
+static void dropped_keyspaces_that_readers_hold_are_spilled(void **state) {
+    (void)state;
+    struct api_fixture fixture;
+    tern_txn *readers[DROPPED];
+    tern_keyspace *keyspaces[DROPPED];
+    open_with(&fixture, (uint64_t)16 << 20, (uint64_t)2 << 20);
+    tern_keyspace *kept = fixture.keyspace;
+    for (unsigned i = 0; i < DROPPED; i++) {
+        fill_and_drop(&fixture, i, &keyspaces[i], &readers[i]);
+    }
+    overwrite(&fixture, KEYS, 0);
+    assert_int_equal(api_stat(fixture.db, "refused_writes"), 0);
+    assert_true(api_stat(fixture.db, "memory_overlay_bytes") <= (uint64_t)3 << 20);
+    for (unsigned i = 0; i < DROPPED; i++) {
+        fixture.keyspace = keyspaces[i];
+        check_round(readers[i], &fixture, DROPPED_KEYS, i);
+        tern_txn_free(readers[i]);
+    }
+    fixture.keyspace = kept;
+    api_fixture_release(&fixture);
+}
+
+/* The reader began before there was any of them. */
+static void dropped_keyspaces_that_no_reader_sees_give_their_memory_back(void **state) {
+    (void)state;
+    struct api_fixture fixture;
+    tern_keyspace *keyspace;
+    open_with(&fixture, (uint64_t)16 << 20, (uint64_t)2 << 20);
+    overwrite(&fixture, 100, 0);
+    tern_txn *reader = api_begin_reading(&fixture);
+    for (unsigned i = 0; i < DROPPED; i++) {
+        fill_and_drop(&fixture, i, &keyspace, NULL);
+    }
+    overwrite(&fixture, KEYS, 1);
+    assert_int_equal(api_stat(fixture.db, "refused_writes"), 0);
+    assert_true(api_stat(fixture.db, "memory_overlay_bytes") <= (uint64_t)3 << 20);
+    check_round(reader, &fixture, 100, 0);
+    tern_txn_free(reader);
+    api_fixture_release(&fixture);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fifty_readers_of_every_age_fit_the_budget),
         cmocka_unit_test(a_scan_goes_on_while_its_overlays_are_spilled),
         cmocka_unit_test(a_reader_through_twenty_overwrites_costs_one_copy),
         cmocka_unit_test(a_file_shrinks_after_deletes),
+        cmocka_unit_test(dropped_keyspaces_that_readers_hold_are_spilled),
+        cmocka_unit_test(dropped_keyspaces_that_no_reader_sees_give_their_memory_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -63,10 +63,11 @@ tern_status btree_spill(struct engine_view *view, size_t quantum_bytes, uint64_t
         *out_bytes = 0;
         return TERN_OK;
     }
+    bool is_dropped = atomic_load_explicit(&view->engine->is_dropped, memory_order_acquire);
     struct btree_view *current = btree_view_current(engine);
     tern_status status =
-        overlay_stack_spill(&btree_view_of(view)->stack, &current->stack, engine->tree.environment,
-                            quantum_bytes, out_bytes, error);
+        overlay_stack_spill(&btree_view_of(view)->stack, is_dropped ? NULL : &current->stack,
+                            engine->tree.environment, quantum_bytes, out_bytes, error);
     engine_view_release(&current->head, engine->tree.environment->epoch);
     return status;
 }

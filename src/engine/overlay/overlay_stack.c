@@ -117,7 +117,7 @@ tern_status overlay_stack_spill(const struct overlay_stack *old,
     tern_status status = TERN_OK;
     for (uint32_t i = 0; i <= old->frozen_count && bytes < quantum_bytes; i++) {
         struct shared_overlay *shared = i < old->frozen_count ? old->frozen[i] : old->active;
-        if (shared == NULL || shared->is_spilled || holds(current, shared)) {
+        if (shared == NULL || shared->is_spilled || (current != NULL && holds(current, shared))) {
             continue;
         }
         status = spill_one(shared, environment, quantum_bytes - bytes, &bytes, error);

@@ -47,7 +47,8 @@ TERN_MUST_CHECK tern_status overlay_stack_copy(const struct overlay_stack *sourc
 void overlay_stack_release(struct overlay_stack *stack);
 
 /*
- * Spills overlays of an older view's stack that `current` has no more, about `quantum_bytes`;
+ * Spills overlays of an older view's stack that `current` (NULL: none, nobody writes any more) has
+ * no more, about `quantum_bytes`;
  * *out_bytes: how much memory that gave back, 0 when nothing is left to spill. Maintenance role.
  */
 TERN_MUST_CHECK tern_status overlay_stack_spill(const struct overlay_stack *old,
