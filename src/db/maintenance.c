@@ -529,7 +529,8 @@ static tern_status throttle_slowly(struct tern_db *db, uint64_t bytes, tern_erro
             continue;
         }
         wait_a_moment(db);
-        idle_rounds += debt == 0 ? 1 : 0;
+        /* What debt there may be is of a kind that makes no room. */
+        idle_rounds++;
         is_excused = idle_rounds > EPOCH_ROUNDS && excuse_payers(db);
         if (!is_excused && idle_rounds > IDLE_ROUNDS_MAX) {
             idle_rounds = 0;
