@@ -9,9 +9,11 @@
 
 #include "api_fixture.h"
 
-#define READERS     50u
-#define KEYS        12000u
-#define VALUE_BYTES 100u
+/* Files shrink in the background, when there is time for it: a minute, or it never will. */
+#define SHRINK_TURNS 1200u
+#define READERS      50u
+#define KEYS         12000u
+#define VALUE_BYTES  100u
 
 static tern_slice key_of(unsigned number, char key[16]) {
     (void)snprintf(key, 16, "%08u", number * 2654435761u % 100000000u);
@@ -159,7 +161,7 @@ static void a_reader_through_twenty_overwrites_costs_one_copy(void **state) {
     check_round(reader, &fixture, keys, 0);
     tern_txn_free(reader);
     assert_ok(tern_checkpoint(fixture.db, &error), error);
-    for (unsigned i = 0; i < 200; i++) {
+    for (unsigned i = 0; i < SHRINK_TURNS; i++) {
         if (keyspace_stat(&fixture, "file_bytes") <= copy * 13 / 10) {
             break;
         }
@@ -188,7 +190,7 @@ static void a_file_shrinks_after_deletes(void **state) {
     }
     uint64_t left = (uint64_t)keys / 10 * (VALUE_BYTES + 8);
     uint64_t wanted = left * 13 / 10 + ((uint64_t)3 << 20);
-    for (unsigned i = 0; i < 400 && keyspace_stat(&fixture, "file_bytes") > wanted; i++) {
+    for (unsigned i = 0; i < SHRINK_TURNS && keyspace_stat(&fixture, "file_bytes") > wanted; i++) {
         char value[VALUE_BYTES] = {(char)i};
         size_t size = 0;
         assert_ok(tern_put(fixture.keyspace, tern_slice_str("one"),
