@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "engine/btree/btree_engine_internal.h"
 #include "engine/btree/btree_value.h"
+#include "engine/sorted_records.h"
 
 #define FILL_PERCENT 100u
 /* Records read within one epoch. */
@@ -27,37 +28,9 @@ static tern_status add_record(struct tree_builder *builder, tern_slice key,
 
 /* ---- loading ---- */
 
-static tern_status load_records(struct tree_builder *builder,
-                                tern_status (*next)(void *context, tern_slice *out_key,
-                                                    struct record *out_record),
-                                void *context, tern_error *error) {
-    size_t key_bytes_max = (size_t)builder->leaves.page_bytes * 5 / 8;
-    struct buffer previous;
-    buffer_init(&previous, builder->tree->environment->allocator);
-    tern_status status = TERN_OK;
-    while (status == TERN_OK) {
-        tern_slice key;
-        struct record record;
-        status = next(context, &key, &record);
-        if (status != TERN_OK) {
-            break;
-        }
-        if (key.size == 0 || key.size > key_bytes_max ||
-            (previous.size > 0 && slice_compare(key, buffer_slice(&previous)) <= 0) ||
-            (record.kind != RECORD_PUT && record.kind != RECORD_LARGE)) {
-            status = ERROR_SET(error, TERN_INVALID,
-                               "records to load must ascend by key, be values, and have keys of 1 "
-                               "to %zu bytes",
-                               key_bytes_max);
-            break;
-        }
-        previous.size = 0;
-        status = buffer_append(&previous, key.data, key.size) == TERN_OK
-                     ? add_record(builder, key, &record, error)
-                     : ERROR_NO_MEMORY(error, "loading records");
-    }
-    buffer_release(&previous);
-    return status == TERN_NOT_FOUND ? TERN_OK : status;
+static tern_status add_loaded(void *context, tern_slice key, const struct record *record,
+                              tern_error *error) {
+    return add_record(context, key, record, error);
 }
 
 tern_status btree_ingest(struct engine *base,
@@ -83,7 +56,9 @@ tern_status btree_ingest(struct engine *base,
     builder->output.takes_scraps = false;
     status = tree_builder_begin(builder, FILL_PERCENT, error);
     if (status == TERN_OK) {
-        status = load_records(builder, next, context, error);
+        status = sorted_records_load(engine->tree.environment->allocator,
+                                     (size_t)builder->leaves.page_bytes * 5 / 8, next, context,
+                                     add_loaded, builder, error);
     }
     if (status == TERN_OK) {
         status = tree_builder_finish(builder, false, &sealed.root, error);

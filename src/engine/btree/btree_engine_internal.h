@@ -99,17 +99,6 @@ void btree_unpin(struct engine_view *view, void *frame);
 tern_status btree_engine_cursor_open(struct engine_view *view, const struct engine_moment *moment,
                                      const struct engine_cursor_bounds *bounds, bool keys_only,
                                      struct engine_cursor **out_cursor, tern_error *error);
-void btree_engine_cursor_close(struct engine_cursor *cursor);
-tern_status btree_engine_cursor_seek(struct engine_cursor *cursor, tern_slice key, bool backward,
-                                     tern_error *error);
-tern_status btree_engine_cursor_first(struct engine_cursor *cursor, bool backward,
-                                      tern_error *error);
-tern_status btree_engine_cursor_next(struct engine_cursor *cursor, tern_error *error);
-tern_status btree_engine_cursor_previous(struct engine_cursor *cursor, tern_error *error);
-void btree_engine_cursor_entry(const struct engine_cursor *cursor, struct engine_entry *out_entry);
-tern_status btree_engine_cursor_next_batch(struct engine_cursor *cursor,
-                                           struct engine_entry *out_entries, size_t capacity,
-                                           size_t *out_count, tern_error *error);
 tern_status btree_engine_estimate(struct engine_view *view,
                                   const struct engine_cursor_bounds *bounds, uint64_t *out_count,
                                   uint64_t *out_bytes, tern_error *error);

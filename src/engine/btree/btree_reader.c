@@ -139,11 +139,6 @@ void btree_unpin(struct engine_view *view, void *frame) {
 
 /* ---- cursors ---- */
 
-struct engine_cursor {
-    const tern_allocator *allocator;
-    struct merge_cursor *merge;
-};
-
 tern_status btree_engine_cursor_open(struct engine_view *engine_view,
                                      const struct engine_moment *moment,
                                      const struct engine_cursor_bounds *bounds, bool keys_only,
@@ -151,70 +146,25 @@ tern_status btree_engine_cursor_open(struct engine_view *engine_view,
     struct btree_view *view = btree_view_of(engine_view);
     struct btree *tree = &btree_of(engine_view->engine)->tree;
     struct base_cursor *base = NULL;
-    struct engine_cursor *cursor = memory_allocate(tree->environment->allocator, sizeof(*cursor));
-    if (cursor == NULL) {
-        return ERROR_NO_MEMORY(error, "a cursor");
-    }
-    cursor->allocator = tree->environment->allocator;
     tern_status status = TERN_OK;
     if (view->root->height > 0) {
         status = btree_cursor_open(tree, view->root, &base, error);
     }
-    if (status == TERN_OK) {
-        const struct merge_cursor_options options = {
-            .allocator = tree->environment->allocator,
-            .epoch = tree->environment->epoch,
-            .stack = &view->stack,
-            .base = base,
-            .moment = *moment,
-            .bounds = *bounds,
-            .keys_only = keys_only,
-            .read_large = btree_value_load,
-            .large_context = tree,
-        };
-        status = merge_cursor_open(&options, &cursor->merge, error);
-    }
     if (status != TERN_OK) {
-        memory_release(tree->environment->allocator, cursor);
         return status;
     }
-    *out_cursor = cursor;
-    return TERN_OK;
-}
-
-void btree_engine_cursor_close(struct engine_cursor *cursor) {
-    if (cursor != NULL) {
-        merge_cursor_close(cursor->merge);
-        memory_release(cursor->allocator, cursor);
-    }
-}
-
-tern_status btree_engine_cursor_seek(struct engine_cursor *cursor, tern_slice key, bool backward,
-                                     tern_error *error) {
-    return merge_cursor_seek(cursor->merge, key, backward, error);
-}
-
-tern_status btree_engine_cursor_first(struct engine_cursor *cursor, bool backward,
-                                      tern_error *error) {
-    return merge_cursor_first(cursor->merge, backward, error);
-}
-
-tern_status btree_engine_cursor_next(struct engine_cursor *cursor, tern_error *error) {
-    return merge_cursor_next(cursor->merge, error);
-}
-
-tern_status btree_engine_cursor_previous(struct engine_cursor *cursor, tern_error *error) {
-    return merge_cursor_previous(cursor->merge, error);
-}
-
-void btree_engine_cursor_entry(const struct engine_cursor *cursor, struct engine_entry *out_entry) {
-    merge_cursor_entry(cursor->merge, out_entry);
-}
-
-tern_status btree_engine_cursor_next_batch(struct engine_cursor *cursor,
-                                           struct engine_entry *out_entries, size_t capacity,
-                                           size_t *out_count, tern_error *error) {
-    return merge_cursor_next_batch(cursor->merge, out_entries, capacity, out_count, error);
+    const struct merge_cursor_options options = {
+        .allocator = tree->environment->allocator,
+        .epoch = tree->environment->epoch,
+        .stack = &view->stack,
+        .base = base,
+        .moment = *moment,
+        .bounds = *bounds,
+        .keys_only = keys_only,
+        .read_large = btree_value_load,
+        .large_context = tree,
+    };
+    return merge_cursor_open(&options, out_cursor, error);
 }
 
 /* ---- estimates ---- */

@@ -4,43 +4,16 @@
 #include "base/compare.h"
 #include "base/error.h"
 #include "engine/lsm/lsm_engine_internal.h"
+#include "engine/sorted_records.h"
 
 #define COPY_BYTES ((size_t)1 << 20)
 #define LAST_LEVEL (LSM_LEVELS - 1)
 
 /* ---- loading ---- */
 
-static tern_status load_records(struct lsm *lsm, struct lsm_output *output,
-                                tern_status (*next)(void *context, tern_slice *out_key,
-                                                    struct record *out_record),
-                                void *context, tern_error *error) {
-    size_t key_bytes_max = lsm_key_bytes_max(&lsm->config.options);
-    struct buffer previous;
-    buffer_init(&previous, lsm_allocator(lsm));
-    tern_status status = TERN_OK;
-    while (status == TERN_OK) {
-        tern_slice key;
-        struct record record;
-        status = next(context, &key, &record);
-        if (status != TERN_OK) {
-            break;
-        }
-        if (key.size == 0 || key.size > key_bytes_max ||
-            (previous.size > 0 && slice_compare(key, buffer_slice(&previous)) <= 0) ||
-            (record.kind != RECORD_PUT && record.kind != RECORD_LARGE)) {
-            status = ERROR_SET(error, TERN_INVALID,
-                               "records to load must ascend by key, be values, and have keys of 1 "
-                               "to %zu bytes",
-                               key_bytes_max);
-            break;
-        }
-        previous.size = 0;
-        status = buffer_append(&previous, key.data, key.size) == TERN_OK
-                     ? output_add(output, key, &record, error)
-                     : ERROR_NO_MEMORY(error, "loading records");
-    }
-    buffer_release(&previous);
-    return status == TERN_NOT_FOUND ? TERN_OK : status;
+static tern_status add_record(void *context, tern_slice key, const struct record *record,
+                              tern_error *error) {
+    return output_add(context, key, record, error);
 }
 
 tern_status lsm_ingest(struct engine *base,
@@ -58,7 +31,9 @@ tern_status lsm_ingest(struct engine *base,
         status = ERROR_SET(error, TERN_INVALID, "records can be loaded into an empty partition");
     }
     if (status == TERN_OK) {
-        status = load_records(&engine->lsm, &output, next, context, error);
+        status = sorted_records_load(lsm_allocator(&engine->lsm),
+                                     lsm_key_bytes_max(&engine->lsm.config.options), next, context,
+                                     add_record, &output, error);
     }
     if (status == TERN_OK) {
         status = output_finish(&output, error);

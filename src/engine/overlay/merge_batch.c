@@ -17,7 +17,7 @@ struct batch {
 };
 
 /* Removes expired entries from the end of the batch, where `added` have come. */
-static void drop_expired(const struct merge_cursor *cursor, struct batch *batch, size_t added) {
+static void drop_expired(const struct engine_cursor *cursor, struct batch *batch, size_t added) {
     struct engine_entry *entries = batch->entries + batch->count;
     size_t kept = 0;
     for (size_t i = 0; i < added; i++) {
@@ -34,7 +34,7 @@ static void drop_expired(const struct merge_cursor *cursor, struct batch *batch,
 }
 
 /* The rest of the base's leaf goes to the caller as it is, if no overlay has to do with it. */
-static bool can_hand_out_leaf(const struct merge_cursor *cursor, bool has_overlay_key,
+static bool can_hand_out_leaf(const struct engine_cursor *cursor, bool has_overlay_key,
                               tern_slice overlay_key) {
     if (cursor->has_ranges || merge_has_leaf(cursor)) {
         return false;
@@ -44,7 +44,7 @@ static bool can_hand_out_leaf(const struct merge_cursor *cursor, bool has_overla
                                 slice_compare(overlay_key, fence) >= 0);
 }
 
-static tern_status hand_out_leaf(struct merge_cursor *cursor, struct batch *batch,
+static tern_status hand_out_leaf(struct engine_cursor *cursor, struct batch *batch,
                                  tern_error *error) {
     const tern_slice *end = cursor->bounds.has_end ? &cursor->bounds.end : NULL;
     size_t added = cursor->base->methods->leaf_batch(
@@ -61,7 +61,7 @@ static tern_status hand_out_leaf(struct merge_cursor *cursor, struct batch *batc
 }
 
 /* Takes the rest of the base's leaf over into `leaf`. */
-static tern_status load_leaf(struct merge_cursor *cursor, tern_error *error) {
+static tern_status load_leaf(struct engine_cursor *cursor, tern_error *error) {
     if (cursor->leaf == NULL) {
         cursor->leaf =
             memory_allocate(cursor->allocator, LEAF_ENTRIES * sizeof(struct engine_entry));
@@ -77,7 +77,7 @@ static tern_status load_leaf(struct merge_cursor *cursor, tern_error *error) {
     return TERN_OK;
 }
 
-static tern_status append_entry(struct merge_cursor *cursor, struct batch *batch, tern_slice key,
+static tern_status append_entry(struct engine_cursor *cursor, struct batch *batch, tern_slice key,
                                 const struct engine_result *result, bool is_in_base,
                                 tern_error *error) {
     struct engine_entry *entry = &batch->entries[batch->count];
@@ -98,7 +98,7 @@ static tern_status append_entry(struct merge_cursor *cursor, struct batch *batch
  * Passes the key just dealt with. At the end of `leaf` the base moves only when nothing of it is
  * lent; else all stay, and the next batch deals with the key again.
  */
-static tern_status pass_merged(struct merge_cursor *cursor, const struct batch *batch,
+static tern_status pass_merged(struct engine_cursor *cursor, const struct batch *batch,
                                bool is_in_base, bool *out_is_full, tern_error *error) {
     bool is_leaf_end = is_in_base && cursor->leaf_position + 1 == cursor->leaf_count;
     if (is_leaf_end && batch->holds_base) {
@@ -118,7 +118,7 @@ static tern_status pass_merged(struct merge_cursor *cursor, const struct batch *
 }
 
 /* Merges one key into the batch. */
-static tern_status merge_one(struct merge_cursor *cursor, struct batch *batch, bool has_key,
+static tern_status merge_one(struct engine_cursor *cursor, struct batch *batch, bool has_key,
                              tern_slice key, bool *out_is_full, tern_error *error) {
     tern_status status = TERN_OK;
     if (cursor->is_base_valid && !merge_has_leaf(cursor)) {
@@ -157,7 +157,7 @@ static tern_status merge_one(struct merge_cursor *cursor, struct batch *batch, b
     return status;
 }
 
-static tern_status fill(struct merge_cursor *cursor, struct batch *batch, tern_error *error) {
+static tern_status fill(struct engine_cursor *cursor, struct batch *batch, tern_error *error) {
     bool is_full = false;
     while (!is_full && batch->count < batch->capacity) {
         tern_slice key = tern_slice_of(NULL, 0);
@@ -180,7 +180,7 @@ static tern_status fill(struct merge_cursor *cursor, struct batch *batch, tern_e
 }
 
 /* Moves the sources that stand on the position beyond it, before a batch. */
-static tern_status leave_position(struct merge_cursor *cursor, tern_error *error) {
+static tern_status leave_position(struct engine_cursor *cursor, tern_error *error) {
     if (!cursor->is_standing) {
         return merge_seek_edge(cursor, false, error);
     }
@@ -207,7 +207,7 @@ static tern_status leave_position(struct merge_cursor *cursor, tern_error *error
     return merge_step_base(cursor, error);
 }
 
-tern_status merge_cursor_next_batch(struct merge_cursor *cursor, struct engine_entry *out_entries,
+tern_status merge_cursor_next_batch(struct engine_cursor *cursor, struct engine_entry *out_entries,
                                     size_t capacity, size_t *out_count, tern_error *error) {
     struct epoch_slot *slot = merge_enter(cursor);
     struct batch batch = {.entries = out_entries, .capacity = capacity};

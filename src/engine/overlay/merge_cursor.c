@@ -36,7 +36,8 @@ static tern_status copy_bound(const tern_allocator *allocator, bool has_bound, t
 }
 
 /* What is empty at the moment stays empty for it, whatever is applied later. */
-static void add_source(struct merge_cursor *cursor, const struct overlay *overlay, bool is_oldest) {
+static void add_source(struct engine_cursor *cursor, const struct overlay *overlay,
+                       bool is_oldest) {
     seq_no first = overlay_first_seq(overlay);
     if (first == SEQ_NONE || first > cursor->moment.seq) {
         return;
@@ -48,9 +49,9 @@ static void add_source(struct merge_cursor *cursor, const struct overlay *overla
 }
 
 tern_status merge_cursor_open(const struct merge_cursor_options *options,
-                              struct merge_cursor **out_cursor, tern_error *error) {
-    size_t size = sizeof(struct merge_cursor) + SOURCES_MAX * sizeof(struct merge_source);
-    struct merge_cursor *cursor = memory_allocate(options->allocator, size);
+                              struct engine_cursor **out_cursor, tern_error *error) {
+    size_t size = sizeof(struct engine_cursor) + SOURCES_MAX * sizeof(struct merge_source);
+    struct engine_cursor *cursor = memory_allocate(options->allocator, size);
     if (cursor == NULL) {
         if (options->base != NULL) {
             options->base->methods->close(options->base);
@@ -88,7 +89,7 @@ tern_status merge_cursor_open(const struct merge_cursor_options *options,
     return TERN_OK;
 }
 
-void merge_cursor_close(struct merge_cursor *cursor) {
+void merge_cursor_close(struct engine_cursor *cursor) {
     if (cursor == NULL) {
         return;
     }
@@ -104,7 +105,7 @@ void merge_cursor_close(struct merge_cursor *cursor) {
     memory_release(cursor->allocator, cursor);
 }
 
-struct epoch_slot *merge_enter(struct merge_cursor *cursor) {
+struct epoch_slot *merge_enter(struct engine_cursor *cursor) {
     cursor->has_ranges = false;
     if (cursor->arena.chunks != NULL) {
         arena_reset(&cursor->arena);
@@ -119,7 +120,7 @@ struct epoch_slot *merge_enter(struct merge_cursor *cursor) {
     return slot;
 }
 
-tern_status merge_leave(struct merge_cursor *cursor, struct epoch_slot *slot, tern_status status) {
+tern_status merge_leave(struct engine_cursor *cursor, struct epoch_slot *slot, tern_status status) {
     if (slot != NULL) {
         epoch_exit(slot);
     }
@@ -132,7 +133,7 @@ tern_status merge_leave(struct merge_cursor *cursor, struct epoch_slot *slot, te
 /* ---- moving sources ---- */
 
 /* Keys below the boundary are in the base already. */
-static void respect_boundary(struct merge_cursor *cursor, struct merge_source *source) {
+static void respect_boundary(struct engine_cursor *cursor, struct merge_source *source) {
     if (source->has_boundary && source_is_valid(source) &&
         slice_compare(overlay_iterator_key(&source->iterator), cursor->stack->boundary) < 0) {
         source->iterator.position = source->iterator.count = 0;
@@ -140,7 +141,7 @@ static void respect_boundary(struct merge_cursor *cursor, struct merge_source *s
 }
 
 /* To the first key from `key` on (NULL: of all) in the direction; `inclusive` false: beyond it. */
-static void seek_source(struct merge_cursor *cursor, struct merge_source *source,
+static void seek_source(struct engine_cursor *cursor, struct merge_source *source,
                         const tern_slice *key, bool inclusive) {
     struct overlay_iterator *iterator = &source->iterator;
     const tern_slice *boundary = &cursor->stack->boundary;
@@ -157,7 +158,7 @@ static void seek_source(struct merge_cursor *cursor, struct merge_source *source
     respect_boundary(cursor, source);
 }
 
-void merge_step_source(struct merge_cursor *cursor, struct merge_source *source) {
+void merge_step_source(struct engine_cursor *cursor, struct merge_source *source) {
     if (cursor->is_backward) {
         (void)overlay_iterator_previous(&source->iterator);
         respect_boundary(cursor, source);
@@ -166,18 +167,18 @@ void merge_step_source(struct merge_cursor *cursor, struct merge_source *source)
     }
 }
 
-static tern_status base_moved(struct merge_cursor *cursor, tern_status status) {
+static tern_status base_moved(struct engine_cursor *cursor, tern_status status) {
     cursor->is_base_valid = status == TERN_OK;
     return status == TERN_NOT_FOUND ? TERN_OK : status;
 }
 
-tern_status merge_step_base(struct merge_cursor *cursor, tern_error *error) {
+tern_status merge_step_base(struct engine_cursor *cursor, tern_error *error) {
     const struct base_cursor_methods *methods = cursor->base->methods;
     return base_moved(cursor, cursor->is_backward ? methods->previous(cursor->base, error)
                                                   : methods->next(cursor->base, error));
 }
 
-static tern_status seek_base(struct merge_cursor *cursor, const tern_slice *key, bool inclusive,
+static tern_status seek_base(struct engine_cursor *cursor, const tern_slice *key, bool inclusive,
                              tern_error *error) {
     merge_forget_leaf(cursor);
     if (cursor->base == NULL) {
@@ -195,7 +196,7 @@ static tern_status seek_base(struct merge_cursor *cursor, const tern_slice *key,
 }
 
 /* Brings all sources to the first key from `key` on in the direction. */
-static tern_status seek_all(struct merge_cursor *cursor, const tern_slice *key, bool inclusive,
+static tern_status seek_all(struct engine_cursor *cursor, const tern_slice *key, bool inclusive,
                             bool backward, tern_error *error) {
     cursor->is_backward = backward;
     for (uint32_t i = 0; i < cursor->source_count; i++) {
@@ -205,7 +206,7 @@ static tern_status seek_all(struct merge_cursor *cursor, const tern_slice *key, 
 }
 
 /* As the first half of seek_all for a key that belongs to a source. */
-tern_status merge_seek_beyond_position(struct merge_cursor *cursor, bool backward,
+tern_status merge_seek_beyond_position(struct engine_cursor *cursor, bool backward,
                                        tern_error *error) {
     cursor->key.size = 0;
     if (buffer_append(&cursor->key, cursor->entry.key.data, cursor->entry.key.size) != TERN_OK) {
@@ -217,7 +218,7 @@ tern_status merge_seek_beyond_position(struct merge_cursor *cursor, bool backwar
 
 /* ---- resolving a key ---- */
 
-static void base_record(const struct merge_cursor *cursor, struct record *out_record) {
+static void base_record(const struct engine_cursor *cursor, struct record *out_record) {
     if (merge_has_leaf(cursor)) {
         *out_record = cursor->leaf[cursor->leaf_position].record;
     } else {
@@ -225,13 +226,13 @@ static void base_record(const struct merge_cursor *cursor, struct record *out_re
     }
 }
 
-static bool source_counts(const struct merge_cursor *cursor, const struct merge_source *source,
+static bool source_counts(const struct engine_cursor *cursor, const struct merge_source *source,
                           tern_slice key) {
     return !source->has_boundary || slice_compare(key, cursor->stack->boundary) >= 0;
 }
 
 /* What the moment sees of the key; sources that stand on it are marked. */
-tern_status merge_resolve(struct merge_cursor *cursor, tern_slice key, bool is_in_base,
+tern_status merge_resolve(struct engine_cursor *cursor, tern_slice key, bool is_in_base,
                           struct engine_result *out_result, tern_error *error) {
     struct resolution resolution;
     resolution_init(&resolution, cursor->allocator);
@@ -268,7 +269,7 @@ tern_status merge_resolve(struct merge_cursor *cursor, tern_slice key, bool is_i
  * The next key in the direction among overlays, marking who stands on it; false when there is
  * none. Later the base is compared with it.
  */
-bool merge_next_overlay_key(struct merge_cursor *cursor, tern_slice *out_key) {
+bool merge_next_overlay_key(struct engine_cursor *cursor, tern_slice *out_key) {
     bool has_key = false;
     tern_slice key = tern_slice_of(NULL, 0);
     for (uint32_t i = 0; i < cursor->source_count; i++) {
@@ -295,13 +296,13 @@ bool merge_next_overlay_key(struct merge_cursor *cursor, tern_slice *out_key) {
     return has_key;
 }
 
-void merge_clear_marks(struct merge_cursor *cursor) {
+void merge_clear_marks(struct engine_cursor *cursor) {
     for (uint32_t i = 0; i < cursor->source_count; i++) {
         cursor->sources[i].is_at_key = false;
     }
 }
 
-bool merge_is_out_of_bounds(const struct merge_cursor *cursor, tern_slice key) {
+bool merge_is_out_of_bounds(const struct engine_cursor *cursor, tern_slice key) {
     const struct engine_cursor_bounds *bounds = &cursor->bounds;
     return cursor->is_backward ? bounds->has_begin && slice_compare(key, bounds->begin) < 0
                                : bounds->has_end && slice_compare(key, bounds->end) >= 0;
@@ -310,7 +311,7 @@ bool merge_is_out_of_bounds(const struct merge_cursor *cursor, tern_slice key) {
 /* ---- range deletes over the base ---- */
 
 /* The range delete over a key of the base that reaches furthest. */
-bool merge_find_cover(const struct merge_cursor *cursor, tern_slice key,
+bool merge_find_cover(const struct engine_cursor *cursor, tern_slice key,
                       struct overlay_range *out_range) {
     for (uint32_t i = 0; i < cursor->source_count; i++) {
         const struct merge_source *source = &cursor->sources[i];
@@ -329,7 +330,7 @@ bool merge_find_cover(const struct merge_cursor *cursor, tern_slice key,
 
 /* Moves the base over the range that covers where it stands; only the base's own keys are hidden.
  */
-tern_status merge_skip_range(struct merge_cursor *cursor, const struct overlay_range *range,
+tern_status merge_skip_range(struct engine_cursor *cursor, const struct overlay_range *range,
                              tern_error *error) {
     if (cursor->is_backward) {
         if (range->begin.size == 0) {
@@ -355,7 +356,7 @@ tern_status merge_skip_range(struct merge_cursor *cursor, const struct overlay_r
 /* ---- single steps ---- */
 
 /* Moves those who stand on the key just dealt with; the base too when `is_in_base`. */
-tern_status merge_pass_key(struct merge_cursor *cursor, bool is_in_base, tern_error *error) {
+tern_status merge_pass_key(struct engine_cursor *cursor, bool is_in_base, tern_error *error) {
     for (uint32_t i = 0; i < cursor->source_count; i++) {
         if (cursor->sources[i].is_at_key) {
             merge_step_source(cursor, &cursor->sources[i]);
@@ -365,7 +366,7 @@ tern_status merge_pass_key(struct merge_cursor *cursor, bool is_in_base, tern_er
     return is_in_base ? merge_step_base(cursor, error) : TERN_OK;
 }
 
-static void stand_on(struct merge_cursor *cursor, tern_slice key,
+static void stand_on(struct engine_cursor *cursor, tern_slice key,
                      const struct engine_result *result) {
     cursor->entry.key = key;
     cursor->entry.record = result->record;
@@ -373,7 +374,7 @@ static void stand_on(struct merge_cursor *cursor, tern_slice key,
 }
 
 /* Without overlays the base is handed through. */
-static tern_status settle_on_base(struct merge_cursor *cursor, tern_error *error) {
+static tern_status settle_on_base(struct engine_cursor *cursor, tern_error *error) {
     while (cursor->is_base_valid) {
         struct engine_entry *entry = &cursor->entry;
         const struct base_cursor_methods *methods = cursor->base->methods;
@@ -395,7 +396,7 @@ static tern_status settle_on_base(struct merge_cursor *cursor, tern_error *error
 }
 
 /* Which of the base's key and the overlays' comes first in the direction; 0 when they are equal. */
-int merge_compare_sources(const struct merge_cursor *cursor, bool has_overlay_key,
+int merge_compare_sources(const struct engine_cursor *cursor, bool has_overlay_key,
                           tern_slice overlay_key) {
     if (!cursor->is_base_valid) {
         return 1;
@@ -408,7 +409,7 @@ int merge_compare_sources(const struct merge_cursor *cursor, bool has_overlay_ke
 }
 
 /* Stands on the first visible key from where the sources are. TERN_NOT_FOUND. */
-static tern_status settle(struct merge_cursor *cursor, tern_error *error) {
+static tern_status settle(struct engine_cursor *cursor, tern_error *error) {
     if (cursor->source_count == 0) {
         return settle_on_base(cursor, error);
     }
@@ -453,7 +454,7 @@ static tern_status settle(struct merge_cursor *cursor, tern_error *error) {
 }
 
 /* Moves the sources beyond the position in the direction. */
-static tern_status move_on(struct merge_cursor *cursor, bool backward, tern_error *error) {
+static tern_status move_on(struct engine_cursor *cursor, bool backward, tern_error *error) {
     if (backward != cursor->is_backward || merge_has_leaf(cursor)) {
         return merge_seek_beyond_position(cursor, backward, error);
     }
@@ -471,7 +472,7 @@ static tern_status move_on(struct merge_cursor *cursor, bool backward, tern_erro
 }
 
 /* Brings the sources to the edge of the bounds. */
-tern_status merge_seek_edge(struct merge_cursor *cursor, bool backward, tern_error *error) {
+tern_status merge_seek_edge(struct engine_cursor *cursor, bool backward, tern_error *error) {
     if (backward) {
         return seek_all(cursor, cursor->bounds.has_end ? &cursor->bounds.end : NULL, false, true,
                         error);
@@ -480,7 +481,7 @@ tern_status merge_seek_edge(struct merge_cursor *cursor, bool backward, tern_err
                     error);
 }
 
-tern_status merge_cursor_seek(struct merge_cursor *cursor, tern_slice key, bool backward,
+tern_status merge_cursor_seek(struct engine_cursor *cursor, tern_slice key, bool backward,
                               tern_error *error) {
     struct epoch_slot *slot = merge_enter(cursor);
     tern_status status;
@@ -495,28 +496,28 @@ tern_status merge_cursor_seek(struct merge_cursor *cursor, tern_slice key, bool 
     return merge_leave(cursor, slot, status == TERN_OK ? settle(cursor, error) : status);
 }
 
-tern_status merge_cursor_first(struct merge_cursor *cursor, bool backward, tern_error *error) {
+tern_status merge_cursor_first(struct engine_cursor *cursor, bool backward, tern_error *error) {
     struct epoch_slot *slot = merge_enter(cursor);
     tern_status status = merge_seek_edge(cursor, backward, error);
     return merge_leave(cursor, slot, status == TERN_OK ? settle(cursor, error) : status);
 }
 
-static tern_status step(struct merge_cursor *cursor, bool backward, tern_error *error) {
+static tern_status step(struct engine_cursor *cursor, bool backward, tern_error *error) {
     struct epoch_slot *slot = merge_enter(cursor);
     tern_status status = cursor->is_standing ? move_on(cursor, backward, error)
                                              : merge_seek_edge(cursor, backward, error);
     return merge_leave(cursor, slot, status == TERN_OK ? settle(cursor, error) : status);
 }
 
-tern_status merge_cursor_next(struct merge_cursor *cursor, tern_error *error) {
+tern_status merge_cursor_next(struct engine_cursor *cursor, tern_error *error) {
     return step(cursor, false, error);
 }
 
-tern_status merge_cursor_previous(struct merge_cursor *cursor, tern_error *error) {
+tern_status merge_cursor_previous(struct engine_cursor *cursor, tern_error *error) {
     return step(cursor, true, error);
 }
 
-void merge_cursor_entry(const struct merge_cursor *cursor, struct engine_entry *out_entry) {
+void merge_cursor_entry(const struct engine_cursor *cursor, struct engine_entry *out_entry) {
     ASSERT(cursor->is_standing);
     *out_entry = cursor->entry;
 }

@@ -39,8 +39,6 @@ struct base_cursor {
     const struct base_cursor_methods *methods;
 };
 
-struct merge_cursor;
-
 struct merge_cursor_options {
     const tern_allocator *allocator;
     struct epoch_domain *epoch;
@@ -55,17 +53,17 @@ struct merge_cursor_options {
 };
 
 TERN_MUST_CHECK tern_status merge_cursor_open(const struct merge_cursor_options *options,
-                                              struct merge_cursor **out_cursor, tern_error *error);
-void merge_cursor_close(struct merge_cursor *cursor);
-/* As the functions of engine_methods with the same names. */
-TERN_MUST_CHECK tern_status merge_cursor_seek(struct merge_cursor *cursor, tern_slice key,
+                                              struct engine_cursor **out_cursor, tern_error *error);
+void merge_cursor_close(struct engine_cursor *cursor);
+/* These are the functions of engine_methods with the same names. */
+TERN_MUST_CHECK tern_status merge_cursor_seek(struct engine_cursor *cursor, tern_slice key,
                                               bool backward, tern_error *error);
-TERN_MUST_CHECK tern_status merge_cursor_first(struct merge_cursor *cursor, bool backward,
+TERN_MUST_CHECK tern_status merge_cursor_first(struct engine_cursor *cursor, bool backward,
                                                tern_error *error);
-TERN_MUST_CHECK tern_status merge_cursor_next(struct merge_cursor *cursor, tern_error *error);
-TERN_MUST_CHECK tern_status merge_cursor_previous(struct merge_cursor *cursor, tern_error *error);
-void merge_cursor_entry(const struct merge_cursor *cursor, struct engine_entry *out_entry);
-TERN_MUST_CHECK tern_status merge_cursor_next_batch(struct merge_cursor *cursor,
+TERN_MUST_CHECK tern_status merge_cursor_next(struct engine_cursor *cursor, tern_error *error);
+TERN_MUST_CHECK tern_status merge_cursor_previous(struct engine_cursor *cursor, tern_error *error);
+void merge_cursor_entry(const struct engine_cursor *cursor, struct engine_entry *out_entry);
+TERN_MUST_CHECK tern_status merge_cursor_next_batch(struct engine_cursor *cursor,
                                                     struct engine_entry *out_entries,
                                                     size_t capacity, size_t *out_count,
                                                     tern_error *error);

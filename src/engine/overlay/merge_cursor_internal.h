@@ -18,7 +18,8 @@ struct merge_source {
     struct overlay_iterator iterator;
 };
 
-struct merge_cursor {
+/* The engine_cursor of every engine over an overlay stack. */
+struct engine_cursor {
     const tern_allocator *allocator;
     struct epoch_domain *epoch;
     const struct overlay_stack *stack;
@@ -51,52 +52,52 @@ static inline bool source_is_valid(const struct merge_source *source) {
     return overlay_iterator_is_valid(&source->iterator);
 }
 
-static inline bool merge_has_leaf(const struct merge_cursor *cursor) {
+static inline bool merge_has_leaf(const struct engine_cursor *cursor) {
     return cursor->leaf_position < cursor->leaf_count;
 }
 
-static inline tern_slice merge_base_key(const struct merge_cursor *cursor) {
+static inline tern_slice merge_base_key(const struct engine_cursor *cursor) {
     return merge_has_leaf(cursor) ? cursor->leaf[cursor->leaf_position].key
                                   : cursor->base->methods->key(cursor->base);
 }
 
-static inline void merge_forget_leaf(struct merge_cursor *cursor) {
+static inline void merge_forget_leaf(struct engine_cursor *cursor) {
     cursor->leaf_count = cursor->leaf_position = 0;
 }
 
 /* Around every call: enters the epoch; leaves it and stands nowhere unless status is OK. */
-struct epoch_slot *merge_enter(struct merge_cursor *cursor);
-tern_status merge_leave(struct merge_cursor *cursor, struct epoch_slot *slot, tern_status status);
+struct epoch_slot *merge_enter(struct engine_cursor *cursor);
+tern_status merge_leave(struct engine_cursor *cursor, struct epoch_slot *slot, tern_status status);
 
 /* Moving sources, in the cursor's direction. The end of the base is no failure. */
-void merge_step_source(struct merge_cursor *cursor, struct merge_source *source);
-tern_status merge_step_base(struct merge_cursor *cursor, tern_error *error);
+void merge_step_source(struct engine_cursor *cursor, struct merge_source *source);
+tern_status merge_step_base(struct engine_cursor *cursor, tern_error *error);
 /* All sources to the edge of the bounds, or beyond the position. */
-tern_status merge_seek_edge(struct merge_cursor *cursor, bool backward, tern_error *error);
-tern_status merge_seek_beyond_position(struct merge_cursor *cursor, bool backward,
+tern_status merge_seek_edge(struct engine_cursor *cursor, bool backward, tern_error *error);
+tern_status merge_seek_beyond_position(struct engine_cursor *cursor, bool backward,
                                        tern_error *error);
 
 /*
  * The next key in the direction among overlays, marking who stands on it; false when there is
  * none.
  */
-bool merge_next_overlay_key(struct merge_cursor *cursor, tern_slice *out_key);
-void merge_clear_marks(struct merge_cursor *cursor);
+bool merge_next_overlay_key(struct engine_cursor *cursor, tern_slice *out_key);
+void merge_clear_marks(struct engine_cursor *cursor);
 /* Which of the base's key (< 0) and the overlays' (> 0) comes first; 0 when they are equal. */
-int merge_compare_sources(const struct merge_cursor *cursor, bool has_overlay_key,
+int merge_compare_sources(const struct engine_cursor *cursor, bool has_overlay_key,
                           tern_slice overlay_key);
-bool merge_is_out_of_bounds(const struct merge_cursor *cursor, tern_slice key);
+bool merge_is_out_of_bounds(const struct engine_cursor *cursor, tern_slice key);
 
 /* The range delete over a key of the base that reaches furthest; moving the base over it. */
-bool merge_find_cover(const struct merge_cursor *cursor, tern_slice key,
+bool merge_find_cover(const struct engine_cursor *cursor, tern_slice key,
                       struct overlay_range *out_range);
-tern_status merge_skip_range(struct merge_cursor *cursor, const struct overlay_range *range,
+tern_status merge_skip_range(struct engine_cursor *cursor, const struct overlay_range *range,
                              tern_error *error);
 
 /* What the moment sees of the key, where the marked sources and (is_in_base) the base stand. */
-tern_status merge_resolve(struct merge_cursor *cursor, tern_slice key, bool is_in_base,
+tern_status merge_resolve(struct engine_cursor *cursor, tern_slice key, bool is_in_base,
                           struct engine_result *out_result, tern_error *error);
 /* Moves those who stand on the key just dealt with; the base too when `is_in_base`. */
-tern_status merge_pass_key(struct merge_cursor *cursor, bool is_in_base, tern_error *error);
+tern_status merge_pass_key(struct engine_cursor *cursor, bool is_in_base, tern_error *error);
 
 #endif

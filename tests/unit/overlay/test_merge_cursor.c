@@ -197,7 +197,7 @@ static void check_entry(struct fixture *fixture, const struct engine_entry *entr
 }
 
 struct walk {
-    struct merge_cursor *cursor;
+    struct engine_cursor *cursor;
     seq_no seq;
     size_t begin, end;
     size_t at; /* SIZE_MAX: nowhere */
@@ -396,7 +396,7 @@ static void failing_allocations_leave_a_cursor_that_can_be_closed(void **state) 
             .bounds = bounds,
             .read_large = model_read_large,
         };
-        struct merge_cursor *cursor = NULL;
+        struct engine_cursor *cursor = NULL;
         fault_allocator_fail(faults, nth, nth % 2 == 0);
         tern_status status = merge_cursor_open(&options, &cursor, NULL);
         struct engine_entry entries[BATCH_MAX];
