@@ -247,14 +247,11 @@ static tern_status refuse_after_failure(struct tern_db *db, tern_error *error) {
     return TERN_POISONED;
 }
 
-/* What failed before anything was synced may be tried again; else K3. */
-static void note_failure(struct maintenance *maintenance, tern_status status,
-                         const tern_error *failure) {
-    if (status != TERN_DISK_FULL && status != TERN_NO_MEMORY) {
-        maintenance->has_failed = true;
-        maintenance->failure = *failure;
-        maintenance->failure.status = TERN_POISONED;
-    }
+/* K3. */
+static void poison_checkpoints(struct maintenance *maintenance, const tern_error *failure) {
+    maintenance->has_failed = true;
+    maintenance->failure = *failure;
+    maintenance->failure.status = TERN_POISONED;
 }
 
 /* Switches the root; K3 on failure. */
@@ -273,7 +270,9 @@ static tern_status write_manifest(struct tern_db *db, struct manifest_draft *dra
         return TERN_OK;
     }
     error_copy(error, &failure);
-    note_failure(maintenance, status, &failure);
+    if (status != TERN_DISK_FULL && status != TERN_NO_MEMORY) { /* else nothing was synced */
+        poison_checkpoints(maintenance, &failure);
+    }
     return status;
 }
 
@@ -299,15 +298,18 @@ static tern_status sync_sealed(struct tern_db *db, struct manifest_draft *draft,
                                tern_error *error) {
     tern_error failure = TERN_ERROR_INIT;
     tern_status status = TERN_OK;
+    bool in_doubt = false;
     for (size_t i = 0; status == TERN_OK && i < draft->manifest.keyspace_count; i++) {
         const tern_keyspace *keyspace = draft->keyspaces[i];
         if (keyspace->is_sealed) {
-            status = keyspace->methods->sync(keyspace->engine, &failure);
+            status = keyspace->methods->sync(keyspace->engine, &in_doubt, &failure);
         }
     }
     if (status != TERN_OK) {
         error_copy(error, &failure);
-        note_failure(&db->maintenance, status == TERN_DISK_FULL ? TERN_IO : status, &failure);
+        if (in_doubt) {
+            poison_checkpoints(&db->maintenance, &failure);
+        }
     }
     return status;
 }

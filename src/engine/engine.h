@@ -262,8 +262,11 @@ struct engine_methods {
                               enum engine_drain_state *out_state, tern_error *error);
     /* Ends the slice: writes the path to a new root. False: nothing new since the last publish. */
     tern_status (*seal)(struct engine *engine, bool *out_changed, tern_error *error);
-    /* Makes all blocks of the sealed root durable. */
-    tern_status (*sync)(struct engine *engine, tern_error *error);
+    /*
+     * Makes all blocks of the sealed root durable. When it fails, `out_in_doubt` says whether a
+     * flush was tried, after which nobody knows what is on disk; if not, it may be called again.
+     */
+    tern_status (*sync)(struct engine *engine, bool *out_in_doubt, tern_error *error);
     /* Describes the sealed root (at most 64 KiB), for the manifest; appended to `out_state`. */
     tern_status (*state)(struct engine *engine, struct buffer *out_state,
                          struct engine_drained *out_drained, tern_error *error);

@@ -375,7 +375,8 @@ tern_status world_publish(struct engine_world *world, tern_error *error) {
         return status;
     }
     world->has_sealed = true;
-    status = world->methods->sync(world->engine, error);
+    bool in_doubt = false;
+    status = world->methods->sync(world->engine, &in_doubt, error);
     if (status != TERN_OK) {
         return status;
     }

@@ -116,7 +116,7 @@ tern_status btree_warm(struct engine_view *view, const uint64_t *places, size_t 
 tern_status btree_drain_step(struct engine *engine, size_t quantum_bytes,
                              enum engine_drain_state *out_state, tern_error *error);
 tern_status btree_seal(struct engine *engine, bool *out_changed, tern_error *error);
-tern_status btree_sync(struct engine *engine, tern_error *error);
+tern_status btree_sync(struct engine *engine, bool *out_in_doubt, tern_error *error);
 tern_status btree_state(struct engine *engine, struct buffer *out_state,
                         struct engine_drained *out_drained, tern_error *error);
 tern_status btree_publish(struct engine *engine, uint64_t generation, tern_error *error);

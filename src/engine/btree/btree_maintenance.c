@@ -213,8 +213,10 @@ tern_status btree_seal(struct engine *base, bool *out_changed, tern_error *error
     return status;
 }
 
-tern_status btree_sync(struct engine *base, tern_error *error) {
-    return btree_file_sync(btree_of(base)->tree.file, error);
+tern_status btree_sync(struct engine *base, bool *out_in_doubt, tern_error *error) {
+    tern_status status = btree_file_sync(btree_of(base)->tree.file, error);
+    *out_in_doubt = status != TERN_OK;
+    return status;
 }
 
 tern_status btree_state(struct engine *base, struct buffer *out_state,

@@ -374,8 +374,10 @@ static tern_status hash_seal(struct engine *base, bool *out_changed, tern_error 
     return TERN_OK;
 }
 
-static tern_status hash_sync(struct engine *base, tern_error *error) {
-    return hash_file_sync(hash_of(base)->base.file, error);
+static tern_status hash_sync(struct engine *base, bool *out_in_doubt, tern_error *error) {
+    tern_status status = hash_file_sync(hash_of(base)->base.file, error);
+    *out_in_doubt = status != TERN_OK;
+    return status;
 }
 
 static tern_status hash_state(struct engine *base, struct buffer *out_state,

@@ -166,7 +166,7 @@ void file_registry_set_generation(struct file_registry *registry, uint64_t gener
 /* ---- syncing ---- */
 
 static tern_status sync_file(const struct lsm *lsm, const struct file_entry *entry,
-                             tern_error *error) {
+                             bool *out_in_doubt, tern_error *error) {
     char path[FILE_PATH_BYTES];
     tern_file *file = NULL;
     const tern_file_system *system = lsm->environment->file_system;
@@ -175,11 +175,14 @@ static tern_status sync_file(const struct lsm *lsm, const struct file_entry *ent
         status = system->open(system->context, path, 0, &file, error);
     }
     if (status != TERN_OK) {
+        *out_in_doubt = false;
         return status;
     }
     status = file_sync(file, error);
     tern_status closed = file_close(file, status == TERN_OK ? error : NULL);
-    return status == TERN_OK ? closed : status;
+    status = status == TERN_OK ? closed : status;
+    *out_in_doubt = status != TERN_OK;
+    return status;
 }
 
 /* The first whole new file that lies at or behind `number`. */
@@ -207,13 +210,14 @@ static void note_synced(struct file_registry *registry, uint64_t number) {
     mutex_unlock(&registry->lock);
 }
 
-tern_status file_registry_sync(struct file_registry *registry, tern_error *error) {
+tern_status file_registry_sync(struct file_registry *registry, bool *out_in_doubt,
+                               tern_error *error) {
     const struct engine_environment *environment = registry->lsm->environment;
     const tern_file_system *system = environment->file_system;
     struct file_entry entry;
     bool has_new = false;
     for (uint64_t number = 0; next_new(registry, number, &entry); number = entry.number + 1) {
-        tern_status status = sync_file(registry->lsm, &entry, error);
+        tern_status status = sync_file(registry->lsm, &entry, out_in_doubt, error);
         if (status == TERN_NOT_FOUND && !file_registry_knows(registry, entry.number)) {
             continue; /* a value that was discarded meanwhile */
         }
@@ -227,6 +231,7 @@ tern_status file_registry_sync(struct file_registry *registry, tern_error *error
         return TERN_OK;
     }
     tern_status status = system->sync_directory(system->context, environment->directory, error);
+    *out_in_doubt = status != TERN_OK;
     mutex_lock(&registry->lock);
     for (size_t i = 0; status == TERN_OK && i < registry->count; i++) {
         registry->entries[i].is_new =

@@ -31,8 +31,9 @@ uint64_t file_registry_file_bytes(struct file_registry *registry, uint64_t numbe
 void file_registry_supersede(struct file_registry *registry, uint64_t number, uint64_t generation);
 /* Generation from which on files created now may be seen. */
 void file_registry_set_generation(struct file_registry *registry, uint64_t generation);
-/* Makes all new files durable, and their names. */
-TERN_MUST_CHECK tern_status file_registry_sync(struct file_registry *registry, tern_error *error);
+/* Makes all new files durable, and their names; `out_in_doubt` as in the engine's `sync`. */
+TERN_MUST_CHECK tern_status file_registry_sync(struct file_registry *registry, bool *out_in_doubt,
+                                               tern_error *error);
 /* Removes what no live generation needs. */
 void file_registry_release(struct file_registry *registry, const uint64_t *live, size_t live_count);
 

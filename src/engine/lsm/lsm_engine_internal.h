@@ -90,7 +90,7 @@ bool lsm_changed_since(struct engine_view *view, const struct engine_cursor_boun
 tern_status lsm_drain_step(struct engine *engine, size_t quantum_bytes,
                            enum engine_drain_state *out_state, tern_error *error);
 tern_status lsm_seal(struct engine *engine, bool *out_changed, tern_error *error);
-tern_status lsm_sync(struct engine *engine, tern_error *error);
+tern_status lsm_sync(struct engine *engine, bool *out_in_doubt, tern_error *error);
 tern_status lsm_state(struct engine *engine, struct buffer *out_state,
                       struct engine_drained *out_drained, tern_error *error);
 tern_status lsm_publish(struct engine *engine, uint64_t generation, tern_error *error);

@@ -248,8 +248,8 @@ tern_status lsm_seal(struct engine *base, bool *out_changed, tern_error *error) 
     return TERN_OK;
 }
 
-tern_status lsm_sync(struct engine *base, tern_error *error) {
-    return file_registry_sync(lsm_of(base)->lsm.files, error);
+tern_status lsm_sync(struct engine *base, bool *out_in_doubt, tern_error *error) {
+    return file_registry_sync(lsm_of(base)->lsm.files, out_in_doubt, error);
 }
 
 tern_status lsm_state(struct engine *base, struct buffer *out_state,
