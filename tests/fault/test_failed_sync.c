@@ -178,11 +178,56 @@ static void a_sync_that_fails_once_loses_nothing_acknowledged(void **state) {
     assert_true(failed > rounds / 4);
 }
 
+/* Nothing is in doubt while no flush was tried: what could not be opened is opened again. */
+static void what_could_not_be_opened_for_a_checkpoint_is_tried_again(void **state) {
+    (void)state;
+    static const int engines[] = {TERN_ENGINE_BTREE, TERN_ENGINE_LSM, TERN_ENGINE_HASH};
+    struct step_machine machine;
+    tern_db *db;
+    tern_error error = TERN_ERROR_INIT;
+    tern_keyspace *keyspaces[3];
+    step_machine_init(&machine, 1);
+    assert_ok(step_machine_open(&machine, &db, &error), error);
+    for (size_t i = 0; i < 3; i++) {
+        tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+        const char name[] = {(char)('a' + i), '\0'};
+        options.engine = engines[i];
+        assert_ok(tern_keyspace_create(db, name, &options, &keyspaces[i], &error), error);
+    }
+    uint64_t refused = 0;
+    bool has_failed = true;
+    for (uint64_t nth = 1; has_failed; nth++) {
+        char value[32];
+        (void)snprintf(value, sizeof(value), "%llu", (unsigned long long)nth);
+        for (size_t i = 0; i < 3; i++) {
+            assert_ok(put(keyspaces[i], "key", value, &error), error);
+        }
+        const struct fault_plan plan = {.kinds = FAULT_OPEN, .nth = nth, .status = TERN_DISK_FULL};
+        uint64_t failures = fault_file_system_failures(machine.faults);
+        fault_file_system_arm(machine.faults, &plan);
+        tern_status status = tern_checkpoint(db, &error);
+        has_failed = fault_file_system_failures(machine.faults) > failures;
+        fault_file_system_disarm(machine.faults);
+        if (status != TERN_OK) {
+            assert_int_equal(status, TERN_DISK_FULL);
+            refused++;
+        }
+        assert_ok(tern_checkpoint(db, &error), error);
+        for (size_t i = 0; i < 3; i++) {
+            assert_value(keyspaces[i], "key", value);
+        }
+    }
+    assert_true(refused > 0);
+    assert_ok(tern_close(db, &error), error);
+    step_machine_release(&machine);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(after_a_failed_sync_writes_are_refused_and_reads_go_on),
         cmocka_unit_test(what_recovery_showed_survives_the_next_power_cut),
         cmocka_unit_test(a_sync_that_fails_once_loses_nothing_acknowledged),
+        cmocka_unit_test(what_could_not_be_opened_for_a_checkpoint_is_tried_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
