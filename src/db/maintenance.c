@@ -45,11 +45,17 @@ static uint64_t overlay_used(const struct tern_db *db) {
     return budget_used(&db->budget, BUDGET_OVERLAY);
 }
 
-static bool is_log_long(const struct tern_db *db) {
+/* The log is long, and a checkpoint would let some of it go: what large values that are not
+ * committed yet have in it stays (K4), and checkpoints would follow each other without end. */
+static bool is_log_long(struct tern_db *db) {
     uint64_t first = log_position_segment(db->maintenance.log_start);
     uint64_t last = log_position_segment(log_end_position(db->manager.log));
     uint64_t segments_max = LOG_PER_OVERLAY * db->options.overlay_bytes / db->options.segment_bytes;
-    return last - first > segments_max + LOG_SEGMENTS_MIN;
+    if (last - first <= segments_max + LOG_SEGMENTS_MIN) {
+        return false;
+    }
+    seq_no visible = atomic_load_explicit(&db->manager.visible_seq, memory_order_acquire);
+    return log_position_segment(large_retention_oldest(&db->manager.retention, visible)) > first;
 }
 
 /*

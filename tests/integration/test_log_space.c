@@ -6,18 +6,24 @@
 #include <stdio.h>
 #include <string.h>
 #include <tern/tern.h>
+#include <time.h>
 
 #include "support/temporary_directory.h"
 
 /* The active segment, two that stand ready, and one that is being made ready at that moment. */
 #define FILES_AFTER_CHECKPOINT 4
+/* More segments than a checkpoint is wanted for: four times the overlays, and four. */
+#define LONG_LOG_FILES  ((4 * OVERLAY_BYTES >> 18) + 5)
+#define LONG_LOG_ROUNDS 3
+#define OVERLAY_BYTES   ((uint64_t)1 << 20)
 
-static tern_db *open_in(const char *path) {
+static tern_db *open_in(const char *path, uint64_t overlay_bytes) {
     tern_db_options options = TERN_DB_OPTIONS_INIT;
     tern_error error = TERN_ERROR_INIT;
     tern_db *db = NULL;
     options.create_if_missing = true;
     options.memory_bytes = (uint64_t)32 << 20;
+    options.overlay_bytes = overlay_bytes;
     options.segment_bytes = (uint64_t)256 << 10;
     assert_ok(tern_open(path, &options, &db, &error), error);
     return db;
@@ -52,7 +58,7 @@ static void checkpoint_leaves_the_spares_of_the_log_alone(void **state) {
     char *path = temporary_directory_create();
     tern_error error = TERN_ERROR_INIT;
     tern_keyspace *keyspace = NULL;
-    tern_db *db = open_in(path);
+    tern_db *db = open_in(path, 0);
     assert_ok(tern_keyspace_create(db, "test", NULL, &keyspace, &error), error);
     for (unsigned round = 0; round < 3; round++) {
         put_some(keyspace, (char)('a' + round));
@@ -61,7 +67,7 @@ static void checkpoint_leaves_the_spares_of_the_log_alone(void **state) {
         assert_in_range(count_log_files(path), 1, FILES_AFTER_CHECKPOINT);
     }
     assert_ok(tern_close(db, &error), error);
-    db = open_in(path);
+    db = open_in(path, 0);
     assert_ok(tern_keyspace_open(db, "test", &keyspace, &error), error);
     char found[100];
     size_t size = 0;
@@ -72,9 +78,51 @@ static void checkpoint_leaves_the_spares_of_the_log_alone(void **state) {
     temporary_directory_remove(path);
 }
 
+static uint64_t checkpoints_of(tern_db *db) {
+    uint64_t checkpoints = 0;
+    assert_int_equal(tern_stat_get(db, "checkpoints", &checkpoints), TERN_OK);
+    return checkpoints;
+}
+
+/* Its chunks are in the log: no checkpoint can let that go before the value is committed. */
+static void a_large_value_being_written_keeps_the_log_without_endless_checkpoints(void **state) {
+    (void)state;
+    char *path = temporary_directory_create();
+    tern_error error = TERN_ERROR_INIT;
+    tern_keyspace *keyspace = NULL;
+    tern_value_writer *writer = NULL;
+    static char chunk[1 << 20];
+    tern_db *db = open_in(path, OVERLAY_BYTES);
+    assert_ok(tern_keyspace_create(db, "test", NULL, &keyspace, &error), error);
+    tern_txn *txn = NULL;
+    assert_ok(tern_txn_begin(db, NULL, &txn, &error), error);
+    assert_int_equal(tern_txn_put_begin(txn, keyspace, tern_slice_str("large"), NULL, &writer),
+                     TERN_OK);
+    memset(chunk, 'x', sizeof(chunk));
+    assert_int_equal(tern_value_writer_append(writer, tern_slice_of(chunk, sizeof(chunk))),
+                     TERN_OK);
+    for (unsigned round = 0; round < LONG_LOG_ROUNDS; round++) {
+        put_some(keyspace, (char)('a' + round));
+    }
+    assert_ok(tern_checkpoint(db, &error), error);
+    assert_true(count_log_files(path) > LONG_LOG_FILES);
+    uint64_t before = checkpoints_of(db);
+    (void)nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL);
+    assert_in_range(checkpoints_of(db), before, before + 1);
+    assert_int_equal(tern_value_writer_finish(writer), TERN_OK);
+    assert_int_equal(tern_txn_commit(txn), TERN_OK);
+    tern_txn_free(txn);
+    assert_ok(tern_checkpoint(db, &error), error);
+    assert_ok(tern_checkpoint(db, &error), error);
+    assert_in_range(count_log_files(path), 1, FILES_AFTER_CHECKPOINT);
+    assert_ok(tern_close(db, &error), error);
+    temporary_directory_remove(path);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(checkpoint_leaves_the_spares_of_the_log_alone),
+        cmocka_unit_test(a_large_value_being_written_keeps_the_log_without_endless_checkpoints),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
