@@ -101,6 +101,10 @@ static struct engine_cursor_bounds bounds_of_range(const struct engine_change *c
 
 static bool changed_since(struct txn_manager *manager, const tern_keyspace *keyspace,
                           const struct engine_cursor_bounds *bounds, seq_no since) {
+    /* What has gone to the base an engine cannot tell from what was there. */
+    if (atomic_load_explicit(&keyspace->last_write_seq, memory_order_relaxed) <= since) {
+        return false;
+    }
     struct database_view *view = atomic_load_explicit(&manager->view, memory_order_relaxed);
     struct engine_view *part = view_part(view, keyspace);
     return part != NULL && keyspace->methods->changed_since(part, bounds, since);

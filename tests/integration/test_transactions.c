@@ -128,6 +128,24 @@ static void a_range_is_validated_as_far_as_the_cursor_went(void **state) {
     }
 }
 
+/* Once drained, what was written since a snapshot cannot be told from what was there before. */
+static void a_checkpoint_is_no_conflict_where_nothing_was_written(void **state) {
+    struct txn_fixture *fixture = *state;
+    tern_error error = TERN_ERROR_INIT;
+    tern_keyspace *other = NULL;
+    tern_slice from = tern_slice_str("b");
+    assert_ok(tern_keyspace_create(fixture->db, "other", NULL, &other, &error), error);
+    for (unsigned round = 0; round < 2; round++) {
+        assert_ok(tern_put(fixture->keyspace, tern_slice_str("a"), from, NULL, &error), error);
+        tern_txn *txn = begin(fixture, SNAPSHOT, false);
+        tern_keyspace *written = round == 0 ? other : fixture->keyspace;
+        assert_ok(tern_put(written, tern_slice_str("c"), tern_slice_str("1"), NULL, &error), error);
+        assert_ok(tern_checkpoint(fixture->db, &error), error);
+        assert_ok(tern_txn_delete_range(txn, fixture->keyspace, &from, NULL), *tern_txn_error(txn));
+        assert_int_equal(commit(txn), round == 0 ? TERN_OK : TERN_CONFLICT);
+    }
+}
+
 static void a_failed_transaction_can_only_be_ended(void **state) {
     struct txn_fixture *fixture = *state;
     tern_txn *txn = begin(fixture, SNAPSHOT, false);
@@ -704,6 +722,7 @@ int main(void) {
         TEST(a_merge_conflicts_with_a_plain_write),
         TEST(range_deletes_conflict_with_writes_both_ways),
         TEST(a_range_is_validated_as_far_as_the_cursor_went),
+        TEST(a_checkpoint_is_no_conflict_where_nothing_was_written),
         TEST(a_failed_transaction_can_only_be_ended),
         TEST(read_only_transactions_refuse_writes),
         TEST(a_transaction_reads_its_own_writes),
