@@ -21,16 +21,4 @@ static inline bool slice_equal(tern_slice left, tern_slice right) {
            (left.size == 0 || memcmp(left.data, right.data, left.size) == 0);
 }
 
-/* Number of equal bytes at the beginning. */
-static inline size_t slice_common_prefix(tern_slice left, tern_slice right) {
-    const uint8_t *a = left.data;
-    const uint8_t *b = right.data;
-    size_t shorter = left.size < right.size ? left.size : right.size;
-    size_t i = 0;
-    while (i < shorter && a[i] == b[i]) {
-        i++;
-    }
-    return i;
-}
-
 #endif

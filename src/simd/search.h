@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Searching sorted arrays of key heads, and comparing bytes. Any thread. */
+/* Searching sorted arrays of key heads. Any thread. */
 #ifndef TERN_SIMD_SEARCH_H
 #define TERN_SIMD_SEARCH_H
 
@@ -12,8 +12,5 @@
  */
 size_t search_lower_u32(const uint32_t *heads, size_t count, uint32_t head);
 size_t search_lower_u64(const uint64_t *heads, size_t count, uint64_t head);
-
-/* Length of the common prefix of two byte strings of at least `size` bytes. */
-size_t common_prefix(const void *left, const void *right, size_t size);
 
 #endif

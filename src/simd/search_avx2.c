@@ -50,19 +50,3 @@ size_t search_lower_u64_avx2(const uint64_t *heads, size_t count, uint64_t head)
     below &= (1u << count) - 1;
     return (size_t)(base - heads) + (size_t)__builtin_popcount(below);
 }
-
-size_t common_prefix_avx2(const void *left, const void *right, size_t size) {
-    const uint8_t *a = left;
-    const uint8_t *b = right;
-    size_t at = 0;
-    for (; at + 32 <= size; at += 32) {
-        __m256i equal =
-            _mm256_cmpeq_epi8(_mm256_loadu_si256((const __m256i *)(const void *)(a + at)),
-                              _mm256_loadu_si256((const __m256i *)(const void *)(b + at)));
-        uint32_t different = ~(uint32_t)_mm256_movemask_epi8(equal);
-        if (different != 0) {
-            return at + (size_t)__builtin_ctz(different);
-        }
-    }
-    return at + common_prefix_scalar(a + at, b + at, size - at);
-}

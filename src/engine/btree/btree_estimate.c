@@ -7,6 +7,7 @@
  */
 #include "base/error.h"
 #include "engine/btree/btree_read_internal.h"
+#include "simd/compare.h"
 
 /* A boundary leaf with more than 1 / PART_READ of the estimate is read. */
 #define PART_READ 20u

@@ -25,6 +25,7 @@
 #include "base/error.h"
 #include "base/varint.h"
 #include "engine/btree/node_access.h"
+#include "simd/compare.h"
 
 #define LINE_BYTES        64u
 #define CHILD_RECORDS_MAX ((uint64_t)1 << 48)

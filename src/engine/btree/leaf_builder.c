@@ -19,7 +19,7 @@
 #include "base/error.h"
 #include "base/varint.h"
 #include "engine/btree/leaf_access.h"
-#include "simd/search.h"
+#include "simd/compare.h"
 
 #define LEAF_RECORDS_MAX      8191u
 #define RECORD_OVERHEAD_BYTES 6u /* head and slot */

@@ -23,6 +23,7 @@
 #include "base/error.h"
 #include "base/varint.h"
 #include "engine/btree/btree_value.h"
+#include "simd/compare.h"
 
 /* A node is closed at this many bytes even when it has fewer children than the fan-out. */
 #define NODE_BYTES_MAX ((size_t)128 * 1024)

@@ -26,6 +26,7 @@
 #include "base/compare.h"
 #include "base/varint.h"
 #include "engine/lsm/lsm_format.h"
+#include "simd/compare.h"
 
 #define HEADER_BYTES     16u
 #define FLAG_HAS_LARGE   1u

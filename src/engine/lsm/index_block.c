@@ -17,6 +17,7 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/compare.h"
+#include "simd/compare.h"
 #include "simd/search.h"
 
 #define HEADER_BYTES 16u

@@ -3,6 +3,7 @@
 
 #include "base/bytes.h"
 #include "base/compare.h"
+#include "simd/compare.h"
 #include "simd/search.h"
 
 #define PAD_BYTES 64u

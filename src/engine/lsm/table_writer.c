@@ -19,6 +19,7 @@
 #include "engine/lsm/index_block.h"
 #include "engine/lsm/table_meta.h"
 #include "engine/lsm/value_file.h"
+#include "simd/compare.h"
 
 #define RUN_BYTES ((size_t)512 << 10)
 /* An index block that would be longer begins a new partition. */

@@ -2,6 +2,8 @@
 /* The invariants of the overlay's files as code. Called with no applier at work. */
 #include "engine/overlay/overlay_internal.h"
 
+#include "simd/compare.h"
+
 struct checking {
     const struct overlay *overlay;
     const struct overlay_filter *filter;

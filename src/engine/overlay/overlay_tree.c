@@ -28,6 +28,7 @@
  */
 #include "engine/overlay/overlay_internal.h"
 #include "os/mutex.h"
+#include "simd/compare.h"
 
 /* After a split the prefix is grown when the heads of a node share at least so many bytes. */
 #define PREFIX_REGROW_BYTES 3u

@@ -11,6 +11,7 @@
 #include "base/compare.h"
 #include "base/varint.h"
 #include "engine/btree/btree_lookup.h"
+#include "simd/compare.h"
 #include "support/check.h"
 
 #define TEST_GENERATION 7u

@@ -230,38 +230,6 @@ static void lower_bounds_agree_with_counting_for_u32(void **state) {
     }
 }
 
-static void common_prefixes_end_at_the_first_difference(void **state) {
-    (void)state;
-    for (size_t size = 0; size < 300; size++) {
-        /* Exact sizes: reading past them is an error under AddressSanitizer. */
-        uint8_t *left = malloc(size + 1);
-        uint8_t *right = malloc(size + 1);
-        uint8_t *a = left + 1;
-        uint8_t *b = right + 1;
-        seeded_random_fill(&generator, a, size);
-        if (size > 0) {
-            memcpy(b, a, size);
-        }
-        assert_int_equal(common_prefix(a, b, size), size);
-        for (size_t different = 0; different < size; different++) {
-            b[different] ^= 0x80;
-            if (different + 1 < size) {
-                b[size - 1] ^= 1; /* a later difference does not matter */
-            }
-            assert_int_equal(common_prefix(a, b, size), different);
-            assert_int_equal(common_prefix_scalar(a, b, size), different);
-#if CPU_X86
-            if (cpu_has_avx2()) {
-                assert_int_equal(common_prefix_avx2(a, b, size), different);
-            }
-#endif
-            memcpy(b, a, size);
-        }
-        free(left);
-        free(right);
-    }
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(crc32c_gives_the_published_values),
@@ -271,7 +239,6 @@ int main(void) {
         cmocka_unit_test(hash_variants_agree_and_depend_on_every_byte),
         cmocka_unit_test(lower_bounds_agree_with_counting_for_u64),
         cmocka_unit_test(lower_bounds_agree_with_counting_for_u32),
-        cmocka_unit_test(common_prefixes_end_at_the_first_difference),
     };
     return cmocka_run_group_tests(tests, seed_generator, NULL);
 }
