@@ -79,12 +79,12 @@ static void resolve_options(tern_txn *txn, const tern_txn_options *options) {
 
 void txn_spares_init(struct txn_manager *manager) {
     spares_init(&manager->txns, manager->allocator, sizeof(struct tern_txn));
-    spares_init(&manager->cursors, manager->allocator, sizeof(struct tern_cursor));
+    txn_cursor_spares_init(manager);
 }
 
 void txn_spares_release(struct txn_manager *manager) {
     spares_release(&manager->txns);
-    spares_release(&manager->cursors);
+    txn_cursor_spares_release(manager);
 }
 
 tern_status txn_begin(struct txn_manager *manager, const tern_txn_options *options,

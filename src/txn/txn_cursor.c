@@ -9,22 +9,68 @@
 /* A batch with copied bytes ends when it holds that many. */
 #define BATCH_BYTES_MAX ((size_t)4 << 20)
 
+/* Room for so many is kept for the next cursor. */
+#define SPARE_BATCH_ENTRIES 128
+
 /* ---- opening and closing ---- */
+
+void txn_cursor_spares_init(struct txn_manager *manager) {
+    spares_init(&manager->cursors, manager->allocator, sizeof(struct tern_cursor));
+    spares_init(&manager->batches, manager->allocator,
+                SPARE_BATCH_ENTRIES * sizeof(struct engine_entry));
+}
+
+void txn_cursor_spares_release(struct txn_manager *manager) {
+    spares_release(&manager->cursors);
+    spares_release(&manager->batches);
+}
+
+static void release_batch(tern_cursor *cursor) {
+    if (cursor->batch_capacity == SPARE_BATCH_ENTRIES) {
+        spares_give(&cursor->keyspace->manager->batches, cursor->batch);
+    } else {
+        memory_release(cursor->allocator, cursor->batch);
+    }
+    cursor->batch = NULL;
+    cursor->batch_capacity = 0;
+}
+
+static tern_status reserve_batch(tern_cursor *cursor, size_t entries) {
+    if (entries <= cursor->batch_capacity) {
+        return TERN_OK;
+    }
+    release_batch(cursor);
+    bool is_small = entries <= SPARE_BATCH_ENTRIES;
+    cursor->batch = is_small ? spares_take(&cursor->keyspace->manager->batches)
+                             : memory_allocate(cursor->allocator, entries * sizeof(*cursor->batch));
+    if (cursor->batch == NULL) {
+        return ERROR_NO_MEMORY(&cursor->error, "a batch of a cursor");
+    }
+    cursor->batch_capacity = is_small ? SPARE_BATCH_ENTRIES : entries;
+    return TERN_OK;
+}
 
 static tern_status copy_bounds(tern_cursor *cursor, const tern_cursor_options *options) {
     size_t begin_size = options->begin != NULL ? options->begin->size : 0;
     size_t end_size = options->end != NULL ? options->end->size : 0;
-    struct buffer *bytes = &cursor->bound_bytes;
-    if (buffer_reserve(bytes, begin_size + end_size + 1) != TERN_OK ||
-        (begin_size > 0 && buffer_append(bytes, options->begin->data, begin_size) != TERN_OK) ||
-        (end_size > 0 && buffer_append(bytes, options->end->data, end_size) != TERN_OK)) {
-        return TERN_NO_MEMORY;
+    uint8_t *bytes = cursor->short_bounds;
+    if (begin_size + end_size > SHORT_BOUNDS_BYTES) {
+        if (buffer_reserve(&cursor->bound_bytes, begin_size + end_size) != TERN_OK) {
+            return TERN_NO_MEMORY;
+        }
+        bytes = cursor->bound_bytes.data;
+    }
+    if (begin_size > 0) {
+        memcpy(bytes, options->begin->data, begin_size);
+    }
+    if (end_size > 0) {
+        memcpy(bytes + begin_size, options->end->data, end_size);
     }
     cursor->bounds =
         (struct engine_cursor_bounds){.has_begin = options->begin != NULL,
                                       .has_end = options->end != NULL,
-                                      .begin = tern_slice_of(bytes->data, begin_size),
-                                      .end = tern_slice_of(bytes->data + begin_size, end_size)};
+                                      .begin = tern_slice_of(bytes, begin_size),
+                                      .end = tern_slice_of(bytes + begin_size, end_size)};
     return TERN_OK;
 }
 
@@ -160,7 +206,7 @@ void txn_cursor_close(tern_cursor *cursor) {
     buffer_release(&cursor->low);
     buffer_release(&cursor->high);
     arena_release(&cursor->batch_arena);
-    memory_release(cursor->allocator, cursor->batch);
+    release_batch(cursor);
     spares_give(&cursor->keyspace->manager->cursors, cursor);
 }
 
@@ -467,17 +513,6 @@ static tern_status fill_by_copies(tern_cursor *cursor, tern_entry *out_entries, 
     }
     *out_count = count;
     return status;
-}
-
-static tern_status reserve_batch(tern_cursor *cursor, size_t entries) {
-    if (entries > cursor->batch_capacity) {
-        memory_release(cursor->allocator, cursor->batch);
-        cursor->batch = memory_allocate(cursor->allocator, entries * sizeof(*cursor->batch));
-        cursor->batch_capacity = cursor->batch != NULL ? entries : 0;
-    }
-    return entries <= cursor->batch_capacity
-               ? TERN_OK
-               : ERROR_NO_MEMORY(&cursor->error, "a batch of a cursor");
 }
 
 /* Entries of the engine as they are; false when one of them is stored apart. */

@@ -7,6 +7,10 @@
 
 #include "txn/txn.h"
 
+/* What closed cursors leave for the next. */
+void txn_cursor_spares_init(struct txn_manager *manager);
+void txn_cursor_spares_release(struct txn_manager *manager);
+
 TERN_MUST_CHECK tern_status txn_cursor_open(tern_txn *txn, tern_keyspace *keyspace,
                                             const tern_cursor_options *options,
                                             tern_cursor **out_cursor);

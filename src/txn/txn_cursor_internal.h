@@ -23,6 +23,8 @@ enum engine_place {
     ENGINE_BEFORE      /* on the last entry before it, or at the beginning */
 };
 
+#define SHORT_BOUNDS_BYTES 64
+
 struct tern_cursor {
     tern_txn *txn; /* NULL once the transaction has ended */
     const tern_allocator *allocator;
@@ -33,7 +35,7 @@ struct tern_cursor {
     const struct engine_methods *methods;
     struct engine_cursor *engine;
     struct engine_cursor_bounds bounds;
-    struct buffer bound_bytes;
+    struct buffer bound_bytes; /* of bounds that `short_bounds` has no room for */
     bool keys_only;
     uint64_t time_ms; /* as of when expiry is judged */
 
@@ -62,6 +64,7 @@ struct tern_cursor {
     struct buffer low, high;
 
     tern_error error; /* the last: filled when there is something to say */
+    uint8_t short_bounds[SHORT_BOUNDS_BYTES];
 };
 
 /*

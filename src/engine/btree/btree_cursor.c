@@ -32,7 +32,6 @@ struct btree_cursor {
     struct base_cursor head;
     struct btree *tree;
     struct btree_root *root;
-    struct path_step path[INNER_LEVELS_MAX];
     uint32_t depth;
     bool pins; /* has leave to pin */
     bool is_placed;
@@ -47,6 +46,7 @@ struct btree_cursor {
     size_t next_done;                     /* bytes of it that were asked for */
     bool is_prefetched;                   /* the held leaf was, or is being, asked for */
     struct read_ahead read_ahead;
+    struct path_step path[INNER_LEVELS_MAX]; /* the first `depth` */
 };
 
 static struct btree_cursor *cursor_of(struct base_cursor *cursor) {
@@ -475,10 +475,11 @@ static const struct base_cursor_methods btree_cursor_methods = {
 tern_status btree_cursor_open(struct btree *tree, struct btree_root *root,
                               struct base_cursor **out_cursor, tern_error *error) {
     const tern_allocator *allocator = tree->environment->allocator;
-    struct btree_cursor *cursor = memory_allocate_zeroed(allocator, sizeof(*cursor));
+    struct btree_cursor *cursor = memory_allocate(allocator, sizeof(*cursor));
     if (cursor == NULL) {
         return ERROR_NO_MEMORY(error, "a cursor");
     }
+    memset(cursor, 0, offsetof(struct btree_cursor, path));
     cursor->head.methods = &btree_cursor_methods;
     cursor->tree = tree;
     cursor->root = root;

@@ -20,19 +20,18 @@
 
 /* ---- opening ---- */
 
-static tern_status copy_bound(const tern_allocator *allocator, bool has_bound, tern_slice *bound) {
-    if (!has_bound || bound->size == 0) {
-        *bound = tern_slice_of(NULL, 0);
-        return TERN_OK;
+static size_t bound_bytes(bool has_bound, const tern_slice *bound) {
+    return has_bound ? bound->size : 0;
+}
+
+/* Puts a copy of the bound at `place`; returns the place behind it. */
+static uint8_t *copy_bound(bool has_bound, tern_slice *bound, uint8_t *place) {
+    size_t size = bound_bytes(has_bound, bound);
+    if (size > 0) {
+        memcpy(place, bound->data, size);
     }
-    void *copy = memory_allocate(allocator, bound->size);
-    if (copy == NULL) {
-        *bound = tern_slice_of(NULL, 0);
-        return TERN_NO_MEMORY;
-    }
-    memcpy(copy, bound->data, bound->size);
-    bound->data = copy;
-    return TERN_OK;
+    *bound = tern_slice_of(size > 0 ? place : NULL, size);
+    return place + size;
 }
 
 /* What is empty at the moment stays empty for it, whatever is applied later. */
@@ -50,8 +49,12 @@ static void add_source(struct engine_cursor *cursor, const struct overlay *overl
 
 tern_status merge_cursor_open(const struct merge_cursor_options *options,
                               struct engine_cursor **out_cursor, tern_error *error) {
-    size_t size = sizeof(struct engine_cursor) + SOURCES_MAX * sizeof(struct merge_source);
-    struct engine_cursor *cursor = memory_allocate(options->allocator, size);
+    const struct engine_cursor_bounds *bounds = &options->bounds;
+    size_t size = sizeof(struct engine_cursor) +
+                  (options->stack->frozen_count + 1) * sizeof(struct merge_source);
+    size_t bounds_size =
+        bound_bytes(bounds->has_begin, &bounds->begin) + bound_bytes(bounds->has_end, &bounds->end);
+    struct engine_cursor *cursor = memory_allocate(options->allocator, size + bounds_size);
     if (cursor == NULL) {
         if (options->base != NULL) {
             options->base->methods->close(options->base);
@@ -71,13 +74,9 @@ tern_status merge_cursor_open(const struct merge_cursor_options *options,
     engine_scratch_init(&cursor->scratch, options->allocator);
     buffer_init(&cursor->key, options->allocator);
     arena_init(&cursor->arena, options->allocator, 4096);
-    tern_status begun =
-        copy_bound(options->allocator, cursor->bounds.has_begin, &cursor->bounds.begin);
-    tern_status ended = copy_bound(options->allocator, cursor->bounds.has_end, &cursor->bounds.end);
-    if (begun != TERN_OK || ended != TERN_OK) {
-        merge_cursor_close(cursor);
-        return ERROR_NO_MEMORY(error, "a cursor");
-    }
+    uint8_t *place = (uint8_t *)cursor + size;
+    place = copy_bound(cursor->bounds.has_begin, &cursor->bounds.begin, place);
+    (void)copy_bound(cursor->bounds.has_end, &cursor->bounds.end, place);
     if (options->stack->active != NULL) {
         add_source(cursor, options->stack->active->overlay, false);
     }
@@ -96,8 +95,6 @@ void merge_cursor_close(struct engine_cursor *cursor) {
     if (cursor->base != NULL) {
         cursor->base->methods->close(cursor->base);
     }
-    memory_release(cursor->allocator, (void *)(uintptr_t)cursor->bounds.begin.data);
-    memory_release(cursor->allocator, (void *)(uintptr_t)cursor->bounds.end.data);
     memory_release(cursor->allocator, cursor->leaf);
     arena_release(&cursor->arena);
     buffer_release(&cursor->key);

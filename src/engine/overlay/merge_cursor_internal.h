@@ -9,8 +9,6 @@
 #include "base/error.h"
 #include "engine/overlay/merge_cursor.h"
 
-#define SOURCES_MAX (OVERLAY_STACK_FROZEN_MAX + 1)
-
 struct merge_source {
     const struct overlay *overlay;
     bool has_boundary;
@@ -45,7 +43,7 @@ struct engine_cursor {
     size_t leaf_position; /* == leaf_count: not in use */
 
     uint32_t source_count;
-    struct merge_source sources[];
+    struct merge_source sources[]; /* room for every overlay of the stack; behind them the bounds */
 };
 
 static inline bool source_is_valid(const struct merge_source *source) {
