@@ -240,6 +240,14 @@ static tern_keyspace *find_live(struct tern_db *db, const char *name) {
     return NULL;
 }
 
+tern_keyspace *catalog_at(struct tern_db *db, uint32_t slot, bool *out_exists) {
+    mutex_lock(&db->catalog_mutex);
+    *out_exists = slot < db->slot_count;
+    tern_keyspace *keyspace = *out_exists ? db->slots[slot] : NULL;
+    mutex_unlock(&db->catalog_mutex);
+    return keyspace;
+}
+
 tern_keyspace *catalog_by_name(struct tern_db *db, const char *name) {
     mutex_lock(&db->catalog_mutex);
     tern_keyspace *keyspace = find_live(db, name);

@@ -28,7 +28,7 @@
 #define HELP_QUANTUM_BYTES   ((size_t)128 << 10)
 #define LIVE_GENERATIONS_MIN 64
 
-static void update_debt(struct tern_db *db) {
+void checkpoint_update_debt(struct tern_db *db) {
     uint64_t debt = 0;
     mutex_lock(&db->catalog_mutex);
     for (uint32_t i = 0; i < db->slot_count; i++) {
@@ -82,7 +82,7 @@ tern_status checkpoint_begin(struct tern_db *db, tern_error *error) {
         maintenance->keyspace_index = 0;
         atomic_store_explicit(&db->is_draining, true, memory_order_relaxed);
     }
-    update_debt(db);
+    checkpoint_update_debt(db);
     return status;
 }
 
@@ -104,7 +104,7 @@ tern_status checkpoint_step(struct tern_db *db, bool helps, bool *out_more, tern
             atomic_fetch_add_explicit(&db->counters.slices, 1, memory_order_relaxed);
             status = checkpoint_publish(db, false, error);
         }
-        update_debt(db);
+        checkpoint_update_debt(db);
         if (status != TERN_OK) {
             atomic_fetch_add_explicit(&db->counters.drain_failures, 1, memory_order_relaxed);
             *out_more = true;
@@ -121,7 +121,7 @@ tern_status checkpoint_step(struct tern_db *db, bool helps, bool *out_more, tern
         return TERN_OK;
     }
     tern_status status = checkpoint_publish(db, true, error);
-    update_debt(db);
+    checkpoint_update_debt(db);
     if (status != TERN_OK) {
         *out_more = true;
         return status;
@@ -133,29 +133,6 @@ tern_status checkpoint_step(struct tern_db *db, bool helps, bool *out_more, tern
     atomic_store_explicit(&db->checkpoint_done, maintenance->frozen_seq, memory_order_release);
     atomic_fetch_add_explicit(&db->counters.checkpoints, 1, memory_order_relaxed);
     space_look_again(db);
-    return TERN_OK;
-}
-
-tern_status checkpoint_maintain(struct tern_db *db, bool *out_more, tern_error *error) {
-    uint32_t count = slot_count(db);
-    *out_more = false;
-    for (uint32_t i = 0; i < count; i++) {
-        tern_keyspace *keyspace = slot_at(db, i);
-        enum engine_drain_state state = ENGINE_DRAIN_IDLE;
-        if (keyspace == NULL || keyspace->methods->maintain_step == NULL) {
-            continue;
-        }
-        tern_status status =
-            keyspace->methods->maintain_step(keyspace->engine, DRAIN_QUANTUM_BYTES, &state, error);
-        if (status == TERN_OK && state == ENGINE_DRAIN_SLICE) {
-            status = checkpoint_publish(db, false, error);
-        }
-        if (status != TERN_OK || state != ENGINE_DRAIN_IDLE) {
-            update_debt(db);
-            *out_more = true;
-            return status;
-        }
-    }
     return TERN_OK;
 }
 

@@ -43,6 +43,7 @@ struct maintenance {
     seq_no manifest_catalog_seq;
     uint32_t space_index; /* which keyspace is being looked at or shrunk */
     bool space_is_looking;
+    bool space_is_left;      /* the look has passed a file that is to be tried again later */
     bool space_is_asked;     /* by a caller, who waits */
     uint64_t spill_after_ns; /* spilling failed: not to be tried again before */
     bool has_failed;         /* a manifest sync failed: no more manifests */
@@ -61,7 +62,7 @@ struct space_watch {
 struct database_counters {
     _Atomic uint64_t checkpoints, slices, manifests, drain_failures, throttle_waits;
     _Atomic uint64_t throttle_ns, throttle_ns_max, helped_steps, refused_writes, spill_failures,
-        shrunk_bytes, shrink_failures;
+        shrunk_bytes, shrink_failures, compaction_failures;
     _Atomic uint64_t recovered_records, recovery_ms, ended_snapshots, ticks, interval_syncs;
 };
 
@@ -138,6 +139,8 @@ TERN_MUST_CHECK tern_status catalog_make_live(struct tern_db *db, tern_keyspace 
                                               seq_no created_seq, tern_error *error);
 tern_keyspace *catalog_by_id(struct tern_db *db, partition_id id);
 tern_keyspace *catalog_by_name(struct tern_db *db, const char *name);
+/* The keyspace of a slot, NULL once it is gone; *out_exists: there are that many slots. */
+tern_keyspace *catalog_at(struct tern_db *db, uint32_t slot, bool *out_exists);
 /* Marks it dropped and queues its engine for closing. */
 void catalog_mark_dropped(struct tern_db *db, tern_keyspace *keyspace, seq_no seq);
 /* The txn_callbacks of the same names. */
@@ -167,10 +170,8 @@ TERN_MUST_CHECK tern_status checkpoint_begin(struct tern_db *db, tern_error *err
  * the device. */
 TERN_MUST_CHECK tern_status checkpoint_step(struct tern_db *db, bool helps, bool *out_more,
                                             tern_error *error);
-/* One quantum of the background work of engines, while no checkpoint is under way; *out_more false:
- * there is none. */
-TERN_MUST_CHECK tern_status checkpoint_maintain(struct tern_db *db, bool *out_more,
-                                                tern_error *error);
+/* Sums up what engines have still to do. */
+void checkpoint_update_debt(struct tern_db *db);
 /* Seals what engines have ready, makes it durable, switches the manifest, publishes. `is_last`: all
  * of the checkpoint is drained, so the log may begin at its freeze; then a manifest is written also
  * when no engine has anything new. */
@@ -221,14 +222,25 @@ bool old_views_have_spilled(const struct tern_db *db);
 /* Lets go of what readers have brought back into memory of spilled overlays. Any thread. */
 void old_views_forget(struct tern_db *db);
 
+/* ---- care.c: maintenance role held ---- */
+/* One quantum of what can wait while a checkpoint is wanted; *out_more false: nothing is to be done
+ * now. What fails is tried again later. */
+void care_step(struct tern_db *db, bool *out_more);
+/* Something has failed and is to be tried again in that time. */
+bool care_is_waiting(struct tern_db *db, uint64_t *out_delay_ns);
+/* Whether it may be tried (again). */
+bool care_is_due(const struct tern_db *db, const struct keyspace_care *care);
+void care_failed(const struct tern_db *db, struct keyspace_care *care);
+void care_succeeded(struct keyspace_care *care);
+
 /* ---- space.c ---- */
 /* Notes what goes on, and wakes maintenance when files are to be looked at. One task. */
 void space_watch(struct tern_db *db);
 /* Drains have changed files. */
 void space_look_again(struct tern_db *db);
 /* One quantum of giving space back, while no checkpoint is under way; *out_more false: there is
- * nothing to do. Maintenance role. */
-TERN_MUST_CHECK tern_status space_step(struct tern_db *db, bool *out_more, tern_error *error);
+ * nothing to do now. What fails is left for later. Maintenance role. */
+void space_step(struct tern_db *db, bool *out_more);
 /* Both manifests get past what has been superseded, so that its blocks are free. Maintenance role.
  */
 TERN_MUST_CHECK tern_status space_settle(struct tern_db *db, tern_error *error);

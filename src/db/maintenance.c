@@ -124,15 +124,6 @@ static bool spill(struct tern_db *db, bool needs_room) {
     return bytes > 0;
 }
 
-/* What can wait until no checkpoint is wanted. */
-static tern_status maintain(struct tern_db *db, bool *out_more, tern_error *error) {
-    tern_status status = checkpoint_maintain(db, out_more, error);
-    if (status == TERN_OK && !*out_more) {
-        status = space_step(db, out_more, error);
-    }
-    return status;
-}
-
 /*
  * One step of what goes before everything else: room for writers. *out_any false: there is nothing
  * of the kind to do; *out_more: there is more of it to do at once.
@@ -169,7 +160,8 @@ static tern_status step(struct tern_db *db, bool maintains, bool helps, bool *ou
     bool any;
     tern_status status = make_room(db, !maintains, helps, &any, out_more, error);
     if (status == TERN_OK && maintains && !any) {
-        return maintain(db, out_more, error);
+        care_step(db, out_more);
+        return TERN_OK;
     }
     *out_more = *out_more || maintains;
     return status;
@@ -197,12 +189,13 @@ static tern_task_state maintenance_step(struct tern_task *task) {
     if (!more) {
         checkpoint_release_blocks(db);
     }
+    bool is_waiting = !more && care_is_waiting(db, &task->delay_ns);
     mutex_unlock(&db->maintenance_mutex);
     if (status != TERN_OK) {
         task->delay_ns = RETRY_NS;
         return TERN_TASK_SLEEP;
     }
-    return more ? TERN_TASK_AGAIN : TERN_TASK_DONE;
+    return more ? TERN_TASK_AGAIN : is_waiting ? TERN_TASK_SLEEP : TERN_TASK_DONE;
 }
 
 /* Not while closing: the database would be gone before the task's turn comes. */

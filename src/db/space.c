@@ -133,50 +133,69 @@ static tern_status shrink_some(struct tern_db *db, tern_keyspace *keyspace, bool
     return is_idle ? end_shrinking(db, keyspace, out_done, error) : status;
 }
 
-static tern_keyspace *keyspace_at(struct tern_db *db, uint32_t index, bool *out_exists) {
-    mutex_lock(&db->catalog_mutex);
-    *out_exists = index < db->slot_count;
-    tern_keyspace *keyspace = *out_exists ? db->slots[index] : NULL;
-    mutex_unlock(&db->catalog_mutex);
-    return keyspace;
+/* Begins a look at all files, if there is a reason for one. */
+static bool begin_look(struct tern_db *db) {
+    struct maintenance *maintenance = &db->maintenance;
+    if (!maintenance->space_is_looking &&
+        atomic_exchange_explicit(&db->space_watch.is_due, false, memory_order_acquire)) {
+        maintenance->space_is_looking = true;
+        maintenance->space_is_left = false;
+        maintenance->space_index = 0;
+    }
+    return maintenance->space_is_looking;
 }
 
-tern_status space_step(struct tern_db *db, bool *out_more, tern_error *error) {
+/* What could not be done now is looked at again, at the latest when the care for it is due. */
+static void end_look(struct tern_db *db) {
+    struct maintenance *maintenance = &db->maintenance;
+    maintenance->space_is_looking = false;
+    if (maintenance->space_is_left) {
+        space_look_again(db);
+    }
+}
+
+/* A quantum of the file that is being looked at, or on to the next. */
+static void step_file(struct tern_db *db, tern_keyspace *keyspace, bool *out_more) {
+    struct maintenance *maintenance = &db->maintenance;
+    bool done = true;
+    tern_status status = TERN_OK;
+    if (!care_is_due(db, &keyspace->space_care)) {
+        maintenance->space_is_left = true;
+    } else {
+        keyspace->is_shrinking = true;
+        status = shrink_some(db, keyspace, &done, NULL);
+        *out_more = status == TERN_OK;
+    }
+    if (status != TERN_OK) {
+        /* Not now; what was moved is moved, and the other files have their turn. */
+        keyspace->is_shrinking = false;
+        maintenance->space_is_left = true;
+        care_failed(db, &keyspace->space_care);
+        atomic_fetch_add_explicit(&db->counters.shrink_failures, 1, memory_order_relaxed);
+    } else if (*out_more && done) {
+        care_succeeded(&keyspace->space_care);
+    }
+    maintenance->space_index += done || status != TERN_OK ? 1 : 0;
+}
+
+void space_step(struct tern_db *db, bool *out_more) {
     struct maintenance *maintenance = &db->maintenance;
     bool is_quiet = atomic_load_explicit(&db->space_watch.is_quiet, memory_order_relaxed) ||
                     maintenance->space_is_asked;
+    bool is_looking = begin_look(db);
     *out_more = false;
-    if (!maintenance->space_is_looking) {
-        if (!atomic_exchange_explicit(&db->space_watch.is_due, false, memory_order_acquire)) {
-            return TERN_OK;
-        }
-        maintenance->space_is_looking = true;
-        maintenance->space_index = 0;
-    }
-    for (;;) {
-        bool exists;
-        tern_keyspace *keyspace = keyspace_at(db, maintenance->space_index, &exists);
-        if (!exists) {
-            maintenance->space_is_looking = false;
-            return TERN_OK;
-        }
-        bool done = true;
-        tern_status status = TERN_OK;
-        if (keyspace != NULL && keyspace->methods->space != NULL &&
-            (keyspace->is_shrinking || is_worth_it(db, keyspace, is_quiet))) {
-            keyspace->is_shrinking = true;
-            *out_more = true;
-            status = shrink_some(db, keyspace, &done, error);
-        }
-        maintenance->space_index += done ? 1 : 0;
-        if (status != TERN_OK) {
-            /* Not now; what was moved is moved. */
-            keyspace->is_shrinking = false;
-            maintenance->space_is_looking = false;
-            atomic_fetch_add_explicit(&db->counters.shrink_failures, 1, memory_order_relaxed);
-        }
-        if (*out_more || status != TERN_OK) {
-            return status;
+    while (is_looking && !*out_more) {
+        tern_keyspace *keyspace = catalog_at(db, maintenance->space_index, &is_looking);
+        if (!is_looking) {
+            end_look(db);
+        } else if (keyspace != NULL && keyspace->methods->space != NULL &&
+                   (keyspace->is_shrinking || is_worth_it(db, keyspace, is_quiet))) {
+            step_file(db, keyspace, out_more);
+        } else {
+            if (keyspace != NULL) {
+                care_succeeded(&keyspace->space_care); /* nothing is left that could fail */
+            }
+            maintenance->space_index++;
         }
     }
 }
@@ -191,7 +210,7 @@ void space_give_back(struct tern_db *db) {
         status = maintenance_first(db, NULL);
         if (status == TERN_OK && db->maintenance.phase == CHECKPOINT_IDLE) {
             db->maintenance.space_is_asked = true;
-            status = space_step(db, &more, NULL);
+            space_step(db, &more);
             db->maintenance.space_is_asked = false;
         }
         mutex_unlock(&db->maintenance_mutex);

@@ -23,6 +23,12 @@ enum keyspace_state {
 #define KEYSPACE_NO_SLOT UINT32_MAX
 
 /* Lives until the database is closed. Constant after creation but for the atomics. */
+/* Background work that has failed: when it is tried again, and how long that was put off. */
+struct keyspace_care {
+    uint64_t after_ns; /* monotonic; 0: it has not failed */
+    uint64_t delay_ns;
+};
+
 struct tern_keyspace {
     struct txn_manager *manager;
     partition_id id;
@@ -41,6 +47,8 @@ struct tern_keyspace {
     bool is_sealed;                    /* has a sealed root that is not published yet */
     bool is_shrinking;                 /* blocks are being moved down from the file's tail */
     uint64_t space_left;               /* free bytes that the last try had to leave; 0: no try */
+    struct keyspace_care engine_care;  /* its engine's own work */
+    struct keyspace_care space_care;   /* giving its free space back */
     uint64_t gone_view_generation;     /* first view without it; 0: still in views */
     uint64_t gone_manifest_generation; /* the newest that may name it */
 };

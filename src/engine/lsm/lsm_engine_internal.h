@@ -37,6 +37,7 @@ struct lsm_engine {
     struct lsm_drain *drain;
     struct compaction *compaction;
     struct compaction_memory memory;
+    bool is_compaction_failing; /* none has succeeded since one failed */
     struct sealed_version sealed;
 
     _Atomic uint64_t drain_debt_bytes;

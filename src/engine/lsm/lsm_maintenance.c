@@ -6,8 +6,9 @@
  *
  *   drain_step, compact_step, maintain_step --> whole --seal--> sealed --publish--> idle
  *
- * A drain that fails is begun anew from its overlay, a compaction from its plan. A sealed version
- * stays until it is published, however often the manifest has to be tried.
+ * A drain that fails is begun anew from its overlay, a compaction from its plan; until one has
+ * succeeded, drains do not wait for level 0 to become shorter, and writers do not pay for it. A
+ * sealed version stays until it is published, however often the manifest has to be tried.
  */
 #include "base/assert.h"
 #include "base/error.h"
@@ -18,7 +19,9 @@
 void lsm_update_debt(struct lsm_engine *engine) {
     struct lsm_view *view = lsm_view_current(engine);
     const struct overlay_stack *stack = &view->stack;
-    uint64_t debt = compaction_debt(view->version, engine->style);
+    /* Nobody can work off what fails. */
+    uint64_t debt =
+        engine->is_compaction_failing ? 0 : compaction_debt(view->version, engine->style);
     for (uint32_t i = 0; i < stack->frozen_count; i++) {
         const struct shared_overlay *shared = stack->frozen[i];
         uint64_t bytes = overlay_bytes(shared->overlay);
@@ -72,16 +75,17 @@ static tern_status step_compaction(struct lsm_engine *engine, bool all, size_t q
     if (engine->compaction == NULL) {
         status = start_compaction(engine, all, error);
     }
-    if (status != TERN_OK) {
-        return status;
-    }
-    if (engine->compaction == NULL) {
+    if (status == TERN_OK && engine->compaction == NULL) {
         *out_state = ENGINE_DRAIN_IDLE;
         return TERN_OK;
     }
-    status = compaction_run(engine->compaction, quantum_bytes, error);
+    if (status == TERN_OK) {
+        status = compaction_run(engine->compaction, quantum_bytes, error);
+    }
     if (status != TERN_OK) {
         drop_compaction(engine);
+        engine->is_compaction_failing = true;
+        lsm_update_debt(engine);
         return status;
     }
     *out_state = engine->compaction->is_done ? ENGINE_DRAIN_SLICE : ENGINE_DRAIN_MORE;
@@ -116,6 +120,7 @@ static tern_status start_drain(struct lsm_engine *engine, tern_error *error) {
 static bool must_compact_first(struct lsm_engine *engine) {
     struct lsm_view *view = lsm_view_current(engine);
     bool must = view->stack.frozen_count > 0 && engine->drain == NULL &&
+                !engine->is_compaction_failing &&
                 compaction_is_urgent(view->version, engine->style);
     engine_view_release(&view->head, engine->lsm.environment->epoch);
     return must;
@@ -130,9 +135,10 @@ tern_status lsm_drain_step(struct engine *base, size_t quantum_bytes,
         return TERN_OK;
     }
     if (must_compact_first(engine)) {
-        status = step_compaction(engine, false, quantum_bytes, out_state, error);
-        if (status != TERN_OK || *out_state != ENGINE_DRAIN_IDLE) {
-            return status;
+        /* A level 0 that is too long is better than overlays that never go. */
+        if (step_compaction(engine, false, quantum_bytes, out_state, NULL) == TERN_OK &&
+            *out_state != ENGINE_DRAIN_IDLE) {
+            return TERN_OK;
         }
     }
     if (engine->drain == NULL) {
@@ -199,6 +205,7 @@ static void finish_drain(struct lsm_engine *engine) {
 
 static void finish_compaction(struct lsm_engine *engine) {
     engine->compaction->output.is_kept = true;
+    engine->is_compaction_failing = false;
     atomic_fetch_add_explicit(engine->compaction->plan->is_move ? &engine->moves
                                                                 : &engine->compactions,
                               1, memory_order_relaxed);
