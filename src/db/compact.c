@@ -57,11 +57,20 @@ static tern_status compact_one_step(struct tern_db *db, tern_keyspace *keyspace,
     return status;
 }
 
+static void begin(struct tern_db *db, tern_keyspace *keyspace) {
+    mutex_lock(&db->maintenance_mutex);
+    if (keyspace->engine != NULL && keyspace->methods->compact_begin != NULL) {
+        keyspace->methods->compact_begin(keyspace->engine);
+    }
+    mutex_unlock(&db->maintenance_mutex);
+}
+
 static tern_status compact_keyspace(struct tern_db *db, tern_keyspace *keyspace,
                                     tern_progress_function progress, void *context, uint64_t done,
                                     uint64_t total, tern_error *error) {
     uint64_t freed = 1;
     tern_status status = TERN_OK;
+    begin(db, keyspace);
     /* A pass fills what is free; what it has moved away makes room for the next. */
     for (unsigned pass = 0; status == TERN_OK && freed > 0 && pass < PASSES_MAX; pass++) {
         bool more = true;

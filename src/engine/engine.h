@@ -284,10 +284,14 @@ struct engine_methods {
     void (*release)(struct engine *engine, const uint64_t *live, size_t live_count);
     /*
      * Rewrites sparse pages and moves blocks from the tail of the file down, about quantum_bytes;
-     * goes with seal/sync/state/publish like a drain. IDLE: nothing to gain.
+     * goes with seal/sync/state/publish like a drain. IDLE: nothing to gain. It comes also while
+     * drains go on publishing: what they have brought since compact_begin may stay as it is.
      */
     tern_status (*compact_step)(struct engine *engine, size_t quantum_bytes,
                                 enum engine_drain_state *out_state, tern_error *error);
+    /* Somebody asks for compaction of all that is in the base now. NULL: compact_step needs no
+     * such notice. */
+    void (*compact_begin)(struct engine *engine);
     /*
      * Work that an engine has in the background (compaction of sorted tables), about quantum_bytes
      * of it; goes with seal/sync/state/publish like a drain. IDLE: nothing to do now. NULL: the

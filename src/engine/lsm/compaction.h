@@ -20,6 +20,7 @@ struct compaction_plan {
     bool joins_run;           /* the output becomes part of the level's run */
     bool is_move;             /* the inputs only change their level */
     bool is_drop;             /* the inputs only go */
+    bool is_all;              /* the inputs are the whole base */
     uint32_t first_older_run; /* runs of the version from here on are older than all inputs */
 };
 
@@ -57,6 +58,7 @@ struct compaction {
     bool has_begun;
     bool keeps_expired; /* newer operands may have to learn that a value has expired */
     bool is_done;
+    bool is_outdated; /* what was asked for since its plan goes further */
 };
 
 /* Takes over the plan. */

@@ -466,6 +466,7 @@ tern_status compaction_pick_all(struct lsm_version *version, struct compaction_p
     if (plan == NULL) {
         return TERN_NO_MEMORY;
     }
+    plan->is_all = true;
     *out_plan = plan;
     return TERN_OK;
 }

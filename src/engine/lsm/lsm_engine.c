@@ -438,6 +438,7 @@ const struct engine_methods lsm_engine_methods = {
     .state = lsm_state,
     .publish = lsm_publish,
     .release = lsm_release,
+    .compact_begin = lsm_compact_begin,
     .compact_step = lsm_compact_step,
     .maintain_step = lsm_maintain_step,
     .spill = lsm_spill,

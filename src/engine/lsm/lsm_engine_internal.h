@@ -38,6 +38,7 @@ struct lsm_engine {
     struct compaction *compaction;
     struct compaction_memory memory;
     bool is_compaction_failing; /* none has succeeded since one failed */
+    bool has_compacted_all;     /* as the last compact_begin wants it */
     struct sealed_version sealed;
 
     _Atomic uint64_t drain_debt_bytes;
@@ -96,6 +97,7 @@ tern_status lsm_state(struct engine *engine, struct buffer *out_state,
                       struct engine_drained *out_drained, tern_error *error);
 tern_status lsm_publish(struct engine *engine, uint64_t generation, tern_error *error);
 void lsm_release(struct engine *engine, const uint64_t *live, size_t live_count);
+void lsm_compact_begin(struct engine *engine);
 tern_status lsm_compact_step(struct engine *engine, size_t quantum_bytes,
                              enum engine_drain_state *out_state, tern_error *error);
 tern_status lsm_maintain_step(struct engine *engine, size_t quantum_bytes,

@@ -92,9 +92,24 @@ static tern_status step_compaction(struct lsm_engine *engine, bool all, size_t q
     return TERN_OK;
 }
 
+void lsm_compact_begin(struct engine *base) {
+    struct lsm_engine *engine = lsm_of(base);
+    engine->has_compacted_all = false;
+    if (engine->compaction != NULL) {
+        engine->compaction->is_outdated = true;
+    }
+}
+
 tern_status lsm_compact_step(struct engine *base, size_t quantum_bytes,
                              enum engine_drain_state *out_state, tern_error *error) {
-    return step_compaction(lsm_of(base), true, quantum_bytes, out_state, error);
+    struct lsm_engine *engine = lsm_of(base);
+    /* Drains have added runs meanwhile, and always would have. */
+    if (engine->has_compacted_all && engine->sealed.version == NULL) {
+        engine->has_compacted_all = false;
+        *out_state = ENGINE_DRAIN_IDLE;
+        return TERN_OK;
+    }
+    return step_compaction(engine, true, quantum_bytes, out_state, error);
 }
 
 tern_status lsm_maintain_step(struct engine *base, size_t quantum_bytes,
@@ -117,9 +132,11 @@ static tern_status start_drain(struct lsm_engine *engine, tern_error *error) {
     return status;
 }
 
+/* Not for one of the whole base, which takes long and leaves level 0 as it is until its end. */
 static bool must_compact_first(struct lsm_engine *engine) {
     struct lsm_view *view = lsm_view_current(engine);
-    bool must = view->stack.frozen_count > 0 && engine->drain == NULL &&
+    bool is_whole = engine->compaction != NULL && engine->compaction->plan->is_all;
+    bool must = view->stack.frozen_count > 0 && engine->drain == NULL && !is_whole &&
                 !engine->is_compaction_failing &&
                 compaction_is_urgent(view->version, engine->style);
     engine_view_release(&view->head, engine->lsm.environment->epoch);
@@ -206,6 +223,9 @@ static void finish_drain(struct lsm_engine *engine) {
 static void finish_compaction(struct lsm_engine *engine) {
     engine->compaction->output.is_kept = true;
     engine->is_compaction_failing = false;
+    if (engine->compaction->plan->is_all) {
+        engine->has_compacted_all = !engine->compaction->is_outdated;
+    }
     atomic_fetch_add_explicit(engine->compaction->plan->is_move ? &engine->moves
                                                                 : &engine->compactions,
                               1, memory_order_relaxed);
