@@ -8,6 +8,9 @@
  * inputs, again and again, would else read and write all of them without end, and fill the disk
  * each time. Only a piece of work that was published counts as a success: quanta before it do not.
  *
+ * Keyspaces take turns, a quantum each, and in one turn out of eight files that can shrink go
+ * first: whoever has work all the time keeps nobody else from his.
+ *
  * All of it belongs to the maintenance role.
  */
 #include "db/database_internal.h"
@@ -16,6 +19,7 @@
 #define CARE_QUANTUM_BYTES ((size_t)1 << 20)
 #define DELAY_MIN_NS       (100 * NS_PER_MS)
 #define DELAY_MAX_NS       (60000 * NS_PER_MS)
+#define TURNS_TO_SPACE     8u
 
 static uint64_t now_ns(const struct tern_db *db) {
     return db->options.clock->monotonic_ns(db->options.clock->context);
@@ -80,12 +84,23 @@ static tern_status maintain(struct tern_db *db, tern_keyspace *keyspace, bool *o
     return status;
 }
 
-/* One quantum for the first keyspace that has work. */
-static void maintain_one(struct tern_db *db, bool *out_more) {
-    bool exists = true;
+static uint32_t slot_count(struct tern_db *db) {
+    mutex_lock(&db->catalog_mutex);
+    uint32_t count = db->slot_count;
+    mutex_unlock(&db->catalog_mutex);
+    return count;
+}
+
+/* One quantum for the next keyspace that has work, behind the one that had it last. */
+static void maintain_next(struct tern_db *db, bool *out_more) {
+    struct maintenance *maintenance = &db->maintenance;
+    uint32_t count = slot_count(db);
     *out_more = false;
-    for (uint32_t i = 0; exists && !*out_more; i++) {
-        tern_keyspace *keyspace = catalog_at(db, i, &exists);
+    for (uint32_t i = 0; i < count && !*out_more; i++) {
+        bool exists;
+        uint32_t slot = maintenance->care_slot < count ? maintenance->care_slot : 0;
+        tern_keyspace *keyspace = catalog_at(db, slot, &exists);
+        maintenance->care_slot = slot + 1;
         if (keyspace == NULL || keyspace->methods->maintain_step == NULL ||
             !care_is_due(db, &keyspace->engine_care)) {
             continue;
@@ -98,8 +113,15 @@ static void maintain_one(struct tern_db *db, bool *out_more) {
 }
 
 void care_step(struct tern_db *db, bool *out_more) {
-    maintain_one(db, out_more);
+    bool is_space_first = ++db->maintenance.care_turn % TURNS_TO_SPACE == 0;
+    *out_more = false;
+    if (is_space_first) {
+        space_step(db, out_more);
+    }
     if (!*out_more) {
+        maintain_next(db, out_more);
+    }
+    if (!*out_more && !is_space_first) {
         space_step(db, out_more);
     }
 }

@@ -41,6 +41,8 @@ struct maintenance {
     uint64_t manifest_generation;
     uint64_t drafted_generation; /* of the newest list of keyspaces; applier role */
     seq_no manifest_catalog_seq;
+    uint32_t care_slot;   /* which keyspace is asked next for work of its engine */
+    uint32_t care_turn;   /* how often there was a turn for such work */
     uint32_t space_index; /* which keyspace is being looked at or shrunk */
     bool space_is_looking;
     bool space_is_left;      /* the look has passed a file that is to be tried again later */

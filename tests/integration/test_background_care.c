@@ -2,7 +2,7 @@
 /*
  * ctest: timeout=300
  *
- * Work in the background that fails: it costs little, and stops nobody else's.
+ * Work in the background: what fails costs little, and nobody's work stops anybody else's.
  */
 #include <stdio.h>
 
@@ -203,8 +203,60 @@ static void a_file_that_cannot_shrink_does_not_keep_those_behind_it_from_shrinki
     tear_down(&fixture);
 }
 
+/* Whatever is done, `first` has something to compact again. */
+static void take_turn(struct fixture *fixture) {
+    bool more = false;
+    while (stat_of(fixture->first, "level_0_runs") < 4) {
+        put_some(fixture, fixture->first, 10);
+        drain(fixture);
+    }
+    mutex_lock(&fixture->db->maintenance_mutex);
+    care_step(fixture->db, &more);
+    mutex_unlock(&fixture->db->maintenance_mutex);
+    assert_true(more);
+}
+
+static void a_keyspace_that_always_has_work_lets_others_have_their_turn(void **state) {
+    (void)state;
+    struct fixture fixture;
+    unsigned turns = 0;
+    set_up(&fixture, TERN_ENGINE_LSM);
+    for (unsigned i = 0; i < 5; i++) {
+        put_some(&fixture, fixture.second, 10);
+        drain(&fixture);
+    }
+    assert_int_equal(stat_of(fixture.second, "level_0_runs"), 5);
+    while (stat_of(fixture.second, "level_0_runs") >= 4) {
+        take_turn(&fixture);
+        assert_true(++turns <= 4);
+    }
+    tear_down(&fixture);
+}
+
+static void files_shrink_though_there_is_always_something_to_compact(void **state) {
+    (void)state;
+    struct fixture fixture;
+    tern_keyspace *third;
+    tern_error error = TERN_ERROR_INIT;
+    unsigned turns = 0;
+    set_up(&fixture, TERN_ENGINE_LSM);
+    assert_ok(tern_keyspace_create(fixture.db, "third", NULL, &third, &error), error);
+    put_some(&fixture, third, 2000);
+    drain(&fixture);
+    assert_ok(tern_delete_range(third, NULL, NULL, NULL, &error), error);
+    drain(&fixture);
+    uint64_t bytes = stat_of(third, "file_bytes");
+    while (stat_of(third, "file_bytes") > bytes / 2) {
+        take_turn(&fixture);
+        assert_true(++turns <= 64);
+    }
+    tear_down(&fixture);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_keyspace_that_always_has_work_lets_others_have_their_turn),
+        cmocka_unit_test(files_shrink_though_there_is_always_something_to_compact),
         cmocka_unit_test(a_file_that_cannot_shrink_does_not_keep_those_behind_it_from_shrinking),
         cmocka_unit_test(a_compaction_without_room_is_tried_rarely_and_stops_no_other),
         cmocka_unit_test(overlays_drain_however_long_level_zero_is_while_compaction_fails),
