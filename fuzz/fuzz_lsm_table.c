@@ -83,7 +83,7 @@ static void fuzz_filter(const uint8_t *payload, size_t size) {
     }
     for (size_t at = 0; at + 8 <= size; at++) {
         uint64_t hash = get_u64(payload + at);
-        sink += filter_line_may_contain(filter_line(payload, hash), hash) ? 1 : 0;
+        sink += bloom_line_may_contain(filter_line(payload, hash), hash) ? 1 : 0;
     }
 }
 

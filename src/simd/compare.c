@@ -9,13 +9,11 @@
 #include <stdatomic.h>
 
 #include "base/bytes.h"
-#include "simd/variants_internal.h"
-
-typedef size_t (*prefix_function)(const void *left, const void *right, size_t size);
+#include "simd/variants.h"
 
 static size_t resolve_prefix(const void *left, const void *right, size_t size);
 
-static _Atomic(prefix_function) prefix_best = resolve_prefix;
+static _Atomic(common_prefix_function) prefix_best = resolve_prefix;
 
 /* Below this length the words are compared here; above, the call of a variant pays. */
 #define PREFIX_SHORT_BYTES 32
@@ -42,15 +40,20 @@ size_t common_prefix_scalar(const void *left, const void *right, size_t size) {
     return prefix_by_words(left, right, size);
 }
 
-static size_t resolve_prefix(const void *left, const void *right, size_t size) {
-    prefix_function best = common_prefix_scalar;
+const struct variant common_prefix_variants[] = {
+    {"scalar", variant_is_plain, (variant_function)common_prefix_scalar},
 #if CPU_X86
-    best = cpu_has_sse42() ? common_prefix_sse42 : best;
-    best = cpu_has_avx2() ? common_prefix_avx2 : best;
-    best = cpu_has_avx512() ? common_prefix_avx512 : best;
+    {"sse42", cpu_has_sse42, (variant_function)common_prefix_sse42},
+    {"avx2", cpu_has_avx2, (variant_function)common_prefix_avx2},
+    {"avx512", cpu_has_avx512, (variant_function)common_prefix_avx512},
 #elif CPU_ARM
-    best = cpu_has_neon() ? common_prefix_neon : best;
+    {"neon", cpu_has_neon, (variant_function)common_prefix_neon},
 #endif
+    VARIANTS_END};
+
+static size_t resolve_prefix(const void *left, const void *right, size_t size) {
+    common_prefix_function best =
+        (common_prefix_function)variant_best(common_prefix_variants)->function;
     atomic_store_explicit(&prefix_best, best, memory_order_relaxed);
     return best(left, right, size);
 }

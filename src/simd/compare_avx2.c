@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <immintrin.h>
 
-#include "simd/variants_internal.h"
+#include "simd/variants.h"
 
 static inline __m256i equal_bytes(const uint8_t *a, const uint8_t *b) {
     return _mm256_cmpeq_epi8(_mm256_loadu_si256((const __m256i *)(const void *)a),

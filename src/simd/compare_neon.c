@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <arm_neon.h>
 
-#include "simd/variants_internal.h"
+#include "simd/variants.h"
 
 /* Four bits for each byte that differs: narrowing by four bits is this architecture's movemask. */
 static inline uint64_t differences(const uint8_t *a, const uint8_t *b) {

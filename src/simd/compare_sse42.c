@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <nmmintrin.h>
 
-#include "simd/variants_internal.h"
+#include "simd/variants.h"
 
 /* Bits of the bytes that differ. */
 static inline uint32_t differences(const uint8_t *a, const uint8_t *b) {

@@ -2,15 +2,13 @@
 #include <stdatomic.h>
 
 #include "base/bytes.h"
-#include "simd/crc32c_table_internal.h"
+#include "simd/crc32c_table.h"
 #include "simd/hash.h"
-#include "simd/variants_internal.h"
-
-typedef uint32_t (*crc_function)(uint32_t crc, const void *bytes, size_t size);
+#include "simd/variants.h"
 
 static uint32_t resolve(uint32_t crc, const void *bytes, size_t size);
 
-static _Atomic(crc_function) crc_best = resolve;
+static _Atomic(crc32c_function) crc_best = resolve;
 
 uint32_t crc32c_scalar(uint32_t crc, const void *bytes, size_t size) {
     const uint8_t *at = bytes;
@@ -29,13 +27,17 @@ uint32_t crc32c_scalar(uint32_t crc, const void *bytes, size_t size) {
     return ~state;
 }
 
-static uint32_t resolve(uint32_t crc, const void *bytes, size_t size) {
-    crc_function best = crc32c_scalar;
+const struct variant crc32c_variants[] = {
+    {"scalar", variant_is_plain, (variant_function)crc32c_scalar},
 #if CPU_X86
-    best = cpu_has_sse42() ? crc32c_sse42 : best;
+    {"sse42", cpu_has_sse42, (variant_function)crc32c_sse42},
 #elif CPU_ARM
-    best = cpu_has_arm_crc() ? crc32c_neon : best;
+    {"neon", cpu_has_arm_crc, (variant_function)crc32c_neon},
 #endif
+    VARIANTS_END};
+
+static uint32_t resolve(uint32_t crc, const void *bytes, size_t size) {
+    crc32c_function best = (crc32c_function)variant_best(crc32c_variants)->function;
     atomic_store_explicit(&crc_best, best, memory_order_relaxed);
     return best(crc, bytes, size);
 }

@@ -2,7 +2,7 @@
 #include <arm_acle.h>
 
 #include "base/bytes.h"
-#include "simd/variants_internal.h"
+#include "simd/variants.h"
 
 uint32_t crc32c_neon(uint32_t crc, const void *bytes, size_t size) {
     const uint8_t *at = bytes;

@@ -10,10 +10,11 @@
 #include <wmmintrin.h>
 
 #include "base/bytes.h"
-#include "simd/variants_internal.h"
+#include "simd/variants.h"
 
 #define LONG_RUN_BYTES  1024
 #define SHORT_RUN_BYTES 128
+#define TINY_RUN_BYTES  32
 
 struct run {
     size_t bytes;
@@ -41,6 +42,7 @@ static inline uint64_t three_runs(uint64_t state, const uint8_t *at, struct run 
 uint32_t crc32c_sse42(uint32_t crc, const void *bytes, size_t size) {
     static const struct run long_run = {LONG_RUN_BYTES, 0x170076fau, 0xa51b6135u};
     static const struct run short_run = {SHORT_RUN_BYTES, 0x0d3b6092u, 0xb9e02b86u};
+    static const struct run tiny_run = {TINY_RUN_BYTES, 0xba4fc28eu, 0x9e4addf8u};
     const uint8_t *at = bytes;
     uint64_t state = ~crc;
     for (; size >= (size_t)3 * LONG_RUN_BYTES; size -= (size_t)3 * LONG_RUN_BYTES) {
@@ -50,6 +52,10 @@ uint32_t crc32c_sse42(uint32_t crc, const void *bytes, size_t size) {
     for (; size >= (size_t)3 * SHORT_RUN_BYTES; size -= (size_t)3 * SHORT_RUN_BYTES) {
         state = three_runs(state, at, short_run);
         at += (size_t)3 * SHORT_RUN_BYTES;
+    }
+    for (; size >= (size_t)3 * TINY_RUN_BYTES; size -= (size_t)3 * TINY_RUN_BYTES) {
+        state = three_runs(state, at, tiny_run);
+        at += (size_t)3 * TINY_RUN_BYTES;
     }
     for (; size >= 8; size -= 8, at += 8) {
         state = _mm_crc32_u64(state, get_u64(at));

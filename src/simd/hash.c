@@ -3,12 +3,12 @@
 
 #include <stdatomic.h>
 
+/* Without vectors even where the whole build has them: those have files of their own. */
+#define XXH_VECTOR 0
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#include "simd/variants_internal.h"
-
-typedef uint64_t (*hash_function)(const void *bytes, size_t size, uint64_t seed);
+#include "simd/variants.h"
 
 static uint64_t resolve(const void *bytes, size_t size, uint64_t seed);
 
@@ -18,11 +18,19 @@ uint64_t hash_long_scalar(const void *bytes, size_t size, uint64_t seed) {
     return XXH3_64bits_withSeed(bytes, size, seed);
 }
 
-static uint64_t resolve(const void *bytes, size_t size, uint64_t seed) {
-    hash_function best = hash_long_scalar;
+const struct variant hash_long_variants[] = {
+    {"scalar", variant_is_plain, (variant_function)hash_long_scalar},
 #if CPU_X86
-    best = cpu_has_avx2() ? hash_long_avx2 : best;
+    {"sse42", cpu_has_sse42, (variant_function)hash_long_sse42},
+    {"avx2", cpu_has_avx2, (variant_function)hash_long_avx2},
+    {"avx512", cpu_has_avx512, (variant_function)hash_long_avx512},
+#elif CPU_ARM
+    {"neon", cpu_has_neon, (variant_function)hash_long_neon},
 #endif
+    VARIANTS_END};
+
+static uint64_t resolve(const void *bytes, size_t size, uint64_t seed) {
+    hash_function best = (hash_function)variant_best(hash_long_variants)->function;
     atomic_store_explicit(&hash_long, best, memory_order_relaxed);
     return best(bytes, size, seed);
 }

@@ -8,10 +8,7 @@
 
 #include <stdatomic.h>
 
-#include "simd/variants_internal.h"
-
-typedef size_t (*search_u32_function)(const uint32_t *heads, size_t count, uint32_t head);
-typedef size_t (*search_u64_function)(const uint64_t *heads, size_t count, uint64_t head);
+#include "simd/variants.h"
 
 static size_t resolve_u32(const uint32_t *heads, size_t count, uint32_t head);
 static size_t resolve_u64(const uint64_t *heads, size_t count, uint64_t head);
@@ -45,24 +42,34 @@ size_t search_lower_u64_scalar(const uint64_t *heads, size_t count, uint64_t hea
     return (size_t)(base - heads) + (*base < head);
 }
 
-static size_t resolve_u32(const uint32_t *heads, size_t count, uint32_t head) {
-    search_u32_function best = search_lower_u32_scalar;
+const struct variant search_lower_u32_variants[] = {
+    {"scalar", variant_is_plain, (variant_function)search_lower_u32_scalar},
 #if CPU_X86
-    best = cpu_has_avx2() ? search_lower_u32_avx2 : best;
+    {"avx2", cpu_has_avx2, (variant_function)search_lower_u32_avx2},
 #elif CPU_ARM
-    best = cpu_has_neon() ? search_lower_u32_neon : best;
+    {"neon", cpu_has_neon, (variant_function)search_lower_u32_neon},
 #endif
+    VARIANTS_END};
+
+static size_t resolve_u32(const uint32_t *heads, size_t count, uint32_t head) {
+    search_u32_function best =
+        (search_u32_function)variant_best(search_lower_u32_variants)->function;
     atomic_store_explicit(&search_u32_best, best, memory_order_relaxed);
     return best(heads, count, head);
 }
 
-static size_t resolve_u64(const uint64_t *heads, size_t count, uint64_t head) {
-    search_u64_function best = search_lower_u64_scalar;
+const struct variant search_lower_u64_variants[] = {
+    {"scalar", variant_is_plain, (variant_function)search_lower_u64_scalar},
 #if CPU_X86
-    best = cpu_has_avx2() ? search_lower_u64_avx2 : best;
+    {"avx2", cpu_has_avx2, (variant_function)search_lower_u64_avx2},
 #elif CPU_ARM
-    best = cpu_has_neon() ? search_lower_u64_neon : best;
+    {"neon", cpu_has_neon, (variant_function)search_lower_u64_neon},
 #endif
+    VARIANTS_END};
+
+static size_t resolve_u64(const uint64_t *heads, size_t count, uint64_t head) {
+    search_u64_function best =
+        (search_u64_function)variant_best(search_lower_u64_variants)->function;
     atomic_store_explicit(&search_u64_best, best, memory_order_relaxed);
     return best(heads, count, head);
 }

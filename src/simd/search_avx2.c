@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <immintrin.h>
 
-#include "simd/variants_internal.h"
+#include "simd/variants.h"
 
 /* Heads in one cache line. */
 #define WINDOW_U32 16

@@ -14,17 +14,12 @@
  */
 #include "engine/hash/hash_index.h"
 
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#elif defined(__ARM_NEON)
-#include <arm_neon.h>
-#endif
-
 #include "base/assert.h"
 #include "base/error.h"
 #include "engine/hash/index_page.h"
 #include "os/mutex.h"
 #include "os/pages.h"
+#include "simd/tags.h"
 
 #define DIRECTORY_DEPTH_MIN 1u
 /* From this many pages on they come from huge pages. */
@@ -322,24 +317,7 @@ void hash_index_prefetch(const struct hash_index *index, uint64_t hash) {
 /* Bits of the entries of a group with this tag byte. */
 static uint32_t group_matches(const struct group_line *line, uint8_t tag) {
     const uint32_t entries = (1u << GROUP_ENTRIES) - 1;
-#if defined(__SSE2__)
-    __m128i tags = _mm_load_si128((const __m128i *)(const void *)line);
-    __m128i equal = _mm_cmpeq_epi8(tags, _mm_set1_epi8((char)tag));
-    return (uint32_t)_mm_movemask_epi8(equal) & entries;
-#elif defined(__ARM_NEON)
-    static const uint8_t weights[16] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
-    uint8x16_t tags = vld1q_u8((const uint8_t *)(const void *)line);
-    uint8x16_t bits = vandq_u8(vceqq_u8(tags, vdupq_n_u8(tag)), vld1q_u8(weights));
-    return ((uint32_t)vaddv_u8(vget_low_u8(bits)) | (uint32_t)vaddv_u8(vget_high_u8(bits)) << 8) &
-           entries;
-#else
-    uint32_t matches = 0;
-    for (uint32_t i = 0; i < GROUP_ENTRIES; i++) {
-        matches |= (uint32_t)(atomic_load_explicit(&line->tags[i], memory_order_relaxed) == tag)
-                   << i;
-    }
-    return matches & entries;
-#endif
+    return tags_match(line, tag) & entries;
 }
 
 /* Bits of the entries of a bucket whose tag fits, and of empty ones when the tag is 0. */

@@ -99,7 +99,7 @@ static tern_status check_records(struct check *check, const struct run_cursor *c
             find(check, offset, "data.order", "keys of a table are out of order");
         }
         if (check->filter.size > 0 &&
-            !filter_line_may_contain(filter_line(check->filter.data, hash), hash)) {
+            !bloom_line_may_contain(filter_line(check->filter.data, hash), hash)) {
             find(check, offset, "filter.negative", "a filter denies a key of its table");
         }
         if (index_block_find(check->index.data, entry->key) != cursor->block) {

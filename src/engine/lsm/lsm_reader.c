@@ -103,8 +103,8 @@ static void probe_filters(struct probe *probes, size_t count, tern_error *error)
     for (size_t i = 0; i < count; i++) {
         struct probe *probe = &probes[i];
         if (probe->table != NULL &&
-            !filter_line_may_contain(filter_line(frame_payload(probe->frame), probe->key_hash),
-                                     probe->key_hash)) {
+            !bloom_line_may_contain(filter_line(frame_payload(probe->frame), probe->key_hash),
+                                    probe->key_hash)) {
             probe->table = NULL;
         }
     }

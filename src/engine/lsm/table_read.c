@@ -313,7 +313,7 @@ tern_status table_lookup(struct lsm_table *table, tern_slice key, uint64_t key_h
     if (status != TERN_OK) {
         return status;
     }
-    if (!filter_line_may_contain(filter_line(frame_payload(frame), key_hash), key_hash)) {
+    if (!bloom_line_may_contain(filter_line(frame_payload(frame), key_hash), key_hash)) {
         return TERN_OK;
     }
     status = table_index_frame(table, partition, &frame, error);

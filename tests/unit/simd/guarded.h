@@ -19,7 +19,7 @@ struct guarded {
 
 static inline struct guarded guarded_make(size_t least_bytes) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    struct guarded guarded = {.page_bytes = page, .bytes = (least_bytes + page - 1) / page * page};
+    struct guarded guarded = {.page_bytes = page, .bytes = (least_bytes / page + 1) * page};
     guarded.mapping =
         mmap(NULL, guarded.bytes + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (guarded.mapping == MAP_FAILED ||

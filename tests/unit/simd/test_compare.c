@@ -4,35 +4,13 @@
 
 #include "guarded.h"
 #include "simd/compare.h"
-#include "simd/variants_internal.h"
+#include "simd/variants.h"
 #include "support/cmocka_test.h"
 #include "support/seeded_random.h"
 
 #define LARGE_BYTES 70000
 
-typedef size_t (*prefix_function)(const void *left, const void *right, size_t size);
-
-struct variant {
-    const char *name;
-    prefix_function function;
-    bool is_there;
-};
-
 static struct seeded_random generator;
-
-static unsigned list_variants(struct variant *out_variants) {
-    unsigned count = 0;
-    out_variants[count++] = (struct variant){"chosen", common_prefix, true};
-    out_variants[count++] = (struct variant){"scalar", common_prefix_scalar, true};
-#if CPU_X86
-    out_variants[count++] = (struct variant){"sse42", common_prefix_sse42, cpu_has_sse42()};
-    out_variants[count++] = (struct variant){"avx2", common_prefix_avx2, cpu_has_avx2()};
-    out_variants[count++] = (struct variant){"avx512", common_prefix_avx512, cpu_has_avx512()};
-#elif CPU_ARM
-    out_variants[count++] = (struct variant){"neon", common_prefix_neon, cpu_has_neon()};
-#endif
-    return count;
-}
 
 static int seed_generator(void **state) {
     (void)state;
@@ -49,18 +27,17 @@ static size_t count_equal(const uint8_t *left, const uint8_t *right, size_t size
 }
 
 static void check(const uint8_t *left, const uint8_t *right, size_t size) {
-    struct variant variants[8];
-    unsigned count = list_variants(variants);
     size_t expected = count_equal(left, right, size);
-    for (unsigned i = 0; i < count; i++) {
-        if (variants[i].is_there) {
-            size_t found = variants[i].function(left, right, size);
+    for (const struct variant *each = common_prefix_variants; each->name != NULL; each++) {
+        if (each->runs_here()) {
+            size_t found = ((common_prefix_function)each->function)(left, right, size);
             if (found != expected) {
-                fail_msg("%s: %zu bytes, prefix of %zu, not %zu", variants[i].name, size, found,
+                fail_msg("%s: %zu bytes, prefix of %zu, not %zu", each->name, size, found,
                          expected);
             }
         }
     }
+    assert_int_equal(common_prefix(left, right, size), expected);
     int order = compare_bytes(left, right, size);
     int wanted = size > 0 ? memcmp(left, right, size) : 0;
     assert_int_equal((order > 0) - (order < 0), (wanted > 0) - (wanted < 0));

@@ -3,10 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "simd/crc32c_table_internal.h"
+#include "guarded.h"
+#include "simd/crc32c_table.h"
 #include "simd/hash.h"
 #include "simd/search.h"
-#include "simd/variants_internal.h"
+#include "simd/variants.h"
 #include "support/cmocka_test.h"
 #include "support/seeded_random.h"
 
@@ -50,16 +51,17 @@ static void crc32c_table_follows_from_the_polynomial(void **state) {
     }
 }
 
-typedef uint32_t (*crc_function)(uint32_t crc, const void *bytes, size_t size);
-
-static void check_crc(crc_function variant) {
+static void check_crc(crc32c_function variant) {
     enum { SIZE = 20000 };
-    uint8_t *bytes = malloc(SIZE);
-    seeded_random_fill(&generator, bytes, SIZE);
+    struct guarded memory = guarded_make(SIZE + 64);
+    uint8_t *bytes = guarded_first(&memory);
+    seeded_random_fill(&generator, bytes, memory.bytes);
     for (size_t size = 0; size < 1200; size++) {
-        size_t offset = size % 17;
-        assert_int_equal(variant((uint32_t)size, bytes + offset, size),
-                         crc32c_scalar((uint32_t)size, bytes + offset, size));
+        for (size_t offset = 0; offset < 64; offset += size <= 300 ? 1 : 7) {
+            const uint8_t *at = guarded_last(&memory, size + offset);
+            assert_int_equal(variant((uint32_t)size, at, size),
+                             crc32c_scalar((uint32_t)size, at, size));
+        }
     }
     for (unsigned i = 0; i < 300; i++) {
         size_t offset = (size_t)seeded_random_below(&generator, SIZE);
@@ -72,21 +74,17 @@ static void check_crc(crc_function variant) {
             variant(variant(begin, bytes + offset, first), bytes + offset + first, size - first),
             crc32c_scalar(begin, bytes + offset, size));
     }
-    free(bytes);
+    guarded_release(&memory);
 }
 
 static void crc32c_variants_agree(void **state) {
     (void)state;
     check_crc(crc32c);
-#if CPU_X86
-    if (cpu_has_sse42()) {
-        check_crc(crc32c_sse42);
+    for (const struct variant *each = crc32c_variants; each->name != NULL; each++) {
+        if (each->runs_here()) {
+            check_crc((crc32c_function)each->function);
+        }
     }
-#elif CPU_ARM
-    if (cpu_has_arm_crc()) {
-        check_crc(crc32c_neon);
-    }
-#endif
 }
 
 static void hash_gives_the_published_values(void **state) {
@@ -95,29 +93,38 @@ static void hash_gives_the_published_values(void **state) {
     assert_true(hash_u64(NULL, 0, 0) == 0x2d06800538d394c2u);
 }
 
+static void check_hash(const uint8_t *bytes, size_t size, uint64_t seed) {
+    uint64_t expected = hash_long_scalar(bytes, size, seed);
+    assert_true(hash_u64(bytes, size, seed) == expected);
+    for (const struct variant *each = hash_long_variants; each->name != NULL; each++) {
+        if (each->runs_here()) {
+            assert_true(((hash_function)each->function)(bytes, size, seed) == expected);
+        }
+    }
+}
+
 static void hash_variants_agree_and_depend_on_every_byte(void **state) {
     (void)state;
     enum { SIZE = 9000 };
-    uint8_t *bytes = malloc(SIZE);
-    seeded_random_fill(&generator, bytes, SIZE);
-    for (size_t size = 0; size < SIZE; size += 1 + size / 32) {
+    struct guarded memory = guarded_make(SIZE + 64);
+    seeded_random_fill(&generator, guarded_first(&memory), memory.bytes);
+    for (size_t size = 0; size < SIZE; size += size <= 300 ? 1 : 1 + size / 32) {
         uint64_t seed = seeded_random_next(&generator);
-        uint64_t expected = hash_long_scalar(bytes, size, seed);
-        assert_true(hash_u64(bytes, size, seed) == expected);
-        assert_true(hash_u64(bytes, size, seed + 1) != expected);
-#if CPU_X86
-        if (cpu_has_avx2()) {
-            assert_true(hash_long_avx2(bytes, size, seed) == expected);
+        for (size_t offset = 0; offset < 64; offset++) {
+            check_hash(guarded_last(&memory, size + offset), size, seed);
         }
-#endif
+        uint8_t *bytes = guarded_last(&memory, size);
+        uint64_t expected = hash_u64(bytes, size, seed);
+        assert_true(hash_u64(bytes, size, seed + 1) != expected);
         if (size > 0) {
             size_t place = (size_t)seeded_random_below(&generator, size);
             bytes[place] ^= 1;
             assert_true(hash_u64(bytes, size, seed) != expected);
+            check_hash(bytes, size, seed);
             bytes[place] ^= 1;
         }
     }
-    free(bytes);
+    guarded_release(&memory);
 }
 
 static int compare_u64(const void *left, const void *right) {
@@ -166,34 +173,31 @@ static uint64_t random_head(uint64_t max) {
 static void check_head_u64(const uint64_t *heads, size_t count, uint64_t head) {
     size_t expected = count_below_u64(heads, count, head);
     assert_int_equal(search_lower_u64(heads, count, head), expected);
-    assert_int_equal(search_lower_u64_scalar(heads, count, head), expected);
-#if CPU_X86
-    if (cpu_has_avx2()) {
-        assert_int_equal(search_lower_u64_avx2(heads, count, head), expected);
+    for (const struct variant *each = search_lower_u64_variants; each->name != NULL; each++) {
+        if (each->runs_here()) {
+            size_t found = ((search_u64_function)each->function)(heads, count, head);
+            assert_int_equal(found, expected);
+        }
     }
-#elif CPU_ARM
-    assert_int_equal(search_lower_u64_neon(heads, count, head), expected);
-#endif
 }
 
 static void check_head_u32(const uint32_t *heads, size_t count, uint32_t head) {
     size_t expected = count_below_u32(heads, count, head);
     assert_int_equal(search_lower_u32(heads, count, head), expected);
-    assert_int_equal(search_lower_u32_scalar(heads, count, head), expected);
-#if CPU_X86
-    if (cpu_has_avx2()) {
-        assert_int_equal(search_lower_u32_avx2(heads, count, head), expected);
+    for (const struct variant *each = search_lower_u32_variants; each->name != NULL; each++) {
+        if (each->runs_here()) {
+            size_t found = ((search_u32_function)each->function)(heads, count, head);
+            assert_int_equal(found, expected);
+        }
     }
-#elif CPU_ARM
-    assert_int_equal(search_lower_u32_neon(heads, count, head), expected);
-#endif
 }
 
 static void lower_bounds_agree_with_counting_for_u64(void **state) {
     (void)state;
+    struct guarded memory = guarded_make(300 * sizeof(uint64_t) + PAD_BYTES);
     for (size_t count = 0; count < 300; count += count < 70 ? 1 : 23) {
         /* Exactly as much memory as callers must give, and random bytes in the pad. */
-        uint64_t *heads = malloc(count * sizeof(*heads) + PAD_BYTES);
+        uint64_t *heads = (void *)guarded_last(&memory, count * sizeof(*heads) + PAD_BYTES);
         seeded_random_fill(&generator, heads, count * sizeof(*heads) + PAD_BYTES);
         for (size_t i = 0; i < count; i++) {
             heads[i] = random_head(UINT64_MAX);
@@ -206,14 +210,15 @@ static void lower_bounds_agree_with_counting_for_u64(void **state) {
         for (unsigned i = 0; i < 50; i++) {
             check_head_u64(heads, count, random_head(UINT64_MAX));
         }
-        free(heads);
     }
+    guarded_release(&memory);
 }
 
 static void lower_bounds_agree_with_counting_for_u32(void **state) {
     (void)state;
+    struct guarded memory = guarded_make(300 * sizeof(uint64_t) + PAD_BYTES);
     for (size_t count = 0; count < 300; count += count < 70 ? 1 : 23) {
-        uint32_t *heads = malloc(count * sizeof(*heads) + PAD_BYTES);
+        uint32_t *heads = (void *)guarded_last(&memory, count * sizeof(*heads) + PAD_BYTES);
         seeded_random_fill(&generator, heads, count * sizeof(*heads) + PAD_BYTES);
         for (size_t i = 0; i < count; i++) {
             heads[i] = (uint32_t)random_head(UINT32_MAX);
@@ -226,8 +231,8 @@ static void lower_bounds_agree_with_counting_for_u32(void **state) {
         for (unsigned i = 0; i < 50; i++) {
             check_head_u32(heads, count, (uint32_t)random_head(UINT32_MAX));
         }
-        free(heads);
     }
+    guarded_release(&memory);
 }
 
 int main(void) {

@@ -4,8 +4,8 @@
  * polynomial 0x82f63b78, and [k][n] that of byte n followed by k zero bytes. The unit test derives
  * each entry again.
  */
-#ifndef TERN_SIMD_CRC32C_TABLE_INTERNAL_H
-#define TERN_SIMD_CRC32C_TABLE_INTERNAL_H
+#ifndef TERN_SIMD_CRC32C_TABLE_H
+#define TERN_SIMD_CRC32C_TABLE_H
 
 #include <stdint.h>
 
