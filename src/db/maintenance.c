@@ -233,12 +233,14 @@ static void wake_page_task(void *context) {
     }
 }
 
-/* The log has moved to another segment since: it wants a new spare. */
+/* The log has moved to another segment since: it wants a new spare, and it may have grown long
+ * without anything else that would ask for a checkpoint. */
 static void prepare_after_switch(struct tern_db *db) {
     uint32_t segment = log_position_segment(log_end_position(db->manager.log));
     if (atomic_load_explicit(&db->seen_segment, memory_order_relaxed) != segment) {
         atomic_store_explicit(&db->seen_segment, segment, memory_order_relaxed);
         db->options.executor->post(db->options.executor->context, &db->prepare_task);
+        maintenance_wake(db);
     }
 }
 

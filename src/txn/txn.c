@@ -19,7 +19,6 @@ struct abandoned_value {
     struct abandoned_value *next;
     tern_keyspace *keyspace;
     bool is_own;
-    uint64_t token;
     size_t reference_size;
     uint8_t reference[ENGINE_LARGE_REFERENCE_BYTES_MAX];
 };
@@ -130,11 +129,12 @@ void txn_discard_large(void *context, tern_keyspace *keyspace, const struct engi
                         change->large_token, change->record.value);
 }
 
-/* A cursor may stand on it: it goes at the end. Without memory its blocks stay until the next open
- * finds that nothing refers to them. */
+/* The log need not keep it any more. Its blocks go at the end, for a cursor may stand on it;
+ * without memory they stay until the next open finds that nothing refers to them. */
 static void abandon_large(void *context, tern_keyspace *keyspace,
                           const struct engine_change *change) {
     tern_txn *txn = context;
+    commit_large_forget(txn->manager, change->large_token);
     struct abandoned_value *value = memory_allocate(txn->manager->allocator, sizeof(*value));
     if (value == NULL) {
         return;
@@ -142,7 +142,6 @@ static void abandon_large(void *context, tern_keyspace *keyspace,
     value->next = txn->abandoned;
     value->keyspace = keyspace;
     value->is_own = txn_keyspace_is_own(txn, keyspace);
-    value->token = change->large_token;
     value->reference_size = change->record.value.size;
     memcpy(value->reference, change->record.value.data, value->reference_size);
     txn->abandoned = value;
@@ -154,7 +153,7 @@ static void discard_abandoned(tern_txn *txn) {
         struct abandoned_value *value = txn->abandoned;
         txn->abandoned = value->next;
         if (value->is_own == txn_keyspace_is_own(txn, value->keyspace)) {
-            large_value_discard(txn->manager, value->keyspace, value->is_own, value->token,
+            large_value_discard(txn->manager, value->keyspace, value->is_own, 0,
                                 tern_slice_of(value->reference, value->reference_size));
         }
         memory_release(txn->manager->allocator, value);

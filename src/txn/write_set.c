@@ -650,7 +650,8 @@ tern_status write_set_commit_parts(struct write_set *set,
     struct write_summary summary = {0};
     for (size_t i = 0; i < set->part_count; i++) {
         struct write_part *part = &set->parts[i];
-        if (part->count == 0 || (excludes != NULL && excludes(context, part->keyspace))) {
+        part->is_left_out = excludes != NULL && excludes(context, part->keyspace);
+        if (part->count == 0 || part->is_left_out) {
             continue;
         }
         struct commit_part *out = &out_parts[summary.part_count];
@@ -673,7 +674,8 @@ void write_set_visit_large(const struct write_set *set, bool dropped_only,
     for (size_t i = 0; i < set->part_count; i++) {
         const struct write_part *part = &set->parts[i];
         for (size_t j = 0; j < part->count; j++) {
-            bool is_dropped = part->kept != NULL && part->kept[j] != KEEP_AS_IS;
+            bool is_dropped =
+                part->is_left_out || (part->kept != NULL && part->kept[j] != KEEP_AS_IS);
             if (part->changes[j].record.kind == RECORD_LARGE && (!dropped_only || is_dropped)) {
                 visit(context, part->keyspace, &part->changes[j]);
             }

@@ -37,7 +37,9 @@ struct write_part {
     size_t range_count, range_capacity;
     bool is_ordered;
     struct write_order order;
-    uint8_t *kept; /* after write_set_commit_parts: which operations it took; NULL all */
+    /* After write_set_commit_parts: */
+    bool is_left_out; /* it took none */
+    uint8_t *kept;    /* which operations it took; NULL all */
 };
 
 struct write_savepoint {

@@ -8,6 +8,7 @@
 #include <tern/tern.h>
 #include <time.h>
 
+#include "support/step_machine.h"
 #include "support/temporary_directory.h"
 
 /* The active segment, two that stand ready, and one that is being made ready at that moment. */
@@ -119,10 +120,89 @@ static void a_large_value_being_written_keeps_the_log_without_endless_checkpoint
     temporary_directory_remove(path);
 }
 
+static void put_large(tern_txn *txn, tern_keyspace *keyspace) {
+    static char value[1 << 20];
+    memset(value, 'v', sizeof(value));
+    assert_int_equal(tern_txn_put(txn, keyspace, tern_slice_str("large"),
+                                  tern_slice_of(value, sizeof(value)), NULL),
+                     TERN_OK);
+}
+
+/* Written and given up in the same transaction, in ways that leave nothing to commit. */
+static void large_values_given_up_do_not_keep_the_log(void **state) {
+    (void)state;
+    for (unsigned way = 0; way < 3; way++) {
+        char *path = temporary_directory_create();
+        tern_error error = TERN_ERROR_INIT;
+        tern_keyspace *keyspace = NULL;
+        tern_keyspace *other = NULL;
+        tern_txn *txn = NULL;
+        uint32_t savepoint = 0;
+        tern_db *db = open_in(path, 0);
+        assert_ok(tern_keyspace_create(db, "test", NULL, &keyspace, &error), error);
+        assert_ok(tern_keyspace_create(db, "dropped", NULL, &other, &error), error);
+        assert_ok(tern_txn_begin(db, NULL, &txn, &error), error);
+        assert_int_equal(tern_txn_savepoint(txn, &savepoint), TERN_OK);
+        if (way == 0) {
+            put_large(txn, other);
+            assert_int_equal(tern_txn_keyspace_drop(txn, other), TERN_OK);
+        } else {
+            if (way == 1) {
+                assert_int_equal(tern_txn_keyspace_create(txn, "new", NULL, &other), TERN_OK);
+            }
+            put_large(txn, other);
+            assert_int_equal(tern_txn_rollback_to(txn, savepoint), TERN_OK);
+        }
+        assert_int_equal(tern_txn_commit(txn), TERN_OK);
+        tern_txn_free(txn);
+        put_some(keyspace, 'a');
+        assert_ok(tern_checkpoint(db, &error), error);
+        assert_ok(tern_checkpoint(db, &error), error);
+        assert_in_range(count_log_files(path), 1, FILES_AFTER_CHECKPOINT);
+        assert_ok(tern_close(db, &error), error);
+        temporary_directory_remove(path);
+    }
+}
+
+/* Nothing fills: a few keys are written again and again, and no pause is long enough to notice. */
+static void a_long_log_is_let_go_though_overlays_stay_small(void **state) {
+    (void)state;
+    struct step_machine machine;
+    tern_db *db;
+    tern_keyspace *keyspace;
+    tern_error error = TERN_ERROR_INIT;
+    char value[1000];
+    memset(value, 'v', sizeof(value));
+    step_machine_init(&machine, 1);
+    machine.options.segment_bytes = 65536;
+    machine.options.overlay_bytes = 512 << 10;
+    assert_ok(step_machine_open(&machine, &db, &error), error);
+    assert_ok(tern_keyspace_create(db, "test", NULL, &keyspace, &error), error);
+    uint64_t most = 0;
+    for (unsigned i = 0; i < 12000; i++) {
+        const char key[2] = {(char)('a' + i % 10), '\0'};
+        assert_ok(tern_put(keyspace, tern_slice_str(key), tern_slice_of(value, sizeof(value)), NULL,
+                           &error),
+                  error);
+        if (i % 16 == 0) {
+            (void)step_executor_run(machine.executor, 20);
+            uint64_t segments = 0;
+            assert_int_equal(tern_stat_get(db, "log_segments", &segments), TERN_OK);
+            most = segments > most ? segments : most;
+        }
+    }
+    print_message("%llu segments at most\n", (unsigned long long)most);
+    assert_in_range(most, 1, 4 * (512 << 10) / 65536 + 8);
+    assert_ok(tern_close(db, &error), error);
+    step_machine_release(&machine);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(checkpoint_leaves_the_spares_of_the_log_alone),
         cmocka_unit_test(a_large_value_being_written_keeps_the_log_without_endless_checkpoints),
+        cmocka_unit_test(large_values_given_up_do_not_keep_the_log),
+        cmocka_unit_test(a_long_log_is_let_go_though_overlays_stay_small),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
