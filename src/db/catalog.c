@@ -329,6 +329,7 @@ void catalog_mark_dropped(struct tern_db *db, tern_keyspace *keyspace, seq_no se
     keyspace->gone_manifest_generation = db->maintenance.drafted_generation;
     if (keyspace->engine != NULL) {
         atomic_store_explicit(&keyspace->engine->is_dropped, true, memory_order_release);
+        atomic_fetch_add_explicit(&db->dropped_keyspaces, 1, memory_order_relaxed);
     }
     mutex_unlock(&db->catalog_mutex);
 }

@@ -27,6 +27,7 @@
 #define DRAIN_QUANTUM_BYTES  ((size_t)1 << 20)
 #define HELP_QUANTUM_BYTES   ((size_t)128 << 10)
 #define LIVE_GENERATIONS_MIN 64
+#define RELEASE_RETRY_NS     ((uint64_t)1000000000)
 
 void checkpoint_update_debt(struct tern_db *db) {
     uint64_t debt = 0;
@@ -317,12 +318,18 @@ static tern_status show_sealed(struct tern_db *db, tern_error *error) {
     return status;
 }
 
-tern_status checkpoint_release_log(struct tern_db *db, tern_error *error) {
+void checkpoint_release_log(struct tern_db *db) {
     const struct maintenance *maintenance = &db->maintenance;
     log_position position = maintenance->log_start < maintenance->previous_log_start
                                 ? maintenance->log_start
                                 : maintenance->previous_log_start;
-    return log_release(db->manager.log, position, error);
+    uint64_t after_ns = 0;
+    if (log_release(db->manager.log, position, NULL) != TERN_OK &&
+        !log_is_poisoned(db->manager.log)) {
+        atomic_fetch_add_explicit(&db->counters.log_release_failures, 1, memory_order_relaxed);
+        after_ns = db->options.clock->monotonic_ns(db->options.clock->context) + RELEASE_RETRY_NS;
+    }
+    atomic_store_explicit(&db->release_after_ns, after_ns, memory_order_relaxed);
 }
 
 tern_status checkpoint_publish(struct tern_db *db, bool is_last, tern_error *error) {
@@ -365,7 +372,7 @@ tern_status checkpoint_publish(struct tern_db *db, bool is_last, tern_error *err
             large_retention_settle(&db->manager.retention, maintenance->frozen_seq);
             prewarm_save_soon(db);
         }
-        status = checkpoint_release_log(db, error);
+        checkpoint_release_log(db);
         checkpoint_release_blocks(db);
         checkpoint_collect_dropped(db);
     }
@@ -406,21 +413,49 @@ tern_status checkpoint_rewrite_manifest(struct tern_db *db, tern_error *error) {
     return status;
 }
 
+/* A dropped keyspace is still in one of the manifests, so its files have to stay. */
+static bool names_dropped(struct tern_db *db) {
+    bool found = false;
+    if (atomic_load_explicit(&db->dropped_keyspaces, memory_order_relaxed) == 0) {
+        return false;
+    }
+    mutex_lock(&db->catalog_mutex);
+    for (const tern_keyspace *keyspace = db->keyspaces; keyspace != NULL && !found;
+         keyspace = keyspace->next) {
+        found = atomic_load_explicit(&keyspace->state, memory_order_relaxed) == KEYSPACE_DROPPED &&
+                keyspace->engine != NULL && keyspace->gone_view_generation != 0 &&
+                keyspace->gone_manifest_generation + MANIFEST_SLOTS >
+                    db->maintenance.manifest_generation;
+    }
+    mutex_unlock(&db->catalog_mutex);
+    return found;
+}
+
 tern_status checkpoint_settle(struct tern_db *db, tern_error *error) {
     struct maintenance *maintenance = &db->maintenance;
     bool is_settled = maintenance->previous_log_start == maintenance->written_log_start &&
                       maintenance->durable_generations[1] == maintenance->durable_generations[0];
-    if (is_settled || maintenance->phase != CHECKPOINT_IDLE || maintenance->has_failed ||
+    bool has_dropped = names_dropped(db);
+    if (maintenance->phase != CHECKPOINT_IDLE || maintenance->has_failed ||
         checkpoint_has_sealed(db)) {
         return TERN_OK;
     }
-    tern_status status = checkpoint_rewrite_manifest(db, error);
+    tern_status status = TERN_OK;
+    if (has_dropped) {
+        status = space_settle(db, error);
+    } else if (!is_settled) {
+        status = checkpoint_rewrite_manifest(db, error);
+        if (status == TERN_OK) {
+            /* No root has changed since the last publish. */
+            maintenance->durable_generations[1] = maintenance->durable_generations[0];
+            checkpoint_release_blocks(db);
+        }
+    }
+    if (status == TERN_OK && (has_dropped || !is_settled)) {
+        checkpoint_release_log(db);
+    }
     if (status == TERN_OK) {
-        /* No root has changed since the last publish. */
-        maintenance->durable_generations[1] = maintenance->durable_generations[0];
-        status = checkpoint_release_log(db, error);
-        checkpoint_release_blocks(db);
-        checkpoint_collect_dropped(db);
+        checkpoint_collect_dropped(db); /* the last reader may have gone meanwhile */
     }
     return status;
 }
@@ -517,7 +552,7 @@ static tern_keyspace *next_dropped(struct tern_db *db) {
  * own views have gone through the epoch then: they were released by database views that are gone.
  */
 void checkpoint_collect_dropped(struct tern_db *db) {
-    for (;;) {
+    while (atomic_load_explicit(&db->dropped_keyspaces, memory_order_relaxed) > 0) {
         (void)epoch_reclaim(db->manager.epoch);
         tern_keyspace *keyspace = next_dropped(db);
         if (keyspace == NULL) {
@@ -530,6 +565,7 @@ void checkpoint_collect_dropped(struct tern_db *db) {
         struct engine *engine = keyspace->engine;
         mutex_lock(&db->catalog_mutex);
         keyspace->engine = NULL;
+        atomic_fetch_sub_explicit(&db->dropped_keyspaces, 1, memory_order_relaxed);
         mutex_unlock(&db->catalog_mutex);
         keyspace->methods->close(engine);
         /* What cannot be removed now is removed at the next open. */

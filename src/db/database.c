@@ -500,7 +500,7 @@ static tern_status start(struct tern_db *db, tern_error *error) {
             status = checkpoint_rewrite_manifest(db, error);
         }
         if (status == TERN_OK && !db->options.read_only) {
-            status = checkpoint_release_log(db, error);
+            checkpoint_release_log(db);
         }
     }
     if (status == TERN_OK && !db->options.read_only) {

@@ -65,6 +65,7 @@ struct database_counters {
     _Atomic uint64_t checkpoints, slices, manifests, drain_failures, throttle_waits;
     _Atomic uint64_t throttle_ns, throttle_ns_max, helped_steps, refused_writes, spill_failures,
         shrunk_bytes, shrink_failures, compaction_failures;
+    _Atomic uint64_t log_release_failures;
     _Atomic uint64_t recovered_records, recovery_ms, ended_snapshots, ticks, interval_syncs;
 };
 
@@ -118,6 +119,9 @@ struct tern_db {
     struct space_watch space_watch;
     log_position last_marked;      /* sync task's */
     _Atomic uint32_t seen_segment; /* of the log, when log segments were last prepared */
+    _Atomic uint64_t release_after_ns;  /* something of the log could not be let go: to be tried
+                                           again then; 0: nothing */
+    _Atomic uint32_t dropped_keyspaces; /* whose engines are still open */
 
     struct tern_commit_hook *hooks; /* under catalog_mutex */
     struct database_counters counters;
@@ -183,8 +187,9 @@ bool checkpoint_has_sealed(struct tern_db *db);
 /* Writes a manifest of what is published now, so that both slots say the same. What is sealed is
  * published on the way. TERN_POISONED after a failed sync of a manifest or a base. */
 TERN_MUST_CHECK tern_status checkpoint_rewrite_manifest(struct tern_db *db, tern_error *error);
-/* Releases the log below what both manifests need. */
-TERN_MUST_CHECK tern_status checkpoint_release_log(struct tern_db *db, tern_error *error);
+/* Releases the log below what both manifests need. What cannot be let go now, because the archive
+ * does not take it, say, is tried again in a while, and nothing else waits for it. */
+void checkpoint_release_log(struct tern_db *db);
 /* After a checkpoint, when nothing follows at once: lets both manifests name the newest roots, so
  * that the log and the blocks that only the older one needed can go. */
 TERN_MUST_CHECK tern_status checkpoint_settle(struct tern_db *db, tern_error *error);

@@ -167,6 +167,11 @@ static tern_status step(struct tern_db *db, bool maintains, bool helps, bool *ou
     return status;
 }
 
+static bool is_release_due(struct tern_db *db) {
+    uint64_t after_ns = atomic_load_explicit(&db->release_after_ns, memory_order_relaxed);
+    return after_ns != 0 && now_ns(db) >= after_ns;
+}
+
 static tern_task_state maintenance_step(struct tern_task *task) {
     struct tern_db *db =
         (struct tern_db *)((char *)task - offsetof(struct tern_db, maintenance_task));
@@ -188,6 +193,9 @@ static tern_task_state maintenance_step(struct tern_task *task) {
     }
     if (!more) {
         checkpoint_release_blocks(db);
+        if (is_release_due(db)) {
+            checkpoint_release_log(db);
+        }
     }
     bool is_waiting = !more && care_is_waiting(db, &task->delay_ns);
     mutex_unlock(&db->maintenance_mutex);
@@ -272,6 +280,9 @@ static tern_task_state memory_step(struct tern_task *task) {
     memory_share_again(db);
     (void)epoch_reclaim(db->manager.epoch);
     space_watch(db);
+    if (is_release_due(db)) {
+        maintenance_wake(db);
+    }
     bool has_spilled = old_views_have_spilled(db);
     if (has_spilled) {
         old_views_forget(db);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a checkpoint leaves of the log. */
+/* What is kept of the log, and of what was dropped, and what is let go. */
 #include "support/cmocka_test.h"
 
 #include <dirent.h>
@@ -41,6 +41,12 @@ static unsigned count_log_files(const char *path) {
     return count;
 }
 
+static uint64_t stat_of(tern_db *db, const char *name) {
+    uint64_t value = 0;
+    assert_int_equal(tern_stat_get(db, name, &value), TERN_OK);
+    return value;
+}
+
 static void put_some(tern_keyspace *keyspace, char mark) {
     char key[16];
     char value[100];
@@ -79,12 +85,6 @@ static void checkpoint_leaves_the_spares_of_the_log_alone(void **state) {
     temporary_directory_remove(path);
 }
 
-static uint64_t checkpoints_of(tern_db *db) {
-    uint64_t checkpoints = 0;
-    assert_int_equal(tern_stat_get(db, "checkpoints", &checkpoints), TERN_OK);
-    return checkpoints;
-}
-
 /* Its chunks are in the log: no checkpoint can let that go before the value is committed. */
 static void a_large_value_being_written_keeps_the_log_without_endless_checkpoints(void **state) {
     (void)state;
@@ -107,9 +107,9 @@ static void a_large_value_being_written_keeps_the_log_without_endless_checkpoint
     }
     assert_ok(tern_checkpoint(db, &error), error);
     assert_true(count_log_files(path) > LONG_LOG_FILES);
-    uint64_t before = checkpoints_of(db);
+    uint64_t before = stat_of(db, "checkpoints");
     (void)nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL);
-    assert_in_range(checkpoints_of(db), before, before + 1);
+    assert_in_range(stat_of(db, "checkpoints"), before, before + 1);
     assert_int_equal(tern_value_writer_finish(writer), TERN_OK);
     assert_int_equal(tern_txn_commit(txn), TERN_OK);
     tern_txn_free(txn);
@@ -197,12 +197,110 @@ static void a_long_log_is_let_go_though_overlays_stay_small(void **state) {
     step_machine_release(&machine);
 }
 
+struct archive {
+    bool refuses;
+    uint64_t offers, taken, last_id, disorders;
+};
+
+static tern_status offer(void *context, const char *path, uint64_t id) {
+    struct archive *archive = context;
+    (void)path;
+    archive->offers++;
+    if (archive->refuses) {
+        return TERN_IO;
+    }
+    archive->disorders += archive->taken > 0 && id > archive->last_id + 1 ? 1 : 0;
+    archive->last_id = id;
+    archive->taken++;
+    return TERN_OK;
+}
+
+/* The log is kept for it; nobody waits, and it is not asked all the time. */
+static void an_archive_that_refuses_stops_nobody(void **state) {
+    (void)state;
+    struct archive archive = {.refuses = true};
+    struct step_machine machine;
+    tern_db *db;
+    tern_keyspace *keyspace;
+    tern_error error = TERN_ERROR_INIT;
+    step_machine_init(&machine, 1);
+    machine.options.segment_bytes = 65536;
+    machine.options.overlay_bytes = 512 << 10;
+    machine.options.archive = offer;
+    machine.options.archive_context = &archive;
+    assert_ok(step_machine_open(&machine, &db, &error), error);
+    assert_ok(tern_keyspace_create(db, "test", NULL, &keyspace, &error), error);
+    put_some(keyspace, 'a');
+    put_some(keyspace, 'b');
+    step_machine_idle(&machine, 20);
+    uint64_t checkpoints = stat_of(db, "checkpoints");
+    assert_true(checkpoints >= 2);
+    assert_in_range(stat_of(db, "manifests_written"), 1, 40 * checkpoints);
+    assert_true(stat_of(db, "log_release_failures") > 0);
+    assert_ok(tern_checkpoint(db, &error), error);
+    assert_ok(tern_close(db, &error), error);
+
+    assert_ok(step_machine_open(&machine, &db, &error), error);
+    assert_ok(tern_keyspace_open(db, "test", &keyspace, &error), error);
+    uint64_t manifests = stat_of(db, "manifests_written");
+    uint64_t offers = archive.offers;
+    step_machine_idle(&machine, 200);
+    assert_in_range(stat_of(db, "manifests_written"), manifests, manifests + 4);
+    assert_in_range(archive.offers, offers, offers + 250);
+    archive.refuses = false;
+    step_machine_idle(&machine, 2000);
+    assert_int_equal(archive.disorders, 0);
+    assert_true(archive.taken > 40);
+    assert_in_range(stat_of(db, "log_segments"), 1, FILES_AFTER_CHECKPOINT);
+    assert_ok(tern_close(db, &error), error);
+    step_machine_release(&machine);
+}
+
+/* Its files go though nothing else is committed, and though a reader saw it at first. */
+static void a_dropped_keyspace_gives_its_space_back_when_idle(void **state) {
+    (void)state;
+    for (int with_reader = 0; with_reader < 2; with_reader++) {
+        struct step_machine machine;
+        tern_db *db;
+        tern_keyspace *keyspace;
+        tern_txn *reader = NULL;
+        tern_error error = TERN_ERROR_INIT;
+        tern_txn_options options = TERN_TXN_OPTIONS_INIT;
+        options.read_only = true;
+        step_machine_init(&machine, 1);
+        assert_ok(step_machine_open(&machine, &db, &error), error);
+        assert_ok(tern_keyspace_create(db, "test", NULL, &keyspace, &error), error);
+        put_some(keyspace, 'a');
+        assert_ok(tern_checkpoint(db, &error), error);
+        step_machine_idle(&machine, 20);
+        uint64_t used = fault_file_system_used(machine.faults);
+        if (with_reader) {
+            assert_ok(tern_txn_begin(db, &options, &reader, &error), error);
+        }
+        assert_ok(tern_keyspace_drop(db, "test", &error), error);
+        step_machine_idle(&machine, 50);
+        if (with_reader) {
+            assert_true(fault_file_system_used(machine.faults) + 1000000 > used);
+            tern_txn_free(reader);
+            step_machine_idle(&machine, 50);
+        }
+        assert_true(fault_file_system_used(machine.faults) + 2000000 < used);
+        uint64_t manifests = stat_of(db, "manifests_written");
+        step_machine_idle(&machine, 50);
+        assert_int_equal(stat_of(db, "manifests_written"), manifests);
+        assert_ok(tern_close(db, &error), error);
+        step_machine_release(&machine);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(checkpoint_leaves_the_spares_of_the_log_alone),
         cmocka_unit_test(a_large_value_being_written_keeps_the_log_without_endless_checkpoints),
         cmocka_unit_test(large_values_given_up_do_not_keep_the_log),
         cmocka_unit_test(a_long_log_is_let_go_though_overlays_stay_small),
+        cmocka_unit_test(an_archive_that_refuses_stops_nobody),
+        cmocka_unit_test(a_dropped_keyspace_gives_its_space_back_when_idle),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
