@@ -75,8 +75,10 @@ tern_status checkpoint_begin(struct tern_db *db, tern_error *error) {
         views_refresh(db);
     }
     commit_applier_unlock(&db->manager);
-    if (status == TERN_OK) {
+    /* What was frozen before another failed is drained too: nothing else would ever do it. */
+    if (status == TERN_OK || has_frozen) {
         maintenance->phase = CHECKPOINT_DRAIN;
+        maintenance->is_partial = status != TERN_OK;
         maintenance->frozen_seq = seq;
         maintenance->frozen_time_ms = time_ms;
         maintenance->frozen_position = position;
@@ -121,16 +123,20 @@ tern_status checkpoint_step(struct tern_db *db, bool helps, bool *out_more, tern
         *out_more = true;
         return TERN_OK;
     }
-    tern_status status = checkpoint_publish(db, true, error);
+    tern_status status = checkpoint_publish(db, !maintenance->is_partial, error);
     checkpoint_update_debt(db);
     if (status != TERN_OK) {
         *out_more = true;
         return status;
     }
     maintenance->phase = CHECKPOINT_IDLE;
+    atomic_store_explicit(&db->is_draining, false, memory_order_relaxed);
+    if (maintenance->is_partial) {
+        *out_more = true;
+        return TERN_OK;
+    }
     maintenance->drained_seq = maintenance->frozen_seq;
     maintenance->used_after_checkpoint = budget_used(&db->budget, BUDGET_OVERLAY);
-    atomic_store_explicit(&db->is_draining, false, memory_order_relaxed);
     atomic_store_explicit(&db->checkpoint_done, maintenance->frozen_seq, memory_order_release);
     atomic_fetch_add_explicit(&db->counters.checkpoints, 1, memory_order_relaxed);
     space_look_again(db);

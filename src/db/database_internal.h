@@ -30,6 +30,7 @@ struct maintenance {
     enum checkpoint_phase phase;
     seq_no frozen_seq; /* of the checkpoint under way */
     uint64_t frozen_time_ms;
+    bool is_partial;                 /* not everything could be frozen */
     log_position frozen_position;    /* end of the log at the freeze */
     size_t keyspace_index;           /* which keyspace is being drained */
     seq_no drained_seq;              /* of the last whole checkpoint */

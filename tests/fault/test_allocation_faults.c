@@ -13,6 +13,9 @@
 #include "support/fault_allocator.h"
 
 #define SECONDS_PER_MODE 7.0
+/* More than a checkpoint of two small keyspaces makes, and than overlays that may be frozen. */
+#define FREEZE_ALLOCATIONS_MAX 60
+#define FREEZES_REPEATED       30
 
 static bool is_expected(tern_status status) {
     return status == TERN_NO_MEMORY;
@@ -78,10 +81,48 @@ static void running_out_of_memory_for_good_loses_nothing(void **state) {
     fail_in_turn("allocation_fails_for_good", true);
 }
 
+/*
+ * One keyspace is frozen, the next cannot be, again and again, while the first is written to: what
+ * was frozen is drained all the same, or the first would run out of overlays for good.
+ */
+static void freezing_that_fails_half_way_can_be_repeated_for_ever(void **state) {
+    (void)state;
+    struct fault_allocator *allocator = fault_allocator_create();
+    struct step_machine machine;
+    tern_db *db;
+    tern_keyspace *first;
+    tern_keyspace *second;
+    tern_error error = TERN_ERROR_INIT;
+    tern_slice key = tern_slice_str("key");
+    uint64_t refused = 0;
+    step_machine_init(&machine, 1);
+    machine.allocator = fault_allocator_interface(allocator);
+    machine.options.memory_bytes = (uint64_t)64 << 20; /* writers have no need to help */
+    machine.options.overlay_bytes = (uint64_t)16 << 20;
+    assert_ok(step_machine_open(&machine, &db, &error), error);
+    assert_ok(tern_keyspace_create(db, "first", NULL, &first, &error), error);
+    assert_ok(tern_keyspace_create(db, "second", NULL, &second, &error), error);
+    for (uint64_t nth = 1; nth <= FREEZE_ALLOCATIONS_MAX; nth++) {
+        assert_ok(tern_put(second, key, key, NULL, &error), error);
+        for (unsigned i = 0; i < FREEZES_REPEATED; i++) {
+            assert_ok(tern_put(first, key, key, NULL, &error), error);
+            fault_allocator_fail(allocator, nth, true);
+            refused += tern_checkpoint(db, &error) != TERN_OK ? 1 : 0;
+            fault_allocator_fail(allocator, 0, false);
+        }
+        assert_ok(tern_checkpoint(db, &error), error);
+    }
+    assert_true(refused > FREEZE_ALLOCATIONS_MAX);
+    assert_ok(tern_close(db, &error), error);
+    step_machine_release(&machine);
+    fault_allocator_destroy(allocator);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_failed_allocation_is_told_and_loses_nothing),
         cmocka_unit_test(running_out_of_memory_for_good_loses_nothing),
+        cmocka_unit_test(freezing_that_fails_half_way_can_be_repeated_for_ever),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
