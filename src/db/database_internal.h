@@ -118,8 +118,8 @@ struct tern_db {
     tern_task page_task; /* brings in memory for overlays */
     struct prewarm prewarm;
     struct space_watch space_watch;
-    log_position last_marked;      /* sync task's */
-    _Atomic uint32_t seen_segment; /* of the log, when log segments were last prepared */
+    log_position last_marked;           /* sync task's */
+    _Atomic uint32_t seen_segment;      /* of the log, when log segments were last prepared */
     _Atomic uint64_t release_after_ns;  /* something of the log could not be let go: to be tried
                                            again then; 0: nothing */
     _Atomic uint32_t dropped_keyspaces; /* whose engines are still open */
