@@ -497,8 +497,33 @@ static uint64_t *live_generations(struct tern_db *db, size_t *out_count) {
     }
 }
 
+/* For engines that learn of snapshots with what is applied: nothing may be for a long time. */
+static void note_horizon(struct tern_db *db) {
+    bool has_any = false;
+    for (uint32_t i = 0; i < slot_count(db) && !has_any; i++) {
+        const tern_keyspace *keyspace = slot_at(db, i);
+        has_any = keyspace != NULL && keyspace->methods->note_horizon != NULL;
+    }
+    if (!has_any) {
+        return;
+    }
+    struct engine_horizon horizon;
+    commit_applier_lock(&db->manager);
+    snapshot_registry_horizon(db->manager.snapshots,
+                              atomic_load_explicit(&db->manager.visible_seq, memory_order_relaxed),
+                              &horizon);
+    for (uint32_t i = 0; i < db->slot_count; i++) {
+        const tern_keyspace *keyspace = db->slots[i];
+        if (keyspace != NULL && keyspace->methods->note_horizon != NULL) {
+            keyspace->methods->note_horizon(keyspace->engine, &horizon);
+        }
+    }
+    commit_applier_unlock(&db->manager);
+}
+
 void checkpoint_release_blocks(struct tern_db *db) {
     size_t count = 0;
+    note_horizon(db);
     (void)epoch_reclaim(db->manager.epoch);
     uint64_t *live = live_generations(db, &count);
     if (live == NULL) {

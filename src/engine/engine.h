@@ -283,6 +283,11 @@ struct engine_methods {
      */
     void (*release)(struct engine *engine, const uint64_t *live, size_t live_count);
     /*
+     * Snapshots have come and gone though nothing was applied: what they alone needed may go with
+     * the next release. With the applier role. NULL: the engine learns all it needs from views.
+     */
+    void (*note_horizon)(struct engine *engine, const struct engine_horizon *horizon);
+    /*
      * Rewrites sparse pages and moves blocks from the tail of the file down, about quantum_bytes;
      * goes with seal/sync/state/publish like a drain. IDLE: nothing to gain. It comes also while
      * drains go on publishing: what they have brought since compact_begin may stay as it is.

@@ -4,6 +4,7 @@
 
 #include "base/compare.h"
 #include "integration/txn_fixture.h"
+#include "support/step_machine.h"
 
 #define KEYS 600u
 
@@ -359,6 +360,59 @@ static void impossible_options_are_refused(void **state) {
     }
 }
 
+struct wanted_stat {
+    const char *name;
+    uint64_t value;
+};
+
+static bool take_stat(void *context, const tern_stat *stat) {
+    struct wanted_stat *wanted = context;
+    wanted->value = strcmp(stat->name, wanted->name) == 0 ? stat->value : wanted->value;
+    return true;
+}
+
+static uint64_t stubs_of(tern_keyspace *keyspace) {
+    struct wanted_stat wanted = {"stubs", UINT64_MAX};
+    tern_error error = TERN_ERROR_INIT;
+    assert_ok(tern_keyspace_stats(keyspace, take_stat, &wanted, &error), error);
+    return wanted.value;
+}
+
+/* Nothing is written to the keyspace, or at all, after the snapshot has ended. */
+static void what_an_ended_snapshot_held_goes_without_another_commit(void **state) {
+    (void)state;
+    struct step_machine machine;
+    tern_db *db;
+    tern_keyspace *keyspace;
+    tern_txn *reader;
+    tern_error error = TERN_ERROR_INIT;
+    tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+    tern_txn_options reading = TERN_TXN_OPTIONS_INIT;
+    tern_slice value = tern_slice_str("value");
+    options.engine = TERN_ENGINE_HASH;
+    reading.read_only = true;
+    step_machine_init(&machine, 1);
+    assert_ok(step_machine_open(&machine, &db, &error), error);
+    assert_ok(tern_keyspace_create(db, "test", &options, &keyspace, &error), error);
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < KEYS; i++) {
+            char key[24];
+            assert_ok(tern_put(keyspace, key_of(i, key), value, NULL, &error), error);
+        }
+        if (round == 0) {
+            assert_ok(tern_txn_begin(db, &reading, &reader, &error), error);
+        }
+    }
+    assert_ok(tern_checkpoint(db, &error), error);
+    step_machine_idle(&machine, 20);
+    assert_int_equal(stubs_of(keyspace), KEYS);
+    tern_txn_free(reader);
+    step_machine_idle(&machine, 20);
+    assert_int_equal(stubs_of(keyspace), 0);
+    assert_ok(tern_close(db, &error), error);
+    step_machine_release(&machine);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, txn_fixture_tear_down)
 
 int main(void) {
@@ -372,6 +426,7 @@ int main(void) {
         TEST(a_scan_is_validated_as_a_read_of_all),
         TEST(batches_hand_out_values_stored_apart),
         TEST(options_outlive_the_log_and_the_checkpoint),
+        cmocka_unit_test(what_an_ended_snapshot_held_goes_without_another_commit),
         TEST(impossible_options_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -55,6 +55,15 @@ void hash_save_horizon(struct hash_engine *engine, const struct engine_horizon *
         engine->live = grown;
         engine->live_capacity = capacity;
     }
+    bool is_same =
+        !engine->is_all_live && engine->visible_seq == horizon->visible_seq &&
+        engine->live_count == horizon->live_count &&
+        (horizon->live_count == 0 ||
+         memcmp(engine->live, horizon->live, horizon->live_count * sizeof(engine->live[0])) == 0);
+    if (is_same) {
+        return;
+    }
+    engine->is_trimmed = false;
     engine->is_all_live = false;
     engine->live_count = horizon->live_count;
     engine->visible_seq = horizon->visible_seq;
@@ -136,6 +145,7 @@ static void list_stub(struct hash_engine *engine, struct hash_stub *stub) {
         engine->stubs->previous = stub;
     }
     engine->stubs = stub;
+    engine->is_trimmed = false;
     atomic_fetch_add_explicit(&engine->stub_bytes, stub->bytes, memory_order_relaxed);
     atomic_fetch_add_explicit(&engine->stub_count, 1, memory_order_relaxed);
     if (engine->environment->budget != NULL) {
@@ -509,6 +519,9 @@ void hash_link_moves(struct hash_engine *engine) {
         }
         mutex_unlock(&engine->index_lock);
     }
+    mutex_lock(&engine->index_lock);
+    engine->is_trimmed = false; /* stubs may have come to the head */
+    mutex_unlock(&engine->index_lock);
     for (size_t i = 0; i < drain->extent_count; i++) {
         base_supersede(&engine->base, drain->extents[i].place, drain->extents[i].units, 0);
     }
@@ -545,7 +558,8 @@ void hash_trim_stubs(struct hash_engine *engine, size_t count) {
     while (count > 0) {
         mutex_lock(&engine->index_lock);
         if (engine->trim_next == NULL) {
-            engine->trim_next = engine->stubs;
+            engine->trim_next = engine->is_trimmed ? NULL : engine->stubs;
+            engine->is_trimmed = true; /* unless something changes before the round ends */
             count = engine->trim_next == NULL ? 0 : count;
         }
         for (unsigned i = 0; i < LINK_BATCH && count > 0 && engine->trim_next != NULL; i++) {

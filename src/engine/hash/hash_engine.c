@@ -423,6 +423,13 @@ static tern_status hash_publish(struct engine *base, uint64_t generation, tern_e
     return TERN_OK;
 }
 
+static void hash_note_horizon(struct engine *base, const struct engine_horizon *horizon) {
+    struct hash_engine *engine = hash_of(base);
+    mutex_lock(&engine->index_lock);
+    hash_save_horizon(engine, horizon);
+    mutex_unlock(&engine->index_lock);
+}
+
 static void hash_release(struct engine *base, const uint64_t *live, size_t live_count) {
     struct hash_engine *engine = hash_of(base);
     if (!engine->is_sealed && engine->stubs != NULL) {
@@ -530,6 +537,7 @@ const struct engine_methods hash_engine_methods = {
     .state = hash_state,
     .publish = hash_publish,
     .release = hash_release,
+    .note_horizon = hash_note_horizon,
     .compact_step = hash_compact_step,
     .shrink = hash_shrink,
     .current_view = hash_current_view,

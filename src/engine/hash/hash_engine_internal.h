@@ -97,6 +97,8 @@ struct hash_engine {
     size_t live_count, live_capacity;
     seq_no visible_seq;
     bool is_all_live; /* the copy could not be had */
+    bool is_trimmed;  /* a round over the stubs has begun, or ended, with this copy and no new stub:
+                         another would find nothing */
 
     seq_no frozen_seq; /* newest freeze */
     uint64_t frozen_time_ms;
