@@ -57,7 +57,8 @@ typedef struct tern_keyspace_options {
     tern_compression compression; /**< none */
     uint32_t page_bytes;          /**< B+tree leaf size, power of two, 4 KiB to 64 KiB; 8 KiB */
     uint32_t fan_out;             /**< most children of an inner node, 16 to 4096; 256.
-                                       LSM: a table has about fan_out^2 / 16 blocks */
+                                       LSM: a table has about fan_out^2 / 16 blocks, and more
+                                       once there are some hundreds of them */
     uint32_t fill_percent;        /**< how full drained pages are left, 50 to 100; 95 */
     tern_compaction compaction;   /**< LSM only: leveled */
     tern_hash_index hash_index;   /**< hash only: buckets */

@@ -267,7 +267,8 @@ struct engine_methods {
      * flush was tried, after which nobody knows what is on disk; if not, it may be called again.
      */
     tern_status (*sync)(struct engine *engine, bool *out_in_doubt, tern_error *error);
-    /* Describes the sealed root (at most 64 KiB), for the manifest; appended to `out_state`. */
+    /* Describes the sealed root, for the manifest; appended to `out_state`. Every manifest has it,
+     * so it is to be short. */
     tern_status (*state)(struct engine *engine, struct buffer *out_state,
                          struct engine_drained *out_drained, tern_error *error);
     /*

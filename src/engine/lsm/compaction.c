@@ -117,7 +117,7 @@ tern_status compaction_start(struct lsm_version *version, struct compaction_plan
         uint64_t age = plan->inputs[i]->numbers.age_seq;
         age_seq = age > age_seq ? age : age_seq;
     }
-    output_init(&compaction->output, lsm, plan->level, lsm_table_bytes(lsm), age_seq,
+    output_init(&compaction->output, lsm, plan->level, version_table_bytes(version), age_seq,
                 compaction->ranges, range_count);
     if (status == TERN_OK && !plan->is_move && !plan->is_drop) {
         status = lsm_cursor_open_raw(compaction->inputs, version->base_time_ms, &compaction->cursor,

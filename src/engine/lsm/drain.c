@@ -80,8 +80,8 @@ tern_status lsm_drain_start(struct lsm *lsm, struct shared_overlay *source,
     engine_scratch_init(&drain->scratch, lsm_allocator(lsm));
     buffer_init(&drain->garbage, lsm_allocator(lsm));
     tern_status status = prepare_ranges(drain, error);
-    output_init(&drain->output, lsm, 0, lsm_table_bytes(lsm), source->frozen_seq, drain->ranges,
-                drain->range_count);
+    output_init(&drain->output, lsm, 0, version_table_bytes(below), source->frozen_seq,
+                drain->ranges, drain->range_count);
     overlay_iterator_init(&drain->keys, source->overlay);
     (void)overlay_iterator_first(&drain->keys, false);
     if (status != TERN_OK) {

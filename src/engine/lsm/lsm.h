@@ -54,7 +54,8 @@ static inline size_t lsm_inline_bytes_max(const struct lsm *lsm) {
     return bytes < LSM_INLINE_BYTES_MAX ? bytes : LSM_INLINE_BYTES_MAX;
 }
 
-/* About how long a table is: fan_out squared / 16 data blocks, that is 32 MiB by default. */
+/* About how long a table is while they are few: fan_out squared / 16 data blocks, that is 32 MiB by
+ * default. */
 static inline uint64_t lsm_table_bytes(const struct lsm *lsm) {
     const tern_keyspace_options *options = &lsm->config.options;
     uint64_t fan_out = options->fan_out;

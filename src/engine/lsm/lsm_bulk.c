@@ -25,7 +25,7 @@ tern_status lsm_ingest(struct engine *base,
     struct lsm_version *version = view->version;
     struct lsm_output output;
     tern_status status = TERN_OK;
-    output_init(&output, &engine->lsm, LAST_LEVEL, lsm_table_bytes(&engine->lsm), 0, NULL, 0);
+    output_init(&output, &engine->lsm, LAST_LEVEL, version_table_bytes(version), 0, NULL, 0);
     if (version->run_count > 0 || view->stack.frozen_count > 0 || engine->drain != NULL ||
         engine->sealed.version != NULL) {
         status = ERROR_SET(error, TERN_INVALID, "records can be loaded into an empty partition");

@@ -21,8 +21,10 @@ enum lsm_payload_type {
 #define LSM_INLINE_BYTES_MAX 16384u
 /* Most data blocks of one table; see lsm_table.h for why. */
 #define LSM_TABLE_BLOCKS_MAX ((uint32_t)1 << 19)
-#define LSM_FOOTER_BYTES     64u
-#define LSM_LEVELS           8u
+/* Tables grow with the data rather than in number beyond this: each is an open file. */
+#define LSM_TABLES_WANTED 512u
+#define LSM_FOOTER_BYTES  64u
+#define LSM_LEVELS        8u
 
 /* Where a block lies: byte offset (40 bits) and stored size in bytes (24 bits). */
 typedef uint64_t lsm_place;

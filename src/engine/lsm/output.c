@@ -113,10 +113,16 @@ static tern_status need_values(struct lsm_output *output, tern_error *error) {
                                   : value_output_create(output->lsm, &output->values, error);
 }
 
+/* Much that is loaded at once makes longer tables, too. */
+static uint64_t target_bytes(const struct lsm_output *output) {
+    uint64_t part = output->written_bytes / LSM_TABLES_WANTED;
+    return part > output->target_bytes ? part : output->target_bytes;
+}
+
 static tern_status add_stored(struct lsm_output *output, tern_slice key,
                               const struct record *record, tern_error *error) {
     tern_status status = TERN_OK;
-    if (output->writer != NULL && (table_writer_bytes(output->writer) >= output->target_bytes ||
+    if (output->writer != NULL && (table_writer_bytes(output->writer) >= target_bytes(output) ||
                                    table_writer_is_full(output->writer))) {
         status = end_table(output, &key, error);
     }

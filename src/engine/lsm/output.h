@@ -11,7 +11,7 @@
 struct lsm_output {
     struct lsm *lsm;
     uint32_t level;
-    uint64_t target_bytes;
+    uint64_t target_bytes; /* of a table, at least */
     uint64_t age_seq;
     struct table_writer *writer;
     struct value_output *values;

@@ -15,7 +15,6 @@
 #include "base/varint.h"
 
 #define STATE_FORMAT_VERSION 1u
-#define STATE_BYTES_MAX      ((size_t)64 * 1024)
 
 tern_status lsm_state_encode(const struct lsm_version *version, struct buffer *out_state,
                              tern_error *error) {
@@ -43,12 +42,7 @@ tern_status lsm_state_encode(const struct lsm_version *version, struct buffer *o
             end += 8;
         }
     }
-    size_t size = (size_t)(end - (out_state->data + begin));
-    if (size > STATE_BYTES_MAX) {
-        return ERROR_SET(error, TERN_INVALID,
-                         "a partition of too many tables for a manifest; compact the keyspace");
-    }
-    out_state->size = begin + size;
+    out_state->size = (size_t)(end - out_state->data);
     return TERN_OK;
 }
 

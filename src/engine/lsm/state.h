@@ -5,7 +5,7 @@
 
 #include "engine/lsm/version.h"
 
-/* Appends the bytes. TERN_NO_MEMORY; TERN_INVALID when there are too many tables for a manifest. */
+/* Appends the bytes, about a dozen a table. TERN_NO_MEMORY. */
 TERN_MUST_CHECK tern_status lsm_state_encode(const struct lsm_version *version,
                                              struct buffer *out_state, tern_error *error);
 /*

@@ -25,6 +25,8 @@
 /* An index block that would be longer begins a new partition. */
 #define INDEX_BYTES_MAX ((size_t)12 << 10)
 #define BITS_PER_KEY    10u
+/* A place has 24 bits for the size of a block. The meta block's keeps well below that. */
+#define META_BYTES_MAX ((size_t)4 << 20)
 
 struct table_writer {
     struct lsm *lsm;
@@ -307,7 +309,9 @@ uint64_t table_writer_bytes(const struct table_writer *writer) {
 }
 
 bool table_writer_is_full(const struct table_writer *writer) {
-    return writer->meta.numbers.blocks + 2 >= LSM_TABLE_BLOCKS_MAX;
+    const struct table_meta *meta = &writer->meta;
+    size_t meta_bytes = meta->partitions.size + meta->use_count * sizeof(meta->uses[0]);
+    return meta->numbers.blocks + 2 >= LSM_TABLE_BLOCKS_MAX || meta_bytes >= META_BYTES_MAX;
 }
 
 static tern_status write_end(struct table_writer *writer, const struct lsm_range *ranges,

@@ -355,6 +355,12 @@ uint64_t version_file_bytes(const struct lsm_version *version) {
     return bytes;
 }
 
+uint64_t version_table_bytes(const struct lsm_version *version) {
+    uint64_t least = lsm_table_bytes(version->lsm);
+    uint64_t part = version_file_bytes(version) / LSM_TABLES_WANTED;
+    return part > least ? part : least;
+}
+
 uint64_t version_records(const struct lsm_version *version) {
     uint64_t records = 0;
     for (uint32_t i = 0; i < version->run_count; i++) {

@@ -78,6 +78,8 @@ TERN_MUST_CHECK tern_status version_lookup(const struct lsm_version *version, ui
 /* Whether any run from `first_run` on may hold the key. */
 bool version_may_hold(const struct lsm_version *version, uint32_t first_run, tern_slice key);
 uint64_t version_file_bytes(const struct lsm_version *version);
+/* About how long new tables are to be. */
+uint64_t version_table_bytes(const struct lsm_version *version);
 uint64_t version_records(const struct lsm_version *version);
 /* Bytes of a value file that the version refers to. */
 uint64_t version_value_bytes(const struct lsm_version *version, uint64_t number);
