@@ -379,7 +379,7 @@ tern_status checkpoint_publish(struct tern_db *db, bool is_last, tern_error *err
             prewarm_save_soon(db);
         }
         checkpoint_release_log(db);
-        checkpoint_release_blocks(db);
+        (void)checkpoint_release_blocks(db);
         checkpoint_collect_dropped(db);
     }
     return status;
@@ -454,7 +454,7 @@ tern_status checkpoint_settle(struct tern_db *db, tern_error *error) {
         if (status == TERN_OK) {
             /* No root has changed since the last publish. */
             maintenance->durable_generations[1] = maintenance->durable_generations[0];
-            checkpoint_release_blocks(db);
+            (void)checkpoint_release_blocks(db);
         }
     }
     if (status == TERN_OK && (has_dropped || !is_settled)) {
@@ -521,21 +521,23 @@ static void note_horizon(struct tern_db *db) {
     commit_applier_unlock(&db->manager);
 }
 
-void checkpoint_release_blocks(struct tern_db *db) {
+bool checkpoint_release_blocks(struct tern_db *db) {
     size_t count = 0;
+    bool has_more = false;
     note_horizon(db);
     (void)epoch_reclaim(db->manager.epoch);
     uint64_t *live = live_generations(db, &count);
     if (live == NULL) {
-        return; /* next time */
+        return false; /* next time */
     }
     for (uint32_t i = 0; i < slot_count(db); i++) {
         tern_keyspace *keyspace = slot_at(db, i);
-        if (keyspace != NULL) {
-            keyspace->methods->release(keyspace->engine, live, count);
+        if (keyspace != NULL && keyspace->methods->release(keyspace->engine, live, count)) {
+            has_more = true;
         }
     }
     memory_release(db->allocator, live);
+    return has_more;
 }
 
 uint64_t checkpoint_oldest_view(struct tern_db *db) {

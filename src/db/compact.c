@@ -96,6 +96,7 @@ tern_status tern_compact(tern_db *db, tern_progress_function progress, void *pro
             status = compact_keyspace(db, keyspace, progress, progress_context, i, count, error);
         }
     }
+    maintenance_wake(db); /* files are left to remove, and level 0 may have grown */
     if (status == TERN_OK && progress != NULL) {
         (void)progress(progress_context, "done", count, count);
     }

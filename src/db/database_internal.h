@@ -198,8 +198,8 @@ TERN_MUST_CHECK tern_status checkpoint_settle(struct tern_db *db, tern_error *er
 void checkpoint_collect_dropped(struct tern_db *db);
 /* Generation of the oldest view that is live. Any thread. */
 uint64_t checkpoint_oldest_view(struct tern_db *db);
-/* Lets engines reuse blocks that no live view needs. */
-void checkpoint_release_blocks(struct tern_db *db);
+/* Lets engines reuse blocks that no live view needs; true: there is more to do. */
+bool checkpoint_release_blocks(struct tern_db *db);
 
 /* ---- maintenance.c ---- */
 void maintenance_start(struct tern_db *db);

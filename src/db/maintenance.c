@@ -192,7 +192,7 @@ static tern_task_state maintenance_step(struct tern_task *task) {
         status = checkpoint_settle(db, NULL);
     }
     if (!more) {
-        checkpoint_release_blocks(db);
+        more = checkpoint_release_blocks(db);
         if (is_release_due(db)) {
             checkpoint_release_log(db);
         }
@@ -439,7 +439,7 @@ static tern_status pay(struct tern_db *db, bool has_room, bool *out_idle, tern_e
     tern_status status = step(db, has_room, has_room, &more, error);
     *out_idle = !more;
     if (!more) {
-        checkpoint_release_blocks(db);
+        (void)checkpoint_release_blocks(db);
     }
     mutex_unlock(&db->maintenance_mutex);
     atomic_fetch_add_explicit(&db->counters.helped_steps, 1, memory_order_relaxed);

@@ -91,7 +91,7 @@ tern_status space_settle(struct tern_db *db, tern_error *error) {
         }
     }
     if (status == TERN_OK) {
-        checkpoint_release_blocks(db);
+        (void)checkpoint_release_blocks(db);
     }
     return status;
 }

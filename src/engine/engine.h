@@ -280,9 +280,9 @@ struct engine_methods {
     /*
      * Blocks whose life [born, superseded) contains none of the `live` view generations (ascending;
      * those of pinned views, of the current one and of every root that recovery may choose) are
-     * free from now on.
+     * free from now on. True: there is more to free, in another call (so that none takes long).
      */
-    void (*release)(struct engine *engine, const uint64_t *live, size_t live_count);
+    bool (*release)(struct engine *engine, const uint64_t *live, size_t live_count);
     /*
      * Snapshots have come and gone though nothing was applied: what they alone needed may go with
      * the next release. With the applier role. NULL: the engine learns all it needs from views.

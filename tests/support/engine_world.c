@@ -365,7 +365,8 @@ void world_release(struct engine_world *world) {
     live[count++] = world->view_generation;
     qsort(live, count, sizeof(live[0]), compare_seq);
     (void)epoch_reclaim(world->epoch);
-    world->methods->release(world->engine, live, count);
+    while (world->methods->release(world->engine, live, count)) {
+    }
 }
 
 tern_status world_publish(struct engine_world *world, tern_error *error) {

@@ -120,7 +120,7 @@ tern_status btree_sync(struct engine *engine, bool *out_in_doubt, tern_error *er
 tern_status btree_state(struct engine *engine, struct buffer *out_state,
                         struct engine_drained *out_drained, tern_error *error);
 tern_status btree_publish(struct engine *engine, uint64_t generation, tern_error *error);
-void btree_release(struct engine *engine, const uint64_t *live, size_t live_count);
+bool btree_release(struct engine *engine, const uint64_t *live, size_t live_count);
 tern_status btree_shrink(struct engine *engine, uint64_t *out_freed_bytes, tern_error *error);
 void btree_space(struct engine *engine, struct engine_space *out_space);
 uint64_t btree_drain_debt(struct engine *engine);

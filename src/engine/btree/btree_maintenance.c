@@ -316,8 +316,9 @@ tern_status btree_publish(struct engine *base, uint64_t generation, tern_error *
     return TERN_OK;
 }
 
-void btree_release(struct engine *base, const uint64_t *live, size_t live_count) {
+bool btree_release(struct engine *base, const uint64_t *live, size_t live_count) {
     btree_file_release_generations(btree_of(base)->tree.file, live, live_count);
+    return false;
 }
 
 tern_status btree_shrink(struct engine *base, uint64_t *out_freed_bytes, tern_error *error) {

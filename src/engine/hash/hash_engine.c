@@ -430,12 +430,13 @@ static void hash_note_horizon(struct engine *base, const struct engine_horizon *
     mutex_unlock(&engine->index_lock);
 }
 
-static void hash_release(struct engine *base, const uint64_t *live, size_t live_count) {
+static bool hash_release(struct engine *base, const uint64_t *live, size_t live_count) {
     struct hash_engine *engine = hash_of(base);
     if (!engine->is_sealed && engine->stubs != NULL) {
         hash_trim_stubs(engine, TRIM_PER_RELEASE);
     }
     base_release(&engine->base, live, live_count);
+    return false;
 }
 
 static tern_status hash_shrink(struct engine *base, uint64_t *out_freed_bytes, tern_error *error) {

@@ -177,7 +177,8 @@ static bool is_mostly_garbage(const struct compaction *compaction, tern_slice by
         return false;
     }
     uint64_t all = file_registry_file_bytes(compaction->lsm->files, reference.number);
-    uint64_t live = version_value_bytes(compaction->version, reference.number);
+    const struct value_use *use = version_use(compaction->version, reference.number);
+    uint64_t live = use != NULL ? use->bytes : 0;
     return live < all / 100 * VALUES_LIVE_PERCENT;
 }
 

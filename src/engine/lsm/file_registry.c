@@ -5,6 +5,8 @@
 #include "os/mutex.h"
 
 #define NOT_SUPERSEDED UINT64_MAX
+/* Files removed in one call, a few milliseconds. */
+#define REMOVALS_MAX 256u
 
 struct file_entry {
     uint64_t number;
@@ -258,29 +260,30 @@ static bool is_needed(const struct file_entry *entry, const uint64_t *live, size
     return false;
 }
 
-void file_registry_release(struct file_registry *registry, const uint64_t *live,
+bool file_registry_release(struct file_registry *registry, const uint64_t *live,
                            size_t live_count) {
+    struct file_entry gone[REMOVALS_MAX];
+    size_t gone_count = 0;
+    size_t kept = 0;
     if (registry->lsm->environment->read_only) {
-        return;
+        return false;
     }
-    for (;;) {
-        struct file_entry gone = {0};
-        bool found = false;
-        mutex_lock(&registry->lock);
-        for (size_t i = 0; !found && i < registry->count; i++) {
-            found = !is_needed(&registry->entries[i], live, live_count);
-            if (found) {
-                gone = registry->entries[i];
-            }
+    mutex_lock(&registry->lock);
+    for (size_t i = 0; i < registry->count; i++) {
+        const struct file_entry entry = registry->entries[i];
+        if (gone_count < REMOVALS_MAX && !is_needed(&entry, live, live_count)) {
+            gone[gone_count++] = entry;
+        } else {
+            registry->entries[kept++] = entry;
         }
-        mutex_unlock(&registry->lock);
-        if (!found) {
-            return;
-        }
+    }
+    registry->count = kept;
+    mutex_unlock(&registry->lock);
+    for (size_t i = 0; i < gone_count; i++) {
         /* What cannot be removed now is an orphan at the next open. */
-        file_registry_forget(registry, gone.number);
-        (void)lsm_file_remove(registry->lsm, gone.number, gone.kind, NULL);
+        (void)lsm_file_remove(registry->lsm, gone[i].number, gone[i].kind, NULL);
     }
+    return gone_count == REMOVALS_MAX;
 }
 
 void file_registry_get_totals(struct file_registry *registry,

@@ -34,8 +34,8 @@ void file_registry_set_generation(struct file_registry *registry, uint64_t gener
 /* Makes all new files durable, and their names; `out_in_doubt` as in the engine's `sync`. */
 TERN_MUST_CHECK tern_status file_registry_sync(struct file_registry *registry, bool *out_in_doubt,
                                                tern_error *error);
-/* Removes what no live generation needs. */
-void file_registry_release(struct file_registry *registry, const uint64_t *live, size_t live_count);
+/* Removes files that no live generation needs, some hundreds at most; true: there may be more. */
+bool file_registry_release(struct file_registry *registry, const uint64_t *live, size_t live_count);
 
 struct file_registry_totals {
     uint64_t files, bytes, pending_bytes, value_bytes;

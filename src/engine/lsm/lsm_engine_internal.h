@@ -96,7 +96,7 @@ tern_status lsm_sync(struct engine *engine, bool *out_in_doubt, tern_error *erro
 tern_status lsm_state(struct engine *engine, struct buffer *out_state,
                       struct engine_drained *out_drained, tern_error *error);
 tern_status lsm_publish(struct engine *engine, uint64_t generation, tern_error *error);
-void lsm_release(struct engine *engine, const uint64_t *live, size_t live_count);
+bool lsm_release(struct engine *engine, const uint64_t *live, size_t live_count);
 void lsm_compact_begin(struct engine *engine);
 tern_status lsm_compact_step(struct engine *engine, size_t quantum_bytes,
                              enum engine_drain_state *out_state, tern_error *error);

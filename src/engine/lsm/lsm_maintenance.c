@@ -324,20 +324,6 @@ static bool has_table(const struct lsm_version *version, const struct lsm_table 
     return false;
 }
 
-static bool uses_values(const struct lsm_version *version, uint64_t number) {
-    uint32_t low = 0;
-    uint32_t high = version->use_count;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (version->uses[middle].number < number) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low < version->use_count && version->uses[low].number == number;
-}
-
 /* Files that views of the old version need and those of the new one do not. */
 static void supersede_files(struct lsm_engine *engine, const struct lsm_version *old,
                             uint64_t generation) {
@@ -353,14 +339,14 @@ static void supersede_files(struct lsm_engine *engine, const struct lsm_version 
         }
     }
     for (uint32_t i = 0; i < old->use_count; i++) {
-        if (!uses_values(new_version, old->uses[i].number)) {
+        if (version_use(new_version, old->uses[i].number) == NULL) {
             file_registry_supersede(files, old->uses[i].number, generation);
         }
     }
     for (size_t i = 0; i + sizeof(uint64_t) <= garbage->size; i += sizeof(uint64_t)) {
         uint64_t number;
         memcpy(&number, garbage->data + i, sizeof(number));
-        if (!uses_values(new_version, number)) {
+        if (version_use(new_version, number) == NULL) {
             file_registry_supersede(files, number, generation);
         }
     }
@@ -397,8 +383,8 @@ tern_status lsm_publish(struct engine *base, uint64_t generation, tern_error *er
     return TERN_OK;
 }
 
-void lsm_release(struct engine *base, const uint64_t *live, size_t live_count) {
-    file_registry_release(lsm_of(base)->lsm.files, live, live_count);
+bool lsm_release(struct engine *base, const uint64_t *live, size_t live_count) {
+    return file_registry_release(lsm_of(base)->lsm.files, live, live_count);
 }
 
 /* Files are as long as what is in them. */

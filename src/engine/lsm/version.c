@@ -369,11 +369,17 @@ uint64_t version_records(const struct lsm_version *version) {
     return records;
 }
 
-uint64_t version_value_bytes(const struct lsm_version *version, uint64_t number) {
-    for (uint32_t i = 0; i < version->use_count; i++) {
-        if (version->uses[i].number == number) {
-            return version->uses[i].bytes;
+const struct value_use *version_use(const struct lsm_version *version, uint64_t number) {
+    uint32_t low = 0;
+    uint32_t high = version->use_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (version->uses[middle].number < number) {
+            low = middle + 1;
+        } else {
+            high = middle;
         }
     }
-    return 0;
+    bool is_found = low < version->use_count && version->uses[low].number == number;
+    return is_found ? &version->uses[low] : NULL;
 }

@@ -81,7 +81,7 @@ uint64_t version_file_bytes(const struct lsm_version *version);
 /* About how long new tables are to be. */
 uint64_t version_table_bytes(const struct lsm_version *version);
 uint64_t version_records(const struct lsm_version *version);
-/* Bytes of a value file that the version refers to. */
-uint64_t version_value_bytes(const struct lsm_version *version, uint64_t number);
+/* What the version refers to in a file of values, or NULL. */
+const struct value_use *version_use(const struct lsm_version *version, uint64_t number);
 
 #endif
