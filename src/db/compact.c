@@ -10,6 +10,9 @@
 
 #define COMPACT_QUANTUM_BYTES ((size_t)4 << 20)
 #define PASSES_MAX            8u
+/* So many turns in a row go to writers' room; then the checkpoint under way is brought to its end,
+ * or one after the other would be under way whenever there is a turn. */
+#define TURNS_FOR_ROOM_MAX 2u
 
 /* Nothing is left to move: cuts the tail off. No checkpoint is under way. */
 static tern_status shrink(struct tern_db *db, tern_keyspace *keyspace, uint64_t *out_freed_bytes,
@@ -43,13 +46,20 @@ static tern_status compact_some(struct tern_db *db, tern_keyspace *keyspace, boo
     return status == TERN_OK && !*out_more ? shrink(db, keyspace, out_freed_bytes, error) : status;
 }
 
-/* Writers' room comes first; after each checkpoint there is a quantum all the same. */
-static tern_status compact_one_step(struct tern_db *db, tern_keyspace *keyspace, bool *out_more,
-                                    uint64_t *out_freed_bytes, tern_error *error) {
+/* Writers' room comes first; after each checkpoint there is a quantum all the same. `turns`: in a
+ * row, without one. */
+static tern_status compact_one_step(struct tern_db *db, tern_keyspace *keyspace, unsigned *turns,
+                                    bool *out_more, uint64_t *out_freed_bytes, tern_error *error) {
     *out_more = true;
     mutex_lock(&db->maintenance_mutex);
     tern_status status = maintenance_first(db, error);
+    bool is_last = ++*turns >= TURNS_FOR_ROOM_MAX;
+    while (status == TERN_OK && is_last && db->maintenance.phase != CHECKPOINT_IDLE) {
+        bool more;
+        status = checkpoint_step(db, false, &more, error);
+    }
     if (status == TERN_OK && db->maintenance.phase == CHECKPOINT_IDLE) {
+        *turns = 0;
         status = compact_some(db, keyspace, out_more, out_freed_bytes, error);
     }
     mutex_unlock(&db->maintenance_mutex);
@@ -69,6 +79,7 @@ static tern_status compact_keyspace(struct tern_db *db, tern_keyspace *keyspace,
                                     tern_progress_function progress, void *context, uint64_t done,
                                     uint64_t total, tern_error *error) {
     uint64_t freed = 1;
+    unsigned turns = 0;
     tern_status status = TERN_OK;
     begin(db, keyspace);
     /* A pass fills what is free; what it has moved away makes room for the next. */
@@ -78,7 +89,7 @@ static tern_status compact_keyspace(struct tern_db *db, tern_keyspace *keyspace,
             if (progress != NULL && !progress(context, keyspace->name, done, total)) {
                 return ERROR_SET(error, TERN_CANCELLED, "compaction was cancelled");
             }
-            status = compact_one_step(db, keyspace, &more, &freed, error);
+            status = compact_one_step(db, keyspace, &turns, &more, &freed, error);
         }
     }
     return status;
