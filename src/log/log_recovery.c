@@ -5,8 +5,9 @@
  * 1. Survey. Walk from the start to the end E of the chain, judge whether that is a torn end or a
  *    loss, and learn M, the highest durable mark (or the start itself, which whoever names it had
  *    made durable).
- * 2. Clean, that is: nothing lies above M but the mark that says so. Appending goes on at M in the
- *    same segment; that mark is written again, with the new incarnation, and synced.
+ * 2. Clean, that is: nothing lies above M but the mark that says so, and no segment claims to
+ * follow. Appending goes on at M in the same segment; that mark is written again, with the new
+ * incarnation, and synced.
  * 3. Else what lies in [M, E) was read from the page cache and may be nowhere else. It is written
  *    into fresh segments, under a new salt; they are synced, and only then the first of them gets
  *    its header, which names M as the place where the chain leaves the old segment. A crash before
@@ -74,7 +75,9 @@ static tern_status find_first(const struct log *log, struct survey *survey, tern
 }
 
 static void note_clean(struct survey *survey, const struct log_walk *walk) {
-    if (survey->discarded_bytes != 0) {
+    /* A successor that was not reached: its header is there and the seal that leads to it is not.
+     * Going on here would run past the place where that header takes over. */
+    if (survey->discarded_bytes != 0 || walk->successor != NULL) {
         return;
     }
     if (walk->last_is_mark && walk->durable == walk->last_begin) {
