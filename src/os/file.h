@@ -34,6 +34,17 @@ static inline TERN_MUST_CHECK tern_status file_sync(tern_file *file, tern_error 
     return file->methods->sync(file, error);
 }
 
+/* As tern_file_methods::write_durable, for files that do not have it, too. */
+static inline TERN_MUST_CHECK tern_status file_write_durable(tern_file *file, uint64_t offset,
+                                                             const void *buffer, size_t size,
+                                                             tern_error *error) {
+    if (file->methods->write_durable != NULL) {
+        return file->methods->write_durable(file, offset, buffer, size, error);
+    }
+    tern_status status = file_write(file, offset, buffer, size, error);
+    return status == TERN_OK ? file_sync(file, error) : status;
+}
+
 /* Closes and forgets; accepts a NULL file. */
 static inline tern_status file_close(tern_file *file, tern_error *error) {
     return file != NULL ? file->methods->close(file, error) : TERN_OK;

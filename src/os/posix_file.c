@@ -299,6 +299,7 @@ static int posix_descriptor(tern_file *file) {
 static tern_status posix_close(tern_file *file, tern_error *error) {
     struct posix_file *posix = posix_of(file);
     tern_status status = TERN_OK;
+    durable_ring_close(posix->ring);
     if (posix->is_lock) {
         /* Nobody should read of a holder that is gone. */
         if (ftruncate(posix->descriptor, 0) != 0) {
@@ -327,4 +328,5 @@ const tern_file_methods posix_file_methods = {
     .close = posix_close,
     .map_read = posix_map_read,
     .populate = posix_populate,
+    .write_durable = posix_write_durable,
 };

@@ -5,11 +5,14 @@
 
 #include <tern/sys/file_system.h>
 
+struct durable_ring;
+
 struct posix_file {
     tern_file head;
     int descriptor;
-    bool is_lock; /* the text in it is wiped before the lock is given up */
-    char path[];  /* for error detail */
+    struct durable_ring *ring; /* with TERN_OPEN_RING, where there are rings; or NULL */
+    bool is_lock;              /* the text in it is wiped before the lock is given up */
+    char path[];               /* for error detail */
 };
 
 extern const tern_file_methods posix_file_methods;
@@ -26,6 +29,15 @@ TERN_MUST_CHECK tern_status posix_lock(void *context, const char *path, tern_fil
 /* tern_file_system::open_queue; see io_ring.c. */
 TERN_MUST_CHECK tern_status posix_open_queue(void *context, uint32_t depth,
                                              tern_io_queue **out_queue, tern_error *error);
+
+/* tern_file_methods::write_durable; see durable_write.c. */
+TERN_MUST_CHECK tern_status posix_write_durable(tern_file *file, uint64_t offset,
+                                                const void *buffer, size_t size, tern_error *error);
+
+/* A ring for one file; NULL where there is none to be had. */
+struct durable_ring *durable_ring_open(void);
+/* Nothing may be under way. Accepts NULL. */
+void durable_ring_close(struct durable_ring *ring);
 
 /* Opens again when a signal interrupts; -1 and errno otherwise. */
 int posix_open(const char *path, int flags);

@@ -49,7 +49,7 @@ static uint32_t direct_alignment(int descriptor) {
 static tern_status system_open(void *context, const char *path, uint32_t flags,
                                tern_file **out_file, tern_error *error) {
     (void)context;
-    uint32_t granted = flags;
+    uint32_t granted = flags & ~(uint32_t)TERN_OPEN_RING;
     int descriptor = posix_open(path, native_flags(flags));
     if (descriptor < 0) {
         return SYSTEM_ERROR(error, errno, path, -1,
@@ -71,6 +71,9 @@ static tern_status system_open(void *context, const char *path, uint32_t flags,
     tern_status status =
         posix_file_create(descriptor, path, granted, alignment_bytes, &file, error);
     if (status == TERN_OK) {
+        if ((flags & TERN_OPEN_RING) != 0) {
+            file->ring = durable_ring_open();
+        }
         *out_file = &file->head;
     }
     return status;

@@ -159,6 +159,31 @@ static tern_status fault_write(tern_file *file, uint64_t offset, const void *buf
     return fault->inner->methods->write(fault->inner, offset, buffer, size, error);
 }
 
+/* One of each kind: it can fail as a write, and as a sync of what was written. */
+static tern_status fault_write_durable(tern_file *file, uint64_t offset, const void *buffer,
+                                       size_t size, tern_error *error) {
+    struct fault_file *fault = fault_of(file);
+    const tern_file_methods *inner = fault->inner->methods;
+    bool is_short = false;
+    tern_status status = count_call(fault->system, FAULT_WRITE, fault->path, error, &is_short);
+    if (status != TERN_OK) {
+        if (is_short) {
+            write_part(fault, offset, buffer, size / 2);
+        }
+        return status;
+    }
+    status = count_call(fault->system, FAULT_SYNC, fault->path, error, NULL);
+    if (status != TERN_OK) {
+        write_part(fault, offset, buffer, size);
+        return status;
+    }
+    if (inner->write_durable != NULL) {
+        return inner->write_durable(fault->inner, offset, buffer, size, error);
+    }
+    status = inner->write(fault->inner, offset, buffer, size, error);
+    return status == TERN_OK ? inner->sync(fault->inner, error) : status;
+}
+
 static tern_status fault_sync(tern_file *file, tern_error *error) {
     struct fault_file *fault = fault_of(file);
     tern_status status = count_call(fault->system, FAULT_SYNC, fault->path, error, NULL);
@@ -258,6 +283,7 @@ static const tern_file_methods methods = {
     .advise = fault_advise,
     .descriptor = fault_descriptor,
     .close = fault_close,
+    .write_durable = fault_write_durable,
 };
 
 static tern_file *wrap(struct fault_file_system *system, tern_file *inner, const char *path) {

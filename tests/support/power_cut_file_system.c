@@ -106,51 +106,6 @@ static struct node *find_node(struct power_cut_file_system *system, const char *
     return parent == NULL || name[0] == '\0' ? parent : name_map_find(&parent->names, name);
 }
 
-static struct name_operation *operation_create(void) {
-    return check_allocate(sizeof(struct name_operation));
-}
-
-static void operation_add(struct name_operation *operation, struct node *directory,
-                          const char *name, struct node *node) {
-    CHECK(operation->count < EFFECTS_MAX);
-    struct effect *effect = &operation->effects[operation->count++];
-    effect->directory = node_hold(directory);
-    effect->node = node != NULL ? node_hold(node) : NULL;
-    memcpy(effect->name, name, strlen(name) + 1);
-}
-
-static void operation_destroy(struct name_operation *operation) {
-    for (unsigned i = 0; i < operation->count; i++) {
-        node_drop(operation->effects[i].directory);
-        node_drop(operation->effects[i].node);
-    }
-    free(operation);
-}
-
-/* Makes it so at once for who looks now, and pending for the device. */
-static void operation_perform(struct power_cut_file_system *system,
-                              struct name_operation *operation) {
-    for (unsigned i = 0; i < operation->count; i++) {
-        struct effect *effect = &operation->effects[i];
-        name_map_set(&effect->directory->names, effect->name, effect->node);
-    }
-    struct name_operation **place = &system->pending;
-    while (*place != NULL) {
-        place = &(*place)->next;
-    }
-    *place = operation;
-}
-
-static bool operation_touches(const struct name_operation *operation,
-                              const struct node *directory) {
-    for (unsigned i = 0; i < operation->count; i++) {
-        if (operation->effects[i].directory == directory) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* ---- open files ---- */
 
 static tern_status file_read_locked(struct open_file *file, uint64_t offset, void *buffer,
@@ -204,6 +159,26 @@ static tern_status end_change(struct open_file *file, bool cut, tern_status stat
     return status;
 }
 
+static tern_status write_locked(struct open_file *file, uint64_t offset, const void *buffer,
+                                size_t size, tern_error *error) {
+    uint32_t alignment = file->head.alignment_bytes;
+    if ((file->head.flags & TERN_OPEN_DIRECT) != 0) {
+        if (offset % alignment != 0 || size % alignment != 0 ||
+            (uintptr_t)buffer % alignment != 0) {
+            return ERROR_AT(error, TERN_INVALID, file->path, offset, 0, "misaligned direct write");
+        }
+        if (file->node->map_count > 0) {
+            return ERROR_AT(error, TERN_INVALID, file->path, offset, 0,
+                            "direct write to a file that is mapped");
+        }
+    }
+    if (!node_write(file->node, offset, buffer, size, &file->file_system->random)) {
+        return ERROR_AT(error, TERN_INVALID, file->path, offset, 0,
+                        "write would grow the file under a mapping");
+    }
+    return TERN_OK;
+}
+
 static tern_status cut_write(tern_file *file, uint64_t offset, const void *buffer, size_t size,
                              tern_error *error) {
     struct open_file *open = open_of(file);
@@ -212,13 +187,30 @@ static tern_status cut_write(tern_file *file, uint64_t offset, const void *buffe
     if (status != TERN_OK) {
         return status;
     }
-    if ((file->flags & TERN_OPEN_DIRECT) != 0 &&
-        (offset % file->alignment_bytes != 0 || size % file->alignment_bytes != 0 ||
-         (uintptr_t)buffer % file->alignment_bytes != 0)) {
-        status = ERROR_AT(error, TERN_INVALID, open->path, offset, 0, "misaligned direct write");
-    } else if (!node_write(open->node, offset, buffer, size, &open->file_system->random)) {
-        status = ERROR_AT(error, TERN_INVALID, open->path, offset, 0,
-                          "write would grow the file under a mapping");
+    status = write_locked(open, offset, buffer, size, error);
+    return end_change(open, cut, status, error);
+}
+
+static tern_status cut_write_durable(tern_file *file, uint64_t offset, const void *buffer,
+                                     size_t size, tern_error *error) {
+    struct open_file *open = open_of(file);
+    struct power_cut_file_system *system = open->file_system;
+    bool cut = false;
+    tern_status status = begin_change(open, &cut, error);
+    if (status != TERN_OK) {
+        return status;
+    }
+    status = offset + size > open->node->size_bytes
+                 ? ERROR_AT(error, TERN_INVALID, open->path, offset, 0,
+                            "durable write past the end of the file")
+                 : write_locked(open, offset, buffer, size, error);
+    system->syncs++;
+    if (status == TERN_OK && !cut && system->syncs == system->failing_sync) {
+        node_forget_range(open->node, offset, size);
+        status =
+            ERROR_AT(error, TERN_IO, open->path, offset, 5, "cannot write to the device durably");
+    } else if (status == TERN_OK && !cut) {
+        node_sync_range(open->node, offset, size);
     }
     return end_change(open, cut, status, error);
 }
@@ -364,6 +356,7 @@ static const tern_file_methods methods = {
     .advise = cut_advise,
     .descriptor = cut_descriptor,
     .close = cut_close,
+    .write_durable = cut_write_durable,
 };
 
 static struct open_file *open_node(struct power_cut_file_system *system, struct node *node,
@@ -405,9 +398,9 @@ static tern_status open_locked(struct power_cut_file_system *system, const char 
     if (node == NULL) {
         cut = count_call(system);
         node = node_create(false);
-        struct name_operation *operation = operation_create();
-        operation_add(operation, parent, name, node);
-        operation_perform(system, operation);
+        struct name_operation *operation = name_operation_create();
+        name_operation_add(operation, parent, name, node);
+        name_operation_perform(&system->pending, operation);
         node_drop(node);
     } else if ((flags & TERN_OPEN_TRUNCATE) != 0 && node->size_bytes > 0) {
         cut = count_call(system);
@@ -436,7 +429,7 @@ static tern_status cut_open(void *context, const char *path, uint32_t flags, ter
 static tern_status finish_operation(struct power_cut_file_system *system, const char *path,
                                     struct name_operation *operation, tern_error *error) {
     bool cut = count_call(system);
-    operation_perform(system, operation);
+    name_operation_perform(&system->pending, operation);
     tern_status status = TERN_OK;
     if (cut) {
         turn_off(system);
@@ -484,8 +477,8 @@ static tern_status cut_remove(void *context, const char *path, tern_error *error
         return ERROR_AT(error, TERN_IO, path, -1, 39,
                         "cannot remove a directory that is not empty");
     }
-    struct name_operation *operation = operation_create();
-    operation_add(operation, parent, name, NULL);
+    struct name_operation *operation = name_operation_create();
+    name_operation_add(operation, parent, name, NULL);
     return finish_operation(system, path, operation, error);
 }
 
@@ -510,9 +503,9 @@ static tern_status cut_rename(void *context, const char *from, const char *to, t
         mutex_unlock(&system->lock);
         return status;
     }
-    struct name_operation *operation = operation_create();
-    operation_add(operation, to_parent, to_name, node);
-    operation_add(operation, parent, name, NULL);
+    struct name_operation *operation = name_operation_create();
+    name_operation_add(operation, to_parent, to_name, node);
+    name_operation_add(operation, parent, name, NULL);
     return finish_operation(system, from, operation, error);
 }
 
@@ -538,8 +531,8 @@ static tern_status cut_link(void *context, const char *from, const char *to, ter
         mutex_unlock(&system->lock);
         return status;
     }
-    struct name_operation *operation = operation_create();
-    operation_add(operation, to_parent, to_name, node);
+    struct name_operation *operation = name_operation_create();
+    name_operation_add(operation, to_parent, to_name, node);
     return finish_operation(system, to, operation, error);
 }
 
@@ -557,27 +550,10 @@ static tern_status cut_make_directory(void *context, const char *path, tern_erro
         return ERROR_AT(error, TERN_EXISTS, path, -1, 17, "cannot make the directory");
     }
     node = node_create(true);
-    struct name_operation *operation = operation_create();
-    operation_add(operation, parent, name, node);
+    struct name_operation *operation = name_operation_create();
+    name_operation_add(operation, parent, name, node);
     node_drop(node);
     return finish_operation(system, path, operation, error);
-}
-
-static void make_names_durable(struct power_cut_file_system *system, struct node *directory) {
-    struct name_operation **place = &system->pending;
-    while (*place != NULL) {
-        struct name_operation *operation = *place;
-        if (operation_touches(operation, directory)) {
-            for (unsigned i = 0; i < operation->count; i++) {
-                struct effect *effect = &operation->effects[i];
-                name_map_set(&effect->directory->durable_names, effect->name, effect->node);
-            }
-            *place = operation->next;
-            operation_destroy(operation);
-        } else {
-            place = &operation->next;
-        }
-    }
 }
 
 static tern_status cut_sync_directory(void *context, const char *path, tern_error *error) {
@@ -593,7 +569,7 @@ static tern_status cut_sync_directory(void *context, const char *path, tern_erro
         turn_off(system);
         status = off_error(path, error);
     } else {
-        make_names_durable(system, directory);
+        name_operations_settle(&system->pending, directory);
     }
     mutex_unlock(&system->lock);
     return status;
@@ -720,7 +696,7 @@ void power_cut_destroy(struct power_cut_file_system *system) {
     CHECK(system->files == NULL);
     while (system->pending != NULL) {
         struct name_operation *next = system->pending->next;
-        operation_destroy(system->pending);
+        name_operation_destroy(system->pending);
         system->pending = next;
     }
     node_drop(system->root);

@@ -5,6 +5,8 @@
  * - A written 512-byte sector is durable after a sync of its file; until then it is kept or not at
  *   random, each sector for itself, so that a cut drops, reorders and tears writes. Of a sector
  *   written twice since the sync an older content may be the one that is kept.
+ * - A durable write makes the sectors it writes durable and no others; a cut in it keeps each of
+ *   them or not.
  * - A file's size is durable after its sync; until then the device knows it as of any moment since.
  * - A name created, removed, renamed or linked is durable after sync_directory; until then each
  *   such operation is kept or forgotten at random, whatever became of earlier and later ones. A
@@ -17,12 +19,13 @@
  * power_cut then makes the file system that the machine finds when it comes up again; from one cut,
  * any number of futures with different seeds.
  *
- * Mutating calls: write, sync, truncate, allocate, remove, rename, link, make_directory,
- * sync_directory, lock, and open where it creates or truncates.
+ * Mutating calls: write, write_durable, sync, truncate, allocate, remove, rename, link,
+ * make_directory, sync_directory, lock, and open where it creates or truncates.
  *
  * Alignment of TERN_OPEN_DIRECT is 512 and is checked (TERN_INVALID). Misuse that a real file
  * system would punish with a signal is TERN_INVALID too: cutting a file short under a mapping; so
- * is growing one under a mapping of it, which this one cannot do.
+ * are growing one under a mapping of it, which this one cannot do, and a direct write to a file
+ * that is mapped.
  *
  * Queues (open_queue) carry operations out in an order and at moments drawn from the seed, each as
  * the call of its kind; see seeded_queue.h.
@@ -65,12 +68,13 @@ struct power_cut_file_system *power_cut_keeping(struct power_cut_file_system *fi
                                                 enum power_cut_keep keep, uint64_t seed);
 
 /*
- * Lets the `count`-th file sync from now (1: the next) fail once with TERN_IO and drop the unsynced
- * data as Linux does: pages count as clean and reads show them, but no later sync writes them.
+ * Lets the `count`-th file sync or durable write from now (1: the next) fail once with TERN_IO and
+ * drop the unsynced data as Linux does: pages count as clean and reads show them, but no later sync
+ * writes them.
  */
 void power_cut_fail_sync(struct power_cut_file_system *file_system, uint64_t count);
 
-/* File syncs so far, failed ones too. */
+/* File syncs and durable writes so far, failed ones too. */
 uint64_t power_cut_syncs(struct power_cut_file_system *file_system);
 
 #endif

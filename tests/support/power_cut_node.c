@@ -187,28 +187,38 @@ static void become_clean(struct node *node, uint64_t sector, const uint8_t *cont
     }
 }
 
-void node_sync(struct node *node) {
+void node_sync_range(struct node *node, uint64_t offset, uint64_t size) {
     node_notice_stores(node);
-    for (uint64_t i = 0; i < node->capacity_bytes / SECTOR; i++) {
+    uint64_t end = least(sectors_of(offset + size), node->capacity_bytes / SECTOR);
+    for (uint64_t i = offset / SECTOR; i < end; i++) {
         if (node->is_dirty[i] != 0) {
             uint8_t *durable = node->durable + i * SECTOR;
             copy_unseen(durable, node->data + i * SECTOR, SECTOR);
             become_clean(node, i, durable);
         }
     }
+}
+
+void node_sync(struct node *node) {
+    node_sync_range(node, 0, node->capacity_bytes);
     node->durable_size_bytes = node->size_bytes;
     node->size_count = 0;
 }
 
-void node_forget_dirty(struct node *node) {
+void node_forget_range(struct node *node, uint64_t offset, uint64_t size) {
     node_notice_stores(node);
     uint8_t now[SECTOR] __attribute__((aligned(8)));
-    for (uint64_t i = 0; i < node->capacity_bytes / SECTOR; i++) {
+    uint64_t end = least(sectors_of(offset + size), node->capacity_bytes / SECTOR);
+    for (uint64_t i = offset / SECTOR; i < end; i++) {
         if (node->is_dirty[i] != 0) {
             copy_unseen(now, node->data + i * SECTOR, SECTOR);
             become_clean(node, i, now);
         }
     }
+}
+
+void node_forget_dirty(struct node *node) {
+    node_forget_range(node, 0, node->capacity_bytes);
 }
 
 void *node_map(struct node *node, size_t size) {

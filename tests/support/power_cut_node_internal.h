@@ -64,8 +64,11 @@ bool node_write(struct node *node, uint64_t offset, const void *bytes, size_t si
 size_t node_read(const struct node *node, uint64_t offset, void *bytes, size_t size);
 bool node_resize(struct node *node, uint64_t size);
 void node_sync(struct node *node);
+/* The sectors of these bytes alone; not the file's size. */
+void node_sync_range(struct node *node, uint64_t offset, uint64_t size);
 /* All dirty data counts as clean, but the device has none of it. */
 void node_forget_dirty(struct node *node);
+void node_forget_range(struct node *node, uint64_t offset, uint64_t size);
 void *node_map(struct node *node, size_t size);
 void node_unmap(struct node *node);
 /* Takes stores to mapped memory into account as of now. */
@@ -95,6 +98,15 @@ struct name_operation {
     unsigned count;
     struct effect effects[EFFECTS_MAX];
 };
+
+struct name_operation *name_operation_create(void);
+void name_operation_destroy(struct name_operation *operation);
+void name_operation_add(struct name_operation *operation, struct node *directory, const char *name,
+                        struct node *node);
+/* Makes it so at once for who looks now, and pending for the device. */
+void name_operation_perform(struct name_operation **pending, struct name_operation *operation);
+/* The device knows what was pending of the directory. */
+void name_operations_settle(struct name_operation **pending, const struct node *directory);
 
 /* The tree that is found after a cut, with a reference for the caller. */
 struct node *survivors_of(const struct node *root, const struct name_operation *pending,

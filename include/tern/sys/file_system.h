@@ -20,8 +20,10 @@ enum tern_open_flags {
     TERN_OPEN_CREATE = 2,    /**< create when missing */
     TERN_OPEN_EXCLUSIVE = 4, /**< with CREATE: TERN_EXISTS when it is there */
     TERN_OPEN_TRUNCATE = 8,  /**< empty it */
-    TERN_OPEN_DIRECT = 16    /**< bypass the page cache; offsets, sizes and memory must be multiples
+    TERN_OPEN_DIRECT = 16,   /**< bypass the page cache; offsets, sizes and memory must be multiples
                                 of tern_file::alignment. Falls back to buffered where refused. */
+    TERN_OPEN_RING = 32 /**< `write_durable` may go through an io_uring of the file's own and be
+                           waited for awake. A hint: never granted, never refused */
 };
 
 typedef struct tern_file tern_file;
@@ -66,6 +68,13 @@ typedef struct tern_file_methods {
      * map_read is. */
     tern_status (*populate)(tern_file *file, void *memory, uint64_t offset, size_t size,
                             tern_error *error);
+    /**
+     * As `write`, within the file's size; when it returns TERN_OK these bytes are durable, which
+     * says nothing about any others. After a failure nothing may be assumed. NULL: `write`, then
+     * `sync`.
+     */
+    tern_status (*write_durable)(tern_file *file, uint64_t offset, const void *buffer, size_t size,
+                                 tern_error *error);
 } tern_file_methods;
 
 /** Head of every open file; implementations embed it first. */

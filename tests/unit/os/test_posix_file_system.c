@@ -160,6 +160,39 @@ static void direct_files_work_at_their_alignment(void **state) {
     assert_ok(file_close(file, NULL), fixture->error);
 }
 
+static void durable_writes_are_read_back(void **state) {
+    struct fixture *fixture = *state;
+    tern_file *plain = open_file(fixture, TERN_OPEN_CREATE);
+    assert_ok(plain->methods->allocate(plain, 0, 65536, &fixture->error), fixture->error);
+    const uint32_t flags[] = {0, TERN_OPEN_DIRECT, TERN_OPEN_RING,
+                              TERN_OPEN_DIRECT | TERN_OPEN_RING};
+    uint8_t *bytes = aligned_alloc(4096, 8192);
+    uint8_t found[8192];
+    for (unsigned i = 0; i < 4; i++) {
+        tern_file *file = open_file(fixture, flags[i]);
+        assert_int_equal(file->flags & TERN_OPEN_RING, 0);
+        for (unsigned round = 0; round < 8; round++) {
+            size_t got = 0;
+            memset(bytes, (int)(i * 8 + round), 8192);
+            assert_ok(
+                file_write_durable(file, (uint64_t)round * 4096, bytes, 8192, &fixture->error),
+                fixture->error);
+            assert_ok(file_read(plain, (uint64_t)round * 4096, found, 8192, &got, &fixture->error),
+                      fixture->error);
+            assert_int_equal(got, 8192);
+            assert_memory_equal(found, bytes, 8192);
+        }
+        assert_ok(file_close(file, NULL), fixture->error);
+    }
+    /* Nothing hides that it was not done. */
+    tern_file *reading = open_file(fixture, TERN_OPEN_READ | TERN_OPEN_RING);
+    assert_int_not_equal(file_write_durable(reading, 0, bytes, 4096, &fixture->error), TERN_OK);
+    assert_string_equal(fixture->error.file, fixture->path);
+    free(bytes);
+    assert_ok(file_close(reading, NULL), fixture->error);
+    assert_ok(file_close(plain, NULL), fixture->error);
+}
+
 static void allocates_blocks_and_keeps_content(void **state) {
     struct fixture *fixture = *state;
     tern_file *file = open_file(fixture, TERN_OPEN_CREATE);
@@ -357,6 +390,7 @@ int main(void) {
         FILE_TEST(says_disk_full_when_the_device_is),
         FILE_TEST(goes_on_after_a_short_write_until_the_error),
         FILE_TEST(direct_files_work_at_their_alignment),
+        FILE_TEST(durable_writes_are_read_back),
         FILE_TEST(allocates_blocks_and_keeps_content),
         FILE_TEST(maps_what_read_and_write_see),
         FILE_TEST(changes_and_lists_names),

@@ -350,6 +350,29 @@ static void drops_dirty_data_when_a_sync_fails_but_still_shows_it(void **state) 
     power_cut_destroy(system);
 }
 
+static void a_durable_write_keeps_its_own_sectors_and_no_others(void **state) {
+    (void)state;
+    struct power_cut_file_system *system = power_cut_create(1);
+    tern_file *file = durable_file(system, "f", 4);
+    tern_error error = TERN_ERROR_INIT;
+    uint8_t bytes[SECTOR];
+    memset(bytes, 'b', sizeof(bytes));
+    write_at(file, 0, bytes, sizeof(bytes));
+    assert_ok(file_write_durable(file, SECTOR, bytes, sizeof(bytes), &error), error);
+    power_cut_fail_sync(system, 1);
+    assert_int_equal(file_write_durable(file, 2 * SECTOR, bytes, sizeof(bytes), &error), TERN_IO);
+    assert_int_equal(sector_byte(system, "f", 2), 'b');
+    assert_int_equal(file_write_durable(file, 4 * SECTOR, bytes, sizeof(bytes), &error),
+                     TERN_INVALID);
+    struct power_cut_file_system *found = power_cut_keeping(system, POWER_CUT_KEEP_NOTHING, 1);
+    assert_int_equal(sector_byte(found, "f", 0), 'a');
+    assert_int_equal(sector_byte(found, "f", 1), 'b');
+    assert_int_equal(sector_byte(found, "f", 2), 'a');
+    power_cut_destroy(found);
+    close_file(file);
+    power_cut_destroy(system);
+}
+
 static void drops_mapped_stores_when_a_sync_fails(void **state) {
     (void)state;
     struct power_cut_file_system *system = power_cut_create(1);
@@ -461,6 +484,7 @@ int main(void) {
         cmocka_unit_test(refuses_to_change_the_size_under_a_mapping),
         cmocka_unit_test(cuts_in_the_armed_call_and_fails_all_later_ones),
         cmocka_unit_test(drops_dirty_data_when_a_sync_fails_but_still_shows_it),
+        cmocka_unit_test(a_durable_write_keeps_its_own_sectors_and_no_others),
         cmocka_unit_test(drops_mapped_stores_when_a_sync_fails),
         cmocka_unit_test(checks_the_alignment_of_direct_files),
         cmocka_unit_test(loses_what_is_below_a_lost_directory),
