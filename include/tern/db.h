@@ -95,6 +95,9 @@ typedef enum tern_page_source {
 /** tern_db_options::read_ahead_bytes: no read-ahead. */
 #define TERN_READ_AHEAD_OFF UINT64_MAX
 
+/** tern_db_options::direct_log_syncs: the log is written through the page cache. */
+#define TERN_DIRECT_LOG_OFF UINT32_MAX
+
 /** Called with the path of each finished log segment before it is recycled. */
 typedef tern_status (*tern_archive_function)(void *context, const char *segment_path,
                                              uint64_t segment_id);
@@ -146,6 +149,10 @@ typedef struct tern_db_options {
     uint64_t read_ahead_bytes;    /**< most that a cursor reads ahead at once when it goes through
                                      pages in order or in even steps, 64 KiB to 4 MiB; 0: 256 KiB;
                                      or TERN_READ_AHEAD_OFF */
+    uint32_t direct_log_syncs;    /**< so many groups of commits in a row that ask for full
+                                     durability, and the log is written past the page cache, where
+                                     the file system can, until others come; 64, or
+                                     TERN_DIRECT_LOG_OFF */
 } tern_db_options;
 
 /** Defaults for tern_db_options. */

@@ -252,6 +252,15 @@ static void prepare_after_switch(struct tern_db *db) {
     }
 }
 
+/* A direct segment wants a spare only when it has been used for a while, or is to be left. */
+static void prepare_when_wanted(struct tern_db *db) {
+    bool wants = log_wants_prepare(db->manager.log);
+    if (wants && !db->wanted_spare) {
+        db->options.executor->post(db->options.executor->context, &db->prepare_task);
+    }
+    db->wanted_spare = wants;
+}
+
 /* ---- syncing and time ---- */
 
 static void mark_when_idle(struct tern_db *db, log_position end) {
@@ -309,6 +318,7 @@ static tern_task_state sync_step(struct tern_task *task) {
     }
     hook_wake_all(db);
     prepare_after_switch(db);
+    prepare_when_wanted(db);
     task->delay_ns = db->options.sync_interval_ms * NS_PER_MS;
     return TERN_TASK_SLEEP;
 }

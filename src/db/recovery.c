@@ -356,6 +356,8 @@ tern_status recovery_run(struct tern_db *db, const struct manifest *manifest, te
         .segment_bytes = db->options.segment_bytes,
         .reserve_segments = 1,
         .prewrite_syncs = db->options.durability == TERN_DURABILITY_FULL ? 0 : PREWRITE_SYNCS,
+        .direct_syncs = db->options.direct_log_syncs,
+        .plain_io = db->options.io_mode == TERN_IO_MODE_PLAIN,
         .archive = db->options.archive,
         .archive_context = db->options.archive_context};
     struct replay replay = {

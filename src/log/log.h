@@ -50,6 +50,9 @@ enum log_record_kind {
     LOG_RECORD_HARD_STATE = 19 /* reserved: consensus state of a group */
 };
 
+/* log_options::direct_syncs: all segments are mapped. */
+#define LOG_DIRECT_NEVER UINT32_MAX
+
 struct log_options {
     const char *directory;
     const tern_allocator *allocator;
@@ -61,6 +64,10 @@ struct log_options {
                                       is held back for marks and for recovery on a full disk */
     uint32_t prewrite_syncs;       /* a fresh segment is written once before its use when so many
                                       syncs took place since the last fresh one; 0: always */
+    uint32_t direct_syncs;         /* commits in a row that are each synced, after which segments
+                                      are written past the page cache; 0: 64, or
+                                      LOG_DIRECT_NEVER */
+    bool plain_io;                 /* no io_uring */
     tern_archive_function archive; /* or NULL; may be offered a segment again after a crash */
     void *archive_context;
 };
@@ -126,8 +133,9 @@ TERN_MUST_CHECK tern_status log_begin(struct log *log, enum log_record_kind kind
                                       tern_error *error);
 
 /*
- * Ends the record begun last with its real size; it is now in the log (process-crash safe) and
- * covered by the next log_sync. A write error of the file poisons the log: TERN_POISONED.
+ * Ends the record begun last with its real size; it is now in the log and covered by the next
+ * log_sync or log_keep: until one of them it may be in memory alone. A write error of the file
+ * poisons the log: TERN_POISONED.
  */
 TERN_MUST_CHECK tern_status log_end(struct log *log, size_t payload_bytes, log_position *out_end,
                                     tern_error *error);
@@ -153,6 +161,19 @@ log_position log_durable_position(const struct log *log);
  * for good: nothing later is acknowledged (TERN_POISONED), this call gives TERN_UNKNOWN.
  */
 TERN_MUST_CHECK tern_status log_sync(struct log *log, log_position upto, tern_error *error);
+
+/*
+ * Before a group of commits is acknowledged, one or the other; by them the log also sees whether
+ * commits ask to be durable, and how it is best written. Appender only.
+ * log_sync_group: everything appended is durable; as log_sync.
+ * log_keep: everything appended survives the end of the process; TERN_POISONED.
+ */
+TERN_MUST_CHECK tern_status log_sync_group(struct log *log, tern_error *error);
+TERN_MUST_CHECK tern_status log_keep(struct log *log, tern_error *error);
+
+/* Everything before log_end_position is in the file, and survives the end of the process.
+ * TERN_POISONED. Any thread. */
+TERN_MUST_CHECK tern_status log_write_out(struct log *log, tern_error *error);
 
 /* True after a failed sync or write. */
 bool log_is_poisoned(const struct log *log);
@@ -218,7 +239,8 @@ struct log_stats {
     uint64_t appended_bytes, appended_records, syncs, sync_ns_total, sync_ns_max;
     uint64_t segments, spare_segments, segment_switches, inline_prepares;
     uint64_t archived_segments, recycled_segments;
-    bool is_mapped; /* appends are copies into mapped memory */
+    uint64_t direct_syncs; /* of `syncs`, those that were one write past the page cache */
+    bool is_mapped;        /* appends are copies into mapped memory */
 };
 void log_get_stats(const struct log *log, struct log_stats *out_stats);
 

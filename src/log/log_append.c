@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Appending. One appender at a time and no locks while a segment lasts: the record is built in the
- * mapped segment (or in a buffer that log_end writes), sealed by its checksum, and then `end` is
- * published. A segment that has no room is sealed and the next begun.
+ * mapped segment (or in a buffer that log_end writes; or, in a direct segment, in a buffer that
+ * log_sync or log_keep write), sealed by its checksum, and then `end` is published. A segment that
+ * has no room is sealed and the next begun.
  *
  * Invariants:
  * 1. `end` covers only whole records, seals and headers, so a follower or a sync may take any
@@ -28,8 +29,7 @@ tern_status log_error_poisoned(tern_error *error) {
                      "and reopen the database");
 }
 
-/* The detail of the write that failed stays; what it means now is the code. */
-static tern_status fail_write(struct log *log, tern_error *error) {
+tern_status log_fail_write(struct log *log, tern_error *error) {
     log_poison(log);
     if (error != NULL) {
         error->status = TERN_POISONED;
@@ -76,8 +76,12 @@ static uint32_t encode_seal(const struct log *log, uint32_t next_id,
     return header.checksum;
 }
 
-/* Makes a segment whose header is encoded the active one. */
-static void install(struct log *log, struct log_segment *segment, uint32_t chain) {
+/* Makes a segment whose header is written the active one. */
+static void install(struct log *log, struct log_segment *segment, uint32_t chain,
+                    tern_file *direct) {
+    if (direct != NULL) {
+        log_direct_begin(log, segment, direct);
+    }
     mutex_lock(&log->lock);
     struct log_segment **link = &log->segments;
     while (*link != NULL) {
@@ -113,12 +117,16 @@ static uint32_t encode_header(struct log *log, struct log_segment *segment,
 
 tern_status log_begin_segment(struct log *log, log_position previous_end, uint32_t previous_chain,
                               bool chain_is_known, bool may_take_last, bool header_comes_last,
-                              tern_error *error) {
+                              tern_file *direct, tern_error *error) {
     struct log_appender *appender = &log->appender;
     struct log_segment *segment;
     tern_status status = log_take_spare(log, may_take_last, &segment, error);
     if (status != TERN_OK) {
+        (void)file_close(direct, NULL);
         return status;
+    }
+    if (direct != NULL) {
+        log_segment_forget(segment);
     }
     uint8_t seal[LOG_SEAL_BYTES];
     struct log_segment *previous = log->active;
@@ -132,15 +140,20 @@ tern_status log_begin_segment(struct log *log, log_position previous_end, uint32
         encode_header(log, segment, previous_end, previous_chain, chain_is_known, block);
     if (header_comes_last) {
         appender->late_segment = segment;
+    } else if (direct != NULL) {
+        status = log_direct_put_header(log, direct, block, error);
     } else {
         status = log_segment_put(segment, 0, block, LOG_HEADER_BYTES, error);
     }
     if (status == TERN_OK && previous != NULL) {
-        status = log_segment_put(previous, appender->offset, seal, LOG_SEAL_BYTES, error);
+        status = log->direct.segment != NULL
+                     ? log_direct_finish(log, seal, error)
+                     : log_segment_put(previous, appender->offset, seal, LOG_SEAL_BYTES, error);
     }
     if (status != TERN_OK) {
+        (void)file_close(direct, NULL);
         log_segment_close(&log->options, segment);
-        return fail_write(log, error);
+        return log_fail_write(log, error);
     }
     if (previous != NULL) {
         mutex_lock(&log->lock);
@@ -148,7 +161,7 @@ tern_status log_begin_segment(struct log *log, log_position previous_end, uint32
         mutex_unlock(&log->lock);
         log_count(&log->segment_switches, 1);
     }
-    install(log, segment, chain);
+    install(log, segment, chain, direct);
     return TERN_OK;
 }
 
@@ -191,6 +204,34 @@ static tern_status refuse(const struct log *log, tern_error *error) {
     return log_error_poisoned(error);
 }
 
+/*
+ * May the log leave the active segment with room in it, so as to write the next one differently? A
+ * switch never waits for a spare, and takes none of those that log_reserve has made sure of: the
+ * parts of a transaction stay together, and what stands alone finds more room in a new segment.
+ */
+static bool may_switch(struct log *log, enum log_record_kind kind) {
+    bool is_alone =
+        kind == LOG_RECORD_CHUNK || (kind == LOG_RECORD_COMMIT && !log->appender.is_amid_parts);
+    return is_alone && log_next_spare(log) != NULL;
+}
+
+/* Goes on in the next segment: when there is no room, or to write differently from now on. */
+static tern_status move_on(struct log *log, enum log_record_kind kind, uint64_t record_bytes,
+                           tern_error *error) {
+    bool must = !has_room(log, record_bytes);
+    if (!must && !may_switch(log, kind)) {
+        return TERN_OK;
+    }
+    bool is_mark = kind == LOG_RECORD_MARK;
+    bool was_direct = log->direct.segment != NULL;
+    tern_file *direct = is_mark ? NULL : log_direct_open(log, record_bytes);
+    if (!must && was_direct == (direct != NULL)) {
+        ASSERT(direct == NULL);
+        return TERN_OK;
+    }
+    return log_begin_segment(log, 0, 0, false, is_mark, false, direct, error);
+}
+
 tern_status log_begin(struct log *log, enum log_record_kind kind, size_t payload_bytes_max,
                       uint8_t **out_payload, tern_error *error) {
     struct log_appender *appender = &log->appender;
@@ -203,9 +244,8 @@ tern_status log_begin(struct log *log, enum log_record_kind kind, size_t payload
                          payload_bytes_max, log_payload_bytes_max(log));
     }
     uint64_t record_bytes = log_record_bytes(payload_bytes_max);
-    if (!has_room(log, record_bytes)) {
-        tern_status status =
-            log_begin_segment(log, 0, 0, false, kind == LOG_RECORD_MARK, false, error);
+    if (!has_room(log, record_bytes) || log_direct_wants_switch(&log->direct, record_bytes)) {
+        tern_status status = move_on(log, kind, record_bytes, error);
         if (status != TERN_OK) {
             return status;
         }
@@ -213,7 +253,9 @@ tern_status log_begin(struct log *log, enum log_record_kind kind, size_t payload
     if (log->active->memory != NULL) {
         appender->record = log->active->memory + appender->offset;
     } else {
-        tern_status status = use_buffer(log, (size_t)record_bytes, error);
+        tern_status status = log->direct.segment != NULL
+                                 ? log_direct_make_room(log, (size_t)record_bytes, error)
+                                 : use_buffer(log, (size_t)record_bytes, error);
         if (status != TERN_OK) {
             return status;
         }
@@ -247,16 +289,17 @@ static tern_status end_record(struct log *log, size_t payload_bytes, uint32_t in
     appender->record = NULL;
     log_record_encode(&header, log->active->seed, position, record);
     uint64_t record_bytes = log_record_bytes(payload_bytes);
-    if (log->active->memory == NULL) {
+    if (log->active->memory == NULL && log->direct.segment == NULL) {
         tern_status status =
             file_write(log->active->file, appender->offset, record, (size_t)record_bytes, error);
         if (status != TERN_OK) {
-            return fail_write(log, error);
+            return log_fail_write(log, error);
         }
     }
     appender->chain = header.checksum;
     appender->offset += record_bytes;
     appender->noted_durable = header.durable;
+    appender->is_amid_parts = header.kind == LOG_RECORD_PART;
     appender->last_is_mark = header.kind == LOG_RECORD_MARK && header.durable == position;
     if (log->active->memory != NULL) {
         prefetch_ahead(log->active->memory + appender->offset);
@@ -290,7 +333,7 @@ tern_status log_rewrite(struct log *log, const struct log_record *record, tern_e
     uint8_t *payload;
     tern_status status = TERN_OK;
     if (!has_room(log, log_record_bytes(record->payload_size))) {
-        status = log_begin_segment(log, 0, 0, false, true, false, error);
+        status = log_begin_segment(log, 0, 0, false, true, false, NULL, error);
     }
     if (status == TERN_OK) {
         status = log_begin(log, record->kind, record->payload_size, &payload, error);

@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "base/error.h"
 #include "log/log_chain.h"
+#include "log/log_direct.h"
 #include "os/mutex.h"
 
 /* Bytes of a spare written and synced in one slice of log_prepare. */
@@ -32,13 +33,15 @@ struct log_appender {
     size_t buffer_bytes;
     log_position noted_durable;       /* highest durable mark in any record */
     bool last_is_mark;                /* last record is a mark that covers all before it */
+    bool is_amid_parts;               /* last record is a part: its commit follows */
     struct log_segment *late_segment; /* recovery: its header, kept below, is written last */
     uint8_t *header;                  /* two header blocks: scratch, and the one written last */
 };
 
 /*
  * Order of locks: release_lock, prepare_lock, lock; sync_lock, lock. `lock` is held for a few
- * instructions only, never over a call to the file system.
+ * instructions only, never over a call to the file system. direct.lock is taken with none of the
+ * others held, and none is taken under it.
  */
 struct log {
     struct log_options options;
@@ -49,6 +52,7 @@ struct log {
 
     struct log_appender appender;
     struct log_segment *active; /* the appender's; last of `segments` */
+    struct log_direct direct;
 
     _Atomic log_position end;
     _Atomic log_position durable;
@@ -76,7 +80,8 @@ struct log {
     uint32_t next_id;
 
     _Atomic uint64_t appended_bytes, appended_records, syncs, sync_ns_total, sync_ns_max;
-    _Atomic uint64_t segment_switches, inline_prepares, archived_segments, recycled_segments;
+    _Atomic uint64_t direct_syncs, segment_switches, inline_prepares, archived_segments,
+        recycled_segments;
 };
 
 static inline log_position log_position_of(const struct log_segment *segment, uint64_t offset) {
@@ -94,12 +99,18 @@ static inline uint32_t log_spares_wanted(const struct log *log) {
 
 void log_poison(struct log *log);
 tern_status log_error_poisoned(tern_error *error);
+/* A write has failed: poisons. Its detail stays; what it means now is the code. */
+tern_status log_fail_write(struct log *log, tern_error *error);
 
 /* --- log_spares.c --- */
 
 /* Appender: takes a ready spare or prepares one. Unless `may_take_last`, one stays behind. */
 TERN_MUST_CHECK tern_status log_take_spare(struct log *log, bool may_take_last,
                                            struct log_segment **out_segment, tern_error *error);
+
+/* Appender: the segment that log_take_spare would give at once, one staying behind; it remains
+ * among the spares. NULL: none. */
+struct log_segment *log_next_spare(struct log *log);
 
 /* Makes sure that `count` spares are ready, quickly: blocks reserved, not written once. */
 TERN_MUST_CHECK tern_status log_ensure_spares(struct log *log, uint32_t count, tern_error *error);
@@ -129,11 +140,12 @@ TERN_MUST_CHECK tern_status log_rewrite(struct log *log, const struct log_record
                                         tern_error *error);
 
 /* Begins a segment: takes a spare and makes it active, continuing at `previous_end`. With
- * `header_comes_last` its header stays unwritten until log_write_late_header. */
+ * `header_comes_last` its header stays unwritten until log_write_late_header. `direct`: from
+ * log_direct_open, then the segment is a direct one; or NULL. */
 TERN_MUST_CHECK tern_status log_begin_segment(struct log *log, log_position previous_end,
                                               uint32_t previous_chain, bool chain_is_known,
                                               bool may_take_last, bool header_comes_last,
-                                              tern_error *error);
+                                              tern_file *direct, tern_error *error);
 
 /* Writes the header that was kept back. */
 TERN_MUST_CHECK tern_status log_write_late_header(struct log *log, tern_error *error);

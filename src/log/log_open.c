@@ -26,6 +26,7 @@ static tern_status create_log(const struct log_options *options, bool read_only,
     mutex_init(&log->lock);
     mutex_init(&log->release_lock);
     mutex_init(&log->prepare_lock);
+    log_direct_init(&log->direct, options);
     log->options = *options;
     log->is_read_only = read_only;
     log->next_id = 1;
@@ -127,6 +128,7 @@ void log_discard(struct log *log) {
     close_list(log, log->segments);
     close_list(log, log->spares);
     log_segment_close(&log->options, log->preparing);
+    log_direct_release(log);
     memory_release(allocator, log->recyclable);
     memory_release(allocator, log->appender.buffer);
     memory_release(allocator, log->appender.header);
@@ -182,7 +184,8 @@ void log_get_stats(const struct log *log, struct log_stats *out_stats) {
     mutex_lock(&mutable_log->lock);
     uint64_t segments = log->segment_count;
     uint64_t spares = log->spare_count;
-    bool is_mapped = log->active != NULL && log->active->can_map;
+    bool is_mapped = log->active != NULL && log->active->can_map &&
+                     atomic_load_explicit(&log->direct.readable, memory_order_relaxed) == 0;
     mutex_unlock(&mutable_log->lock);
     *out_stats = (struct log_stats){
         .appended_bytes = log->appended_bytes,
@@ -190,6 +193,7 @@ void log_get_stats(const struct log *log, struct log_stats *out_stats) {
         .syncs = log->syncs,
         .sync_ns_total = log->sync_ns_total,
         .sync_ns_max = log->sync_ns_max,
+        .direct_syncs = log->direct_syncs,
         .segments = segments,
         .spare_segments = spares + waiting,
         .segment_switches = log->segment_switches,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Followers of the live log. A reader reads through the file, which sees what was stored through
- * the mapping, and never beyond `end`: bytes there may be in the making. Retention is by the
+ * the mapping, and never beyond `end`: bytes there may be in the making. What a direct segment has
+ * in memory alone is written out before. Retention is by the
  * reader's position, which log_release consults under the lock; so the segment that a reader
  * stands in, and the file the reader borrows from it, stay.
  */
@@ -102,8 +103,8 @@ tern_status log_reader_next(struct log_reader *reader, log_position limit, size_
                             tern_error *error) {
     log_position end = log_end_position(reader->log);
     size_t visited = 0;
-    tern_status status = TERN_OK;
     limit = limit < end ? limit : end;
+    tern_status status = log_direct_show(reader->log, limit, error);
     while (status == TERN_OK && visited < records_max) {
         struct log_segment *segment = find_segment(reader);
         log_position position = reader->position;

@@ -309,7 +309,7 @@ static tern_status rewrite_tail(struct log *log, const struct survey *survey, te
     bool found = true;
     if (status == TERN_OK && survey->durable == 0) {
         /* Nothing was ever known to be durable, the first header included: a new first segment. */
-        status = log_begin_segment(log, 0, 0, false, true, true, error);
+        status = log_begin_segment(log, 0, 0, false, true, true, NULL, error);
     }
     while (status == TERN_OK) {
         struct log_record record;
@@ -322,7 +322,7 @@ static tern_status rewrite_tail(struct log *log, const struct survey *survey, te
                 break;
             }
             status = log_begin_segment(log, survey->durable, walk.watch_chain,
-                                       walk.watch_chain_is_known, true, true, error);
+                                       walk.watch_chain_is_known, true, true, NULL, error);
         }
         if (status != TERN_OK || !found) {
             break;
@@ -365,7 +365,7 @@ static tern_status begin_anew(struct log *log, const struct survey *survey, tern
 
 /* An empty log: one segment. */
 static tern_status create(struct log *log, tern_error *error) {
-    tern_status status = log_begin_segment(log, 0, 0, false, true, false, error);
+    tern_status status = log_begin_segment(log, 0, 0, false, true, false, NULL, error);
     if (status == TERN_OK) {
         status = sync_all(log, 0, error);
     }

@@ -108,6 +108,11 @@ void log_segment_unmap(struct log_segment *segment) {
     }
 }
 
+void log_segment_forget(struct log_segment *segment) {
+    log_segment_unmap(segment);
+    segment->file->methods->advise(segment->file, 0, segment->bytes, false);
+}
+
 tern_status log_segment_put(struct log_segment *segment, uint64_t offset, const void *bytes,
                             size_t size, tern_error *error) {
     ASSERT(offset + size <= segment->bytes);

@@ -48,6 +48,9 @@ TERN_MUST_CHECK tern_status log_segment_prewrite(const struct log_options *optio
 TERN_MUST_CHECK tern_status log_segment_map(struct log_segment *segment, tern_error *error);
 void log_segment_unmap(struct log_segment *segment);
 
+/* Unmaps it, and lets its pages go: the segment will be written past the page cache. */
+void log_segment_forget(struct log_segment *segment);
+
 /* Puts bytes at an offset, through the mapping or the file. */
 TERN_MUST_CHECK tern_status log_segment_put(struct log_segment *segment, uint64_t offset,
                                             const void *bytes, size_t size, tern_error *error);

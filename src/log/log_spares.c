@@ -261,8 +261,22 @@ tern_status log_take_spare(struct log *log, bool may_take_last, struct log_segme
     return TERN_OK;
 }
 
+struct log_segment *log_next_spare(struct log *log) {
+    struct log_segment *segment = NULL;
+    mutex_lock(&log->lock);
+    if (spare_count(log) > 1) {
+        segment = log->spares;
+    }
+    mutex_unlock(&log->lock);
+    return segment;
+}
+
+/* While a direct segment is new, one spare suffices: what a checkpoint releases meanwhile need not
+ * be written once, and to write a fresh one would hold up syncs that are waited for. */
 bool log_wants_prepare(const struct log *log) {
-    return !log->is_read_only && !log_is_poisoned(log) && spare_count(log) < log_spares_wanted(log);
+    uint32_t count = spare_count(log);
+    return !log->is_read_only && !log_is_poisoned(log) && count < log_spares_wanted(log) &&
+           (count == 0 || !log_direct_has_time(log));
 }
 
 /* Finished segments need no mapping. Skipped when a release is under way, which does the same. */

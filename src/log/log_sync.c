@@ -3,6 +3,8 @@
  * Making the log durable. Whoever finds no sync under way runs one for everything appended so far;
  * the others wait and look again. A sync that fails is never tried again: the system may have
  * marked the pages clean, and a later success would say nothing about them.
+ *
+ * Of a direct segment it is one write of what is new (log_direct.c), of others a sync of the file.
  */
 #include "log/log_internal.h"
 
@@ -27,7 +29,7 @@ tern_status log_sync_range(struct log *log, log_position from, log_position to, 
         if (segment == NULL || segment->id > log_position_segment(to)) {
             return TERN_OK;
         }
-        tern_status status = file_sync(segment->file, error);
+        tern_status status = log_direct_sync(log, segment, error);
         if (status != TERN_OK) {
             return status;
         }
@@ -99,4 +101,17 @@ tern_status log_sync(struct log *log, log_position upto, tern_error *error) {
     }
     mutex_unlock(&log->sync_lock);
     return status;
+}
+
+tern_status log_sync_group(struct log *log, tern_error *error) {
+    tern_status status = log_sync(log, log_end_position(log), error);
+    if (status == TERN_OK) {
+        log_direct_note_sync(&log->direct);
+    }
+    return status;
+}
+
+tern_status log_keep(struct log *log, tern_error *error) {
+    log_direct_note_keep(&log->direct);
+    return log->direct.segment != NULL ? log_write_out(log, error) : TERN_OK;
 }

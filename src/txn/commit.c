@@ -316,6 +316,9 @@ tern_status commit_tick(struct txn_manager *manager, tern_error *error) {
             status = log_end(manager->log, sizeof(payload), &end, error);
         }
         if (status == TERN_OK) {
+            status = log_write_out(manager->log, error); /* what is seen does not come back */
+        }
+        if (status == TERN_OK) {
             atomic_store_explicit(&manager->visible_time_ms, now_ms, memory_order_release);
         }
     }

@@ -198,12 +198,12 @@ static tern_status make_durable(struct txn_manager *manager, const struct commit
                                       is_sync_overdue(manager, now_ms))));
     }
     /* Nobody may build on what a failed sync or append has put in doubt (G3). */
-    if (!wants_sync && !log_is_poisoned(manager->log)) {
+    if (!wants_sync && !log_is_poisoned(manager->log) && log_keep(manager->log, error) == TERN_OK) {
         return TERN_OK;
     }
     manager->queue->has_synced = true;
     atomic_store_explicit(&manager->queue->is_syncing, true, memory_order_relaxed);
-    tern_status status = log_sync(manager->log, log_end_position(manager->log), error);
+    tern_status status = log_sync_group(manager->log, error);
     atomic_store_explicit(&manager->queue->is_syncing, false, memory_order_relaxed);
     if (status != TERN_OK) {
         return ERROR_SET(error, TERN_UNKNOWN,

@@ -66,6 +66,7 @@ static tern_db_options options_of(struct machine *machine) {
     options.clock = virtual_clock_interface(&machine->clock);
     options.random = seeded_random_source_interface(machine->random);
     options.executor = step_executor_interface(machine->executor);
+    options.direct_log_syncs = machine->seed % 4 != 0 ? (uint32_t)(machine->seed % 4) : 0;
     return options;
 }
 

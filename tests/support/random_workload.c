@@ -29,6 +29,7 @@ void random_workload_options(tern_db_options *options) {
     options->segment_bytes = (uint64_t)256 << 10;
     options->large_value_bytes = 20000;
     options->conflict_slots = 4096;
+    options->direct_log_syncs = 2; /* the log becomes direct and mapped again */
 }
 
 static uint64_t below(struct random_workload *workload, uint64_t bound) {

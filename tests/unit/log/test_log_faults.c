@@ -29,7 +29,8 @@ static tern_status note(struct outcome *outcome, tern_status status, const tern_
     return status;
 }
 
-/* Opens, appends over several segments, syncs, releases, prepares, reads, marks and closes. */
+/* Opens, appends over several segments (in a direct log over direct and mapped ones), syncs,
+ * releases, prepares, reads, marks and closes. */
 static void work(struct fixture *f, struct outcome *outcome) {
     if (note(outcome, fixture_open(f, outcome->start, false), &f->error) != TERN_OK) {
         return;
@@ -47,12 +48,15 @@ static void work(struct fixture *f, struct outcome *outcome) {
             break;
         }
         outcome->appended = number + 1;
-        if (number % 128 == 0) {
-            log_position end = log_end_position(f->log);
-            if (note(outcome, log_sync(f->log, end, &f->error), &f->error) != TERN_OK) {
+        if (number % 128 == 0 || (number % 512 > 300 && number % 512 < 320)) {
+            if (note(outcome, log_sync_group(f->log, &f->error), &f->error) != TERN_OK) {
                 break;
             }
             outcome->acknowledged = number + 1;
+        }
+        if (number % 512 == 400 &&
+            note(outcome, log_keep(f->log, &f->error), &f->error) != TERN_OK) {
+            break;
         }
         if (number % 256 == 0) {
             note(outcome, log_prepare(f->log, &f->error), &f->error);
@@ -93,11 +97,13 @@ static void check(struct fixture *f, struct outcome *outcome) {
     assert_int_equal(outcome->status, TERN_OK);
 }
 
-static void begin(struct fixture *f, struct outcome *outcome, uint64_t seed, bool mapped) {
+static void begin(struct fixture *f, struct outcome *outcome, uint64_t seed, bool mapped,
+                  bool is_direct) {
     fixture_init(f, seed);
     if (!mapped) {
         fixture_refuse_map(f);
     }
+    f->options.direct_syncs = is_direct ? 2 : LOG_DIRECT_NEVER;
     *outcome = (struct outcome){0};
     work(f, outcome);
     assert_int_equal(outcome->status, TERN_OK);
@@ -115,7 +121,7 @@ static void each_allocation_failing_loses_and_leaks_nothing(void **state) {
         for (uint64_t nth = 1; failed; nth++) {
             struct fixture f;
             struct outcome outcome;
-            begin(&f, &outcome, 41, nth % 2 == 0);
+            begin(&f, &outcome, 41, nth % 2 == 0, nth / 2 % 2 == 0);
             struct fault_allocator *allocator = fault_allocator_create();
             f.options.allocator = fault_allocator_interface(allocator);
             fault_allocator_fail(allocator, nth, sticky != 0);
@@ -139,7 +145,7 @@ static void each_file_call_failing_loses_and_leaks_nothing(void **state) {
         for (uint64_t nth = 1; failed; nth += nth > 60 ? 1 + (seed + nth) % 7 : 1) {
             struct fixture f;
             struct outcome outcome;
-            begin(&f, &outcome, seed, nth % 2 == 0);
+            begin(&f, &outcome, seed, nth % 2 == 0, nth / 2 % 2 == 0);
             struct fault_allocator *allocator = fault_allocator_create();
             f.options.allocator = fault_allocator_interface(allocator);
             struct fault_plan plan = {.kinds = FAULT_ANY & ~(unsigned)FAULT_CLOSE,

@@ -19,12 +19,21 @@
 
 struct crowd {
     struct log *log;
+    bool goes_direct; /* and back */
     struct mutex append_lock;
     uint64_t next; /* under append_lock */
     _Atomic bool is_done;
     _Atomic uint64_t acknowledged;
     _Atomic uint64_t failures;
 };
+
+/* As the commit pipeline does: the log sees bursts of synced groups, and others in between. */
+static tern_status conclude_group(struct crowd *crowd, uint64_t number) {
+    if (number % 256 < 160) {
+        return number % 4 == 0 ? log_sync_group(crowd->log, NULL) : TERN_OK;
+    }
+    return number % 32 == 0 ? log_keep(crowd->log, NULL) : TERN_OK;
+}
 
 static tern_status append_next(struct crowd *crowd, log_position *out_end) {
     mutex_lock(&crowd->append_lock);
@@ -38,6 +47,9 @@ static tern_status append_next(struct crowd *crowd, log_position *out_end) {
         fixture_fill(number, payload, size);
         status = log_end(crowd->log, size, out_end, NULL);
         crowd->next += status == TERN_OK;
+    }
+    if (status == TERN_OK && crowd->goes_direct) {
+        status = conclude_group(crowd, number);
     }
     mutex_unlock(&crowd->append_lock);
     return status;
@@ -99,8 +111,9 @@ static void *follow(void *context) {
     for (;;) {
         size_t visited;
         last = atomic_load(&crowd->is_done);
-        if (log_reader_next(follower->reader, log_durable_position(crowd->log), 64, follow_visit,
-                            follower, &visited, NULL) != TERN_OK) {
+        log_position limit = crowd->goes_direct ? UINT64_MAX : log_durable_position(crowd->log);
+        if (log_reader_next(follower->reader, limit, 64, follow_visit, follower, &visited, NULL) !=
+            TERN_OK) {
             atomic_fetch_add(&crowd->failures, 1);
             break;
         }
@@ -112,15 +125,15 @@ static void *follow(void *context) {
     return NULL;
 }
 
-static void eight_threads_share_syncs_while_segments_come_and_go(void **state) {
-    (void)state;
+static void run_crowd(bool goes_direct) {
     struct fixture f;
     fixture_init(&f, 31);
     char *directory = temporary_directory_create();
     f.options.directory = directory;
     f.options.file_system = tern_file_system_default();
+    f.options.direct_syncs = 2;
     fixture_reopen(&f);
-    struct crowd crowd = {.log = f.log};
+    struct crowd crowd = {.log = f.log, .goes_direct = goes_direct};
     struct follower follower = {.crowd = &crowd};
     mutex_init(&crowd.append_lock);
     assert_int_equal(log_reader_open(f.log, 0, &follower.reader, &f.error), TERN_OK);
@@ -145,6 +158,7 @@ static void eight_threads_share_syncs_while_segments_come_and_go(void **state) {
     log_get_stats(f.log, &stats);
     assert_true(stats.syncs < RECORDS);
     assert_true(stats.recycled_segments > 0);
+    assert_true(goes_direct || stats.direct_syncs == 0);
     log_reader_close(follower.reader);
     log_position start = log_start_position(f.log);
     fixture_close(&f);
@@ -155,6 +169,16 @@ static void eight_threads_share_syncs_while_segments_come_and_go(void **state) {
     mutex_destroy(&crowd.append_lock);
     temporary_directory_remove(directory);
     fixture_release(&f);
+}
+
+static void eight_threads_share_syncs_while_segments_come_and_go(void **state) {
+    (void)state;
+    run_crowd(false);
+}
+
+static void so_they_do_while_the_log_becomes_direct_and_mapped_again(void **state) {
+    (void)state;
+    run_crowd(true);
 }
 
 struct waiter {
@@ -197,6 +221,7 @@ static void a_failed_sync_tells_every_waiter(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(eight_threads_share_syncs_while_segments_come_and_go),
+        cmocka_unit_test(so_they_do_while_the_log_becomes_direct_and_mapped_again),
         cmocka_unit_test(a_failed_sync_tells_every_waiter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
