@@ -32,7 +32,8 @@ static tern_keyspace *make_keyspaces(const struct decoded_commit *commit) {
     ASSERT(keyspaces != NULL);
     for (size_t i = 0; i < commit->catalog_count; i++) {
         const struct decoded_catalog_change *change = &commit->catalog[i];
-        keyspaces[i].id = change->id;
+        keyspaces[i].id = change->keyspace_id;
+        keyspaces[i].partition = change->id;
         keyspaces[i].options = change->options;
         keyspaces[i].name = calloc(change->name.size + 1, 1);
         ASSERT(keyspaces[i].name != NULL);
@@ -41,7 +42,8 @@ static tern_keyspace *make_keyspaces(const struct decoded_commit *commit) {
         }
     }
     for (size_t i = 0; i < commit->part_count; i++) {
-        keyspaces[commit->catalog_count + i].id = commit->parts[i].id;
+        keyspaces[commit->catalog_count + i].id = commit->parts[i].keyspace_id;
+        keyspaces[commit->catalog_count + i].partition = commit->parts[i].id;
     }
     return keyspaces;
 }
@@ -63,11 +65,14 @@ static void check_same(const struct decoded_commit *a, const struct decoded_comm
     ASSERT(a->change_count == b->change_count);
     for (size_t i = 0; i < a->catalog_count; i++) {
         ASSERT(a->catalog[i].id == b->catalog[i].id);
-        ASSERT(a->catalog[i].is_drop == b->catalog[i].is_drop);
+        ASSERT(a->catalog[i].keyspace_id == b->catalog[i].keyspace_id);
+        ASSERT(a->catalog[i].kind == b->catalog[i].kind);
+        ASSERT(a->catalog[i].target == b->catalog[i].target);
         ASSERT(slice_equal(a->catalog[i].name, b->catalog[i].name));
         ASSERT(a->catalog[i].options.page_bytes == b->catalog[i].options.page_bytes);
     }
     for (size_t i = 0; i < a->part_count; i++) {
+        ASSERT(a->parts[i].keyspace_id == b->parts[i].keyspace_id);
         ASSERT(a->parts[i].id == b->parts[i].id && a->parts[i].count == b->parts[i].count);
         for (size_t j = 0; j < a->parts[i].count; j++) {
             const struct engine_change *x = &a->parts[i].changes[j];
@@ -86,8 +91,14 @@ static void check_round_trip(const struct decoded_commit *commit, struct arena *
     tern_keyspace *keyspaces = make_keyspaces(commit);
     struct catalog_change *catalog = calloc(commit->catalog_count + 1, sizeof(catalog[0]));
     struct commit_part *parts = calloc(commit->part_count + 1, sizeof(parts[0]));
+    tern_keyspace *targets = calloc(commit->catalog_count + 1, sizeof(targets[0]));
     for (size_t i = 0; i < commit->catalog_count; i++) {
-        catalog[i] = (struct catalog_change){&keyspaces[i], commit->catalog[i].is_drop};
+        const struct decoded_catalog_change *change = &commit->catalog[i];
+        targets[i].partition = change->target;
+        catalog[i] =
+            (struct catalog_change){.keyspace = &keyspaces[i],
+                                    .is_drop = change->kind == CATALOG_DROP,
+                                    .target = change->kind == CATALOG_CONVERT ? &targets[i] : NULL};
     }
     for (size_t i = 0; i < commit->part_count; i++) {
         parts[i] = (struct commit_part){&keyspaces[commit->catalog_count + i],
@@ -112,6 +123,7 @@ static void check_round_trip(const struct decoded_commit *commit, struct arena *
     free(encoding);
     free(parts);
     free(catalog);
+    free(targets);
     free(keyspaces);
 }
 
@@ -126,7 +138,8 @@ static void fuzz_encoding(const uint8_t *data, size_t size) {
     }
     arena_init(&arena, tern_allocator_default(), 4096);
     tern_status status = commit_decode(payload, size, &arena, &commit, &error);
-    ASSERT(status == TERN_OK || status == TERN_CORRUPTION || status == TERN_NO_MEMORY);
+    ASSERT(status == TERN_OK || status == TERN_CORRUPTION || status == TERN_NO_MEMORY ||
+           status == TERN_VERSION);
     ASSERT(status == TERN_OK || error.message[0] != '\0');
     if (status == TERN_OK && has_encodable_names(&commit)) {
         check_round_trip(&commit, &arena);

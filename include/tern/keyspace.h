@@ -50,7 +50,8 @@ typedef enum tern_hash_index {
     TERN_HASH_INDEX_TAG_GROUPS = 2  /**< groups of entries whose tags are compared at once (SIMD) */
 } tern_hash_index;
 
-/** Options of a new keyspace; fixed at creation. Zero means default. */
+/** Options of a keyspace, given at creation; tern_keyspace_convert() changes them. Zero means
+ * default. */
 typedef struct tern_keyspace_options {
     size_t size;                  /**< sizeof(tern_keyspace_options), set by the initialiser */
     tern_engine_kind engine;      /**< B+tree */
@@ -132,6 +133,37 @@ TERN_API const char *tern_keyspace_name(const tern_keyspace *keyspace);
 /** Options of a keyspace with defaults filled in. */
 TERN_API void tern_keyspace_get_options(const tern_keyspace *keyspace,
                                         tern_keyspace_options *out_options);
+
+/**
+ * Converts a keyspace to another engine, or to other options of its engine, while it is read and
+ * written. Returns when the keyspace is stored as `to` says, or as before when that failed.
+ *
+ * The records are copied beside what there is, so the disk must have room for both, and for the
+ * keys written meanwhile. Commits go on; when they outrun the copying they are held back by some
+ * milliseconds each. At the end commits wait for some milliseconds while the new engine takes over
+ * in one commit; whoever reads an older snapshot goes on with the old one, whose files go when
+ * nobody needs them. Handles go on working. Open transactions commit into the new engine, except
+ * for TERN_CONFLICT when one began before the end and stored a large value or has to validate a
+ * range, and TERN_TOO_LARGE when its keys are longer than the new engine takes.
+ *
+ * A crash leaves the keyspace as it was or converted. What was copied of a conversion that did not
+ * come to its end is removed at the next open.
+ *
+ * Any thread, for as long as it takes; other calls go on beside it, tern_close() must not.
+ * Errors: TERN_INVALID and TERN_UNSUPPORTED (options), TERN_TOO_LARGE (a key longer than `to` lets
+ * be), TERN_LOCKED (it is being converted already), TERN_NOT_FOUND (dropped), TERN_CANCELLED,
+ * TERN_DISK_FULL, TERN_NO_MEMORY, TERN_SNAPSHOT_TOO_OLD (the space policy ended the snapshot that
+ * is being copied), TERN_READ_ONLY, TERN_POISONED, and those of a commit. After TERN_UNKNOWN the
+ * next open shows which.
+ * @param to       NULL for defaults. What the keyspace has already: nothing is done.
+ * @param progress told records copied and their estimated number, with the name of the keyspace;
+ *                 returning false cancels. May be NULL. It may use the database.
+ */
+TERN_API TERN_MUST_CHECK tern_status tern_keyspace_convert(tern_keyspace *keyspace,
+                                                           const tern_keyspace_options *to,
+                                                           tern_progress_function progress,
+                                                           void *progress_context,
+                                                           tern_error *error);
 
 /** Called once per keyspace, in order of name; return false to stop. */
 typedef bool (*tern_keyspace_visitor)(void *context, tern_keyspace *keyspace);

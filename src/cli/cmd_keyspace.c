@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* keyspace create, drop, list, info. */
+/* keyspace create, convert, drop, list, info. */
+#include "cli/care.h"
 #include "cli/quantity.h"
 #include "cli/run.h"
 #include "cli/stat_table.h"
@@ -42,20 +43,21 @@ static tern_status read_hash_options(struct session *session, const struct invoc
                                 "--hash-index, --expected-keys and --max-load need --engine hash");
         }
     }
-    uint64_t max_load = invocation_number(invocation, OPTION_MAX_LOAD, 0);
-    options->hash_index =
-        (tern_hash_index)invocation_number(invocation, OPTION_HASH_INDEX, TERN_HASH_INDEX_BUCKETS);
-    options->expected_keys = invocation_number(invocation, OPTION_EXPECTED_KEYS, 0);
+    uint64_t max_load = invocation_number(invocation, OPTION_MAX_LOAD, options->max_load_percent);
+    options->hash_index = (tern_hash_index)invocation_number(invocation, OPTION_HASH_INDEX,
+                                                             (uint64_t)options->hash_index);
+    options->expected_keys =
+        invocation_number(invocation, OPTION_EXPECTED_KEYS, options->expected_keys);
     options->max_load_percent = max_load < UINT32_MAX ? (uint32_t)max_load : UINT32_MAX;
     return TERN_OK;
 }
 
+/* What is not given stays as `options` has it. */
 static tern_status read_options(struct session *session, const struct invocation *invocation,
-                                tern_keyspace_options *out_options) {
-    tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
-    uint64_t page_bytes = invocation_number(invocation, OPTION_PAGE_BYTES, 0);
-    uint64_t fan_out = invocation_number(invocation, OPTION_FAN_OUT, 0);
-    uint64_t fill_percent = invocation_number(invocation, OPTION_FILL, 0);
+                                tern_keyspace_options options, tern_keyspace_options *out_options) {
+    uint64_t page_bytes = invocation_number(invocation, OPTION_PAGE_BYTES, options.page_bytes);
+    uint64_t fan_out = invocation_number(invocation, OPTION_FAN_OUT, options.fan_out);
+    uint64_t fill_percent = invocation_number(invocation, OPTION_FILL, options.fill_percent);
     if (page_bytes > UINT32_MAX || fan_out > UINT32_MAX || fill_percent > UINT32_MAX) {
         return session_fail(session, TERN_INVALID,
                             "a keyspace option is far out of its range; "
@@ -63,9 +65,11 @@ static tern_status read_options(struct session *session, const struct invocation
     }
     static const tern_engine_kind engines[] = {TERN_ENGINE_BTREE, TERN_ENGINE_LSM,
                                                TERN_ENGINE_HASH};
-    options.engine = engines[invocation_number(invocation, OPTION_ENGINE, 0)];
-    options.compression =
-        (tern_compression)invocation_number(invocation, OPTION_COMPRESSION, TERN_COMPRESSION_NONE);
+    if (invocation_has(invocation, OPTION_ENGINE) || options.engine == TERN_ENGINE_DEFAULT) {
+        options.engine = engines[invocation_number(invocation, OPTION_ENGINE, 0)];
+    }
+    options.compression = (tern_compression)invocation_number(invocation, OPTION_COMPRESSION,
+                                                              (uint64_t)options.compression);
     options.page_bytes = (uint32_t)page_bytes;
     options.fan_out = (uint32_t)fan_out;
     options.fill_percent = (uint32_t)fill_percent;
@@ -94,9 +98,10 @@ static tern_status create_durably(struct session *session, tern_slice name,
 }
 
 tern_status run_keyspace_create(struct session *session, const struct invocation *invocation) {
+    const tern_keyspace_options defaults = TERN_KEYSPACE_OPTIONS_INIT;
     tern_keyspace_options options;
     struct work work = {.session = session};
-    tern_status status = read_options(session, invocation, &options);
+    tern_status status = read_options(session, invocation, defaults, &options);
     if (status == TERN_OK) {
         status = create_durably(session, invocation->arguments[0], &options, &work);
     }
@@ -105,6 +110,70 @@ tern_status run_keyspace_create(struct session *session, const struct invocation
     }
     if (status == TERN_OK) {
         work_report(&work);
+    }
+    return status;
+}
+
+static void report_conversion(struct session *session, const struct progress *progress,
+                              tern_engine_kind from, tern_engine_kind engine, uint64_t records) {
+    double seconds = progress_seconds(progress);
+    if (session->settings.is_json) {
+        struct json_writer json = session_json(session);
+        json_begin_object(&json, NULL);
+        json_text(&json, "status", "OK");
+        json_text(&json, "from", engine_name(from));
+        json_text(&json, "engine", engine_name(engine));
+        json_unsigned(&json, "records", records);
+        json_real(&json, "seconds", seconds);
+        json_end_object(&json);
+        json_end_line(&json);
+        return;
+    }
+    struct buffer text = {0};
+    quantity_print_count(records, &text);
+    buffer_append_text(&text, " records, ");
+    quantity_print_count((uint64_t)((double)records / (seconds > 0 ? seconds : 1)), &text);
+    session_note(session, "converted from %s to %s: %s/s, %.2f s", engine_name(from),
+                 engine_name(engine), buffer_text(&text), seconds);
+    buffer_release(&text);
+}
+
+struct conversion_progress {
+    struct progress progress;
+    uint64_t records;
+};
+
+static bool conversion_progress(void *context, const char *phase, uint64_t done, uint64_t total) {
+    struct conversion_progress *conversion = context;
+    conversion->records = done;
+    return care_progress(&conversion->progress, phase, done, total);
+}
+
+tern_status run_keyspace_convert(struct session *session, const struct invocation *invocation) {
+    tern_keyspace *keyspace = NULL;
+    struct conversion_progress conversion = {.records = 0};
+    tern_keyspace_options from = TERN_KEYSPACE_OPTIONS_INIT;
+    tern_keyspace_options options;
+    if (session->txn != NULL) {
+        return session_fail(session, TERN_INVALID,
+                            "a transaction is open; commit or rollback first");
+    }
+    tern_status status = session_keyspace(session, invocation->arguments[0], &keyspace);
+    if (status != TERN_OK) {
+        return status;
+    }
+    tern_keyspace_get_options(keyspace, &from);
+    status = read_options(session, invocation, from, &options);
+    if (status != TERN_OK) {
+        return status;
+    }
+    progress_open(&conversion.progress, session->err, session_shows_progress(session), "records");
+    status = tern_keyspace_convert(keyspace, &options, conversion_progress, &conversion,
+                                   &session->error);
+    progress_close(&conversion.progress);
+    if (status == TERN_OK) {
+        report_conversion(session, &conversion.progress, from.engine, options.engine,
+                          conversion.records);
     }
     return status;
 }

@@ -33,6 +33,31 @@ static const struct example create_examples[] = {
     {"tern -d shop keyspace create sessions --engine hash", "point reads and writes, no order"},
     {0},
 };
+static const struct option_spec convert_options[] = {
+    {OPTION_ENGINE, 0, "engine", "ENGINE", OPTION_IS_CHOICE, "btree|lsm|hash",
+     "how records are to be stored"},
+    {OPTION_COMPRESSION, 0, "compression", "CODEC", OPTION_IS_CHOICE, "none|lz4|zstd|snappy",
+     "of pages"},
+    {OPTION_PAGE_BYTES, 0, "page-bytes", "SIZE", OPTION_IS_SIZE, NULL,
+     "leaf size, a power of two from 4 KiB to 64 KiB"},
+    {OPTION_FAN_OUT, 0, "fan-out", "N", OPTION_IS_COUNT, NULL,
+     "most children of an inner node, 16 to 4096"},
+    {OPTION_FILL, 0, "fill", "PERCENT", OPTION_IS_COUNT, NULL,
+     "how full written pages are left, 50 to 100"},
+    {OPTION_HASH_INDEX, 0, "hash-index", "KIND", OPTION_IS_CHOICE, "buckets|robin-hood|tag-groups",
+     "hash: how the index resolves collisions"},
+    {OPTION_EXPECTED_KEYS, 0, "expected-keys", "N", OPTION_IS_COUNT, NULL,
+     "hash: the index begins with room for so many"},
+    {OPTION_MAX_LOAD, 0, "max-load", "PERCENT", OPTION_IS_COUNT, NULL,
+     "hash: how full the index gets before it grows, 30 to 95"},
+    {0},
+};
+static const struct example convert_examples[] = {
+    {"tern -d shop keyspace convert sessions --engine hash", "point reads and writes, no order"},
+    {"tern -d shop keyspace convert events --engine lsm --compression zstd --progress", NULL},
+    {"tern -d shop keyspace convert prices --page-bytes 16K", "the same engine, larger pages"},
+    {0},
+};
 static const struct option_spec drop_options[] = {
     {OPTION_IF_EXISTS, 0, "if-exists", NULL, OPTION_IS_FLAG, NULL, "do nothing when there is none"},
     {0},
@@ -43,10 +68,20 @@ static const struct example info_examples[] = {{"tern -d shop keyspace info pric
 
 const struct command keyspace_commands[] = {
     {COMMAND_KEYSPACE_CREATE, "keyspace create", NULL, "create a keyspace",
-     "A keyspace is a named map from keys to values. Its options are fixed at creation. Creates "
+     "A keyspace is a named map from keys to values; convert changes its options later. Creates "
      "directory and database when there are none.",
      name_arguments, create_options, create_examples, "{\"status\":\"OK\",\"seq\":N}",
      "11 when it exists already", USES_OR_MAKES, PLACE_BOTH},
+    {COMMAND_KEYSPACE_CONVERT, "keyspace convert", NULL,
+     "store a keyspace in another engine or with other options",
+     "Copies the records beside what there is and switches over in one commit, so the disk must "
+     "have room for both. What is not given stays as it is. Interrupted at any point, by Ctrl-C, a "
+     "crash or a power cut, the keyspace is as before or converted; what was copied in vain is "
+     "removed, at the latest at the next open, and the conversion has to be begun again. Keys that "
+     "are longer than the new options let be are refused, and nothing changes.",
+     name_arguments, convert_options, convert_examples,
+     "{\"status\":\"OK\",\"from\":…,\"engine\":…,\"records\":N,\"seconds\":X}",
+     "1 when there is none, 21 when interrupted", USES_DATABASE, PLACE_BOTH},
     {COMMAND_KEYSPACE_DROP, "keyspace drop", NULL, "drop a keyspace with all its records", NULL,
      name_arguments, drop_options, drop_examples, "{\"status\":\"OK\",\"seq\":N}",
      "1 when there is none", USES_DATABASE, PLACE_BOTH},

@@ -19,6 +19,7 @@ static const command_function functions[COMMAND_IDS] = {
     [COMMAND_IMPORT] = run_import,
     [COMMAND_EXPORT] = run_export,
     [COMMAND_KEYSPACE_CREATE] = run_keyspace_create,
+    [COMMAND_KEYSPACE_CONVERT] = run_keyspace_convert,
     [COMMAND_KEYSPACE_DROP] = run_keyspace_drop,
     [COMMAND_KEYSPACE_LIST] = run_keyspace_list,
     [COMMAND_KEYSPACE_INFO] = run_keyspace_info,

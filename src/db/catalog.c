@@ -159,11 +159,11 @@ static tern_status check_name(const char *name, tern_error *error) {
     return TERN_OK;
 }
 
-tern_status catalog_open_keyspace(struct tern_db *db, partition_id id, tern_slice name,
-                                  const tern_keyspace_options *options, tern_slice state,
-                                  struct engine_drained *out_drained, tern_keyspace **out_keyspace,
-                                  tern_error *error) {
-    struct engine_config config = {.id = id};
+tern_status catalog_open_keyspace(struct tern_db *db, partition_id id, partition_id keyspace_id,
+                                  tern_slice name, const tern_keyspace_options *options,
+                                  tern_slice state, struct engine_drained *out_drained,
+                                  tern_keyspace **out_keyspace, tern_error *error) {
+    struct engine_config config = {.id = id, .key_id = keyspace_id};
     tern_status status = catalog_check_options(options, &config.options, error);
     if (status != TERN_OK) {
         return status;
@@ -173,10 +173,13 @@ tern_status catalog_open_keyspace(struct tern_db *db, partition_id id, tern_slic
         return ERROR_NO_MEMORY(error, "a keyspace");
     }
     keyspace->manager = &db->manager;
-    keyspace->id = id;
+    keyspace->id = keyspace_id;
+    keyspace->partition = id;
     keyspace->options = config.options;
     keyspace->methods = engine_methods_of(config.options.engine);
-    keyspace->key_bytes_max = keyspace->methods->key_bytes_max(&config.options);
+    atomic_init(&keyspace->key_bytes_max, keyspace->methods->key_bytes_max(&config.options));
+    atomic_init(&keyspace->read_key_bytes_max, keyspace->key_bytes_max);
+    atomic_init(&keyspace->shown_seq, SEQ_NONE);
     atomic_init(&keyspace->slot, KEYSPACE_NO_SLOT);
     atomic_init(&keyspace->state, KEYSPACE_PENDING);
     atomic_init(&keyspace->dropped_seq, SEQ_MAX);
@@ -209,7 +212,7 @@ tern_status database_keyspace_pending(tern_db *db, const char *name,
         return status;
     }
     partition_id id = atomic_fetch_add_explicit(&db->next_partition, 1, memory_order_relaxed);
-    return catalog_open_keyspace(db, id, tern_slice_str(name), options, tern_slice_of(NULL, 0),
+    return catalog_open_keyspace(db, id, id, tern_slice_str(name), options, tern_slice_of(NULL, 0),
                                  &drained, out_keyspace, error);
 }
 
@@ -233,7 +236,7 @@ static tern_keyspace *find_live(struct tern_db *db, const char *name) {
     for (tern_keyspace *keyspace = db->keyspaces; keyspace != NULL; keyspace = keyspace->next) {
         if (atomic_load_explicit(&keyspace->state, memory_order_relaxed) == KEYSPACE_LIVE &&
             atomic_load_explicit(&keyspace->dropped_seq, memory_order_relaxed) == SEQ_MAX &&
-            strcmp(keyspace->name, name) == 0) {
+            !keyspace_is_hidden(keyspace) && strcmp(keyspace->name, name) == 0) {
             return keyspace;
         }
     }
@@ -268,7 +271,7 @@ tern_keyspace *catalog_by_id(struct tern_db *db, partition_id id) {
     tern_keyspace *found = NULL;
     mutex_lock(&db->catalog_mutex);
     for (tern_keyspace *keyspace = db->keyspaces; keyspace != NULL; keyspace = keyspace->next) {
-        if (keyspace->id == id &&
+        if (keyspace->partition == id &&
             atomic_load_explicit(&keyspace->state, memory_order_relaxed) != KEYSPACE_DROPPED) {
             found = keyspace;
             break;
@@ -334,11 +337,53 @@ void catalog_mark_dropped(struct tern_db *db, tern_keyspace *keyspace, seq_no se
     mutex_unlock(&db->catalog_mutex);
 }
 
+static void exchange_partitions(tern_keyspace *left, tern_keyspace *right) {
+#define EXCHANGE(type, field)                                                                      \
+    do {                                                                                           \
+        type saved = left->field;                                                                  \
+        left->field = right->field;                                                                \
+        right->field = saved;                                                                      \
+    } while (0)
+    EXCHANGE(partition_id, partition);
+    EXCHANGE(tern_keyspace_options, options);
+    EXCHANGE(const struct engine_methods *, methods);
+    EXCHANGE(struct engine *, engine);
+    EXCHANGE(size_t, key_bytes_max);
+    EXCHANGE(uint64_t, shown_seq);
+    EXCHANGE(bool, is_sealed);
+    EXCHANGE(bool, is_shrinking);
+    EXCHANGE(uint64_t, space_left);
+    EXCHANGE(struct keyspace_care, engine_care);
+    EXCHANGE(struct keyspace_care, space_care);
+#undef EXCHANGE
+}
+
+void catalog_convert(struct tern_db *db, tern_keyspace *keyspace, tern_keyspace *target,
+                     seq_no seq) {
+    mutex_lock(&db->catalog_mutex);
+    exchange_partitions(keyspace, target);
+    atomic_store_explicit(&keyspace->shown_seq, seq, memory_order_relaxed);
+    if (keyspace->key_bytes_max > keyspace->read_key_bytes_max) {
+        keyspace->read_key_bytes_max = keyspace->key_bytes_max;
+    }
+    mutex_unlock(&db->catalog_mutex);
+    catalog_mark_dropped(db, target, seq);
+}
+
 /* ---- what the commit leader calls ---- */
 
 static tern_status prepare_one(struct tern_db *db, const struct catalog_change *changes, size_t i,
                                tern_error *error) {
     const tern_keyspace *keyspace = changes[i].keyspace;
+    if (changes[i].target != NULL) {
+        bool is_live =
+            atomic_load_explicit(&keyspace->state, memory_order_relaxed) == KEYSPACE_LIVE &&
+            atomic_load_explicit(&keyspace->dropped_seq, memory_order_relaxed) == SEQ_MAX;
+        return is_live
+                   ? TERN_OK
+                   : ERROR_SET(error, TERN_NOT_FOUND,
+                               "keyspace '%s' was dropped while it was converted", keyspace->name);
+    }
     if (changes[i].is_drop) {
         bool is_own = false;
         for (size_t j = 0; j < i; j++) {
@@ -396,7 +441,9 @@ void catalog_apply(void *context, struct catalog_change *changes, size_t count, 
     bool has_created = false;
     mutex_lock(&db->catalog_mutex);
     for (size_t i = 0; i < count; i++) {
-        if (changes[i].is_drop) {
+        if (changes[i].target != NULL) {
+            changes[i].seq = seq;
+        } else if (changes[i].is_drop) {
             atomic_store_explicit(&changes[i].keyspace->dropped_seq, seq, memory_order_relaxed);
         } else {
             take_slot(db, changes[i].keyspace, seq);
@@ -415,7 +462,10 @@ void catalog_published(void *context, struct catalog_change *changes, size_t cou
     struct tern_db *db = context;
     bool has_dropped = false;
     for (size_t i = 0; i < count; i++) {
-        if (changes[i].is_drop) {
+        if (changes[i].target != NULL) {
+            catalog_convert(db, changes[i].keyspace, changes[i].target, changes[i].seq);
+            has_dropped = true;
+        } else if (changes[i].is_drop) {
             catalog_mark_dropped(db, changes[i].keyspace,
                                  atomic_load(&changes[i].keyspace->dropped_seq));
             has_dropped = true;

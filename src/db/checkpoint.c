@@ -215,7 +215,9 @@ static tern_status draft_states(struct manifest_draft *draft, tern_error *error)
         size_t end = i + 1 < draft->manifest.keyspace_count ? draft->state_offsets[i + 1]
                                                             : draft->states.size;
         draft->entries[i] = (struct manifest_keyspace){
-            .id = keyspace->id,
+            .id = keyspace->partition,
+            .keyspace_id = keyspace->id,
+            .shown_seq = atomic_load_explicit(&keyspace->shown_seq, memory_order_relaxed),
             .created_seq = atomic_load_explicit(&keyspace->created_seq, memory_order_relaxed),
             .options = keyspace->options,
             .name = tern_slice_str(keyspace->name),
@@ -557,7 +559,10 @@ static bool is_in_views(struct tern_db *db, const tern_keyspace *keyspace) {
     mutex_lock(&db->manager.views_mutex);
     for (const struct database_view *view = db->manager.live_views; view != NULL && !found;
          view = view->next_live) {
-        found = view_part(view, keyspace) != NULL;
+        /* A conversion has put it into another slot: old views show it in that. */
+        for (uint32_t i = 0; i < view->slot_count && !found; i++) {
+            found = view->parts[i] != NULL && view->parts[i]->engine == keyspace->engine;
+        }
     }
     mutex_unlock(&db->manager.views_mutex);
     return found;
@@ -602,6 +607,6 @@ void checkpoint_collect_dropped(struct tern_db *db) {
         mutex_unlock(&db->catalog_mutex);
         keyspace->methods->close(engine);
         /* What cannot be removed now is removed at the next open. */
-        (void)keyspace->methods->destroy(&db->environment, keyspace->id, NULL);
+        (void)keyspace->methods->destroy(&db->environment, keyspace->partition, NULL);
     }
 }

@@ -5,9 +5,9 @@
  */
 #include "base/error.h"
 #include "db/database_internal.h"
+#include "db/large_copy.h"
 #include "txn/point_read.h"
 
-#define COPY_BYTES     ((size_t)256 << 10)
 #define PROGRESS_EVERY 4096
 
 /* Streams one keyspace of a snapshot into the ingest of another database's engine. */
@@ -27,37 +27,6 @@ struct copy {
     tern_error *error;
 };
 
-/* Copies a value stored apart in pieces; the record then refers to the copy. */
-static tern_status copy_large(struct copy *copy, struct record *record) {
-    const struct engine_methods *methods = copy->target->methods;
-    struct engine_large_writer *writer;
-    uint64_t offset = 0;
-    tern_status status = methods->large_begin(copy->target->engine, &writer, copy->error);
-    if (status != TERN_OK) {
-        return status;
-    }
-    while (status == TERN_OK && offset < record->value_size) {
-        size_t size = 0;
-        status = copy->methods->large_read(copy->source, record->value, offset, copy->chunk,
-                                           COPY_BYTES, &size, copy->error);
-        if (status == TERN_OK && size == 0) {
-            status = ERROR_SET(copy->error, TERN_CORRUPTION, "a large value ends early");
-        }
-        if (status == TERN_OK) {
-            status = methods->large_append(writer, copy->chunk, size, copy->error);
-            offset += size;
-        }
-    }
-    if (status != TERN_OK) {
-        methods->large_abandon(writer);
-        return status;
-    }
-    size_t size = 0;
-    status = methods->large_finish(writer, copy->reference, &size, copy->error);
-    record->value = tern_slice_of(copy->reference, size);
-    return status;
-}
-
 static tern_status next_record(void *context, tern_slice *out_key, struct record *out_record) {
     struct copy *copy = context;
     struct engine_entry entry;
@@ -76,32 +45,32 @@ static tern_status next_record(void *context, tern_slice *out_key, struct record
     copy->done++;
     copy->has_expiring = copy->has_expiring || entry.record.expires_ms != 0;
     if (entry.record.kind == RECORD_LARGE) {
-        status = copy_large(copy, &entry.record);
+        status = large_copy(copy->source, copy->target->engine, &entry.record, copy->chunk,
+                            copy->reference, copy->error);
     }
     *out_key = entry.key;
     *out_record = entry.record;
     return status;
 }
 
-static tern_status copy_keyspace(const struct snapshot *snapshot, tern_keyspace *source,
-                                 struct engine_view *part, struct tern_db *target,
-                                 tern_progress_function progress, void *progress_context,
-                                 tern_error *error) {
+static tern_status copy_keyspace(const struct snapshot *snapshot, const char *name,
+                                 const tern_keyspace_options *options, struct engine_view *part,
+                                 struct tern_db *target, tern_progress_function progress,
+                                 void *progress_context, tern_error *error) {
     const struct engine_cursor_bounds everything = {0};
-    struct copy copy = {.methods = source->methods,
+    struct copy copy = {.methods = part->methods,
                         .snapshot = snapshot,
-                        .source = source->engine,
+                        .source = part->engine,
                         .progress = progress,
                         .progress_context = progress_context,
                         .error = error};
     uint64_t bytes = 0;
-    tern_status status =
-        tern_keyspace_create(target, source->name, &source->options, &copy.target, error);
+    tern_status status = tern_keyspace_create(target, name, options, &copy.target, error);
     if (status == TERN_OK) {
         status = copy.methods->estimate(part, &everything, &copy.total, &bytes, error);
     }
     if (status == TERN_OK) {
-        copy.chunk = memory_allocate(target->allocator, COPY_BYTES);
+        copy.chunk = memory_allocate(target->allocator, LARGE_COPY_BYTES);
         status = copy.chunk != NULL ? TERN_OK : ERROR_NO_MEMORY(error, "a clone");
     }
     if (status == TERN_OK) {
@@ -133,14 +102,21 @@ static tern_status copy_all(struct tern_db *db, const struct snapshot *snapshot,
         if (part == NULL) {
             continue;
         }
-        /* Dropped meanwhile or not: the handle lives, and the view holds the engine. */
+        /* Dropped or converted meanwhile or not: the handle lives that has the engine now, and
+         * the view holds the engine. */
         tern_keyspace *source = NULL;
         mutex_lock(&db->catalog_mutex);
         for (tern_keyspace *keyspace = db->keyspaces; keyspace != NULL; keyspace = keyspace->next) {
-            source = atomic_load(&keyspace->slot) == i ? keyspace : source;
+            source = keyspace->engine == part->engine ? keyspace : source;
         }
+        tern_keyspace_options options_then = source->options;
+        bool is_shown = atomic_load(&source->shown_seq) <= snapshot->moment.seq;
         mutex_unlock(&db->catalog_mutex);
-        status = copy_keyspace(snapshot, source, part, target, progress, progress_context, error);
+        if (!is_shown) {
+            continue; /* a conversion was building it */
+        }
+        status = copy_keyspace(snapshot, source->name, &options_then, part, target, progress,
+                               progress_context, error);
     }
     return status;
 }

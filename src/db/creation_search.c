@@ -16,7 +16,7 @@ struct search {
 static tern_status look_at(struct search *search, const struct decoded_commit *commit) {
     for (size_t i = 0; commit->seq > search->after && i < commit->catalog_count; i++) {
         const struct decoded_catalog_change *change = &commit->catalog[i];
-        if (change->id == search->id && !change->is_drop) {
+        if (change->id == search->id && change->kind == CATALOG_CREATE) {
             search->change = *change;
             search->change.name = arena_copy(search->arena, change->name);
             search->is_found = true;
@@ -37,7 +37,7 @@ static tern_status visit(void *context, const struct log_record *record, tern_er
     if (record->kind == LOG_RECORD_PART) {
         status =
             commit_assembler_part(&search->assembler, record->payload, record->payload_size, NULL);
-    } else if (record->kind == LOG_RECORD_COMMIT) {
+    } else if (record->kind == LOG_RECORD_COMMIT || record->kind == LOG_RECORD_COPY) {
         arena_reset(&search->commit_arena);
         status = commit_assembler_commit(&search->assembler, record->payload, record->payload_size,
                                          &encoding, NULL);

@@ -439,20 +439,21 @@ static tern_status destroy_partition(struct tern_db *db, partition_id id) {
     return status;
 }
 
-static void remove_spill_file(struct tern_db *db) {
+static void remove_temporary_file(struct tern_db *db, const char *name) {
     char path[FILE_PATH_BYTES];
     const tern_file_system *file_system = db->options.file_system;
-    if (path_join(path, db->path, SPILL_FILE_NAME, NULL) == TERN_OK &&
+    if (path_join(path, db->path, name, NULL) == TERN_OK &&
         file_system->exists(file_system->context, path, NULL) == TERN_OK) {
         tern_status status = file_system->remove(file_system->context, path, NULL);
-        (void)status; /* the next spill uses it again */
+        (void)status; /* whoever needs one of that name empties it */
     }
 }
 
 /* What a crash left of keyspaces that never were, or are no more. */
 static void remove_orphans(struct tern_db *db, const struct manifest *manifest) {
     partition_id previous = 0;
-    remove_spill_file(db);
+    remove_temporary_file(db, SPILL_FILE_NAME);
+    remove_temporary_file(db, CONVERT_FILE_NAME);
     for (int i = 0; i < 100000; i++) {
         struct orphan_search search = {db, manifest, 0};
         if (db->options.file_system->list(db->options.file_system->context, db->path, visit_orphan,

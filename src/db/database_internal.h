@@ -23,6 +23,9 @@
 #include "os/page_pool.h"
 #include "txn/commit.h"
 
+/* What a conversion cannot keep in memory; nameless while it is open. */
+#define CONVERT_FILE_NAME "convert.tmp"
+
 /* Where a checkpoint stands. */
 enum checkpoint_phase { CHECKPOINT_IDLE, CHECKPOINT_DRAIN };
 
@@ -68,6 +71,7 @@ struct database_counters {
         shrunk_bytes, shrink_failures, compaction_failures;
     _Atomic uint64_t log_release_failures;
     _Atomic uint64_t recovered_records, recovery_ms, ended_snapshots, ticks, interval_syncs;
+    _Atomic uint64_t conversions, conversions_failed, converted_records;
 };
 
 struct tern_db {
@@ -107,6 +111,7 @@ struct tern_db {
     _Atomic uint64_t drain_debt;      /* bytes of frozen overlays not merged yet */
     _Atomic bool is_closing;
     _Atomic bool is_draining;
+    _Atomic uint32_t writers_held;    /* conversions that want commits to wait a moment */
     _Atomic uint32_t waiting_writers; /* who pay, or would if they got the maintenance role */
     _Atomic uint64_t live_keyspaces;  /* each has overlays, however small */
     _Atomic uint64_t overlay_excused; /* overlay bytes that writers are not made to wait for */
@@ -135,9 +140,10 @@ void catalog_release(struct tern_db *db);
 TERN_MUST_CHECK tern_status catalog_check_options(const tern_keyspace_options *options,
                                                   tern_keyspace_options *out_resolved,
                                                   tern_error *error);
-/* A handle with a given id whose engine is opened from `state`. State PENDING, no slot. */
+/* A handle of partition `id`, whose engine is opened from `state`. State PENDING, no slot.
+ * `keyspace_id` is the same unless a conversion has made the partition. */
 TERN_MUST_CHECK tern_status catalog_open_keyspace(struct tern_db *db, partition_id id,
-                                                  tern_slice name,
+                                                  partition_id keyspace_id, tern_slice name,
                                                   const tern_keyspace_options *options,
                                                   tern_slice state,
                                                   struct engine_drained *out_drained,
@@ -151,6 +157,10 @@ tern_keyspace *catalog_by_name(struct tern_db *db, const char *name);
 tern_keyspace *catalog_at(struct tern_db *db, uint32_t slot, bool *out_exists);
 /* Marks it dropped and queues its engine for closing. */
 void catalog_mark_dropped(struct tern_db *db, tern_keyspace *keyspace, seq_no seq);
+/* The keyspace gets the partition of the hidden handle `target`, which is dropped with the old one.
+ * Applier and maintenance role held, or at recovery. */
+void catalog_convert(struct tern_db *db, tern_keyspace *keyspace, tern_keyspace *target,
+                     seq_no seq);
 /* The txn_callbacks of the same names. */
 tern_status catalog_prepare(void *context, struct catalog_change *changes, size_t count,
                             tern_error *error);
@@ -220,6 +230,9 @@ void maintenance_give_way(struct tern_db *db);
 TERN_MUST_CHECK tern_status maintenance_drain_to(struct tern_db *db, seq_no seq, tern_error *error);
 /* txn_callbacks.throttle. */
 tern_status maintenance_throttle(void *context, uint64_t bytes, tern_error *error);
+/* The same for who must not be held back by conversions, being one. */
+TERN_MUST_CHECK tern_status maintenance_make_room(struct tern_db *db, uint64_t bytes,
+                                                  tern_error *error);
 
 /* ---- old_views.c: maintenance role held ---- */
 /* Bytes of overlays that only older views than the current one hold. */

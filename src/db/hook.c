@@ -63,17 +63,25 @@ static tern_status tell(struct tern_commit_hook *hook, const struct decoded_comm
     size_t filled = 0;
     for (size_t i = 0; i < commit->catalog_count; i++) {
         const struct decoded_catalog_change *change = &commit->catalog[i];
-        changes[filled++] = (tern_change){.kind = change->is_drop ? TERN_CHANGE_KEYSPACE_DROP
-                                                                  : TERN_CHANGE_KEYSPACE_CREATE,
-                                          .keyspace_id = change->id,
-                                          .key = change->name};
+        if (change->kind == CATALOG_CONVERT) {
+            continue; /* it holds what it held */
+        }
+        changes[filled++] =
+            (tern_change){.kind = change->kind == CATALOG_DROP ? TERN_CHANGE_KEYSPACE_DROP
+                                                               : TERN_CHANGE_KEYSPACE_CREATE,
+                          .keyspace_id = change->keyspace_id,
+                          .key = change->name};
     }
     for (size_t i = 0; i < commit->part_count; i++) {
         for (size_t j = 0; j < commit->parts[i].count; j++) {
-            fill_change(&commit->parts[i].changes[j], commit->parts[i].id, &changes[filled++]);
+            fill_change(&commit->parts[i].changes[j], commit->parts[i].keyspace_id,
+                        &changes[filled++]);
         }
     }
-    tern_batch batch = {commit->seq, commit->time_ms, changes, count};
+    if (filled == 0 && count > 0) {
+        return TERN_OK;
+    }
+    tern_batch batch = {commit->seq, commit->time_ms, changes, filled};
     return hook->function(hook->context, &batch);
 }
 
@@ -84,6 +92,10 @@ static tern_status visit(void *context, const struct log_record *record, tern_er
     if (record->kind == LOG_RECORD_PART) {
         return commit_assembler_part(&hook->assembler, record->payload, record->payload_size,
                                      error);
+    }
+    if (record->kind == LOG_RECORD_COPY) { /* nothing changes that anybody sees */
+        return commit_assembler_commit(&hook->assembler, record->payload, record->payload_size,
+                                       &encoding, error);
     }
     if (record->kind != LOG_RECORD_COMMIT) {
         return TERN_OK;

@@ -14,13 +14,16 @@ const char *tern_keyspace_name(const tern_keyspace *keyspace) {
 }
 
 void tern_keyspace_get_options(const tern_keyspace *keyspace, tern_keyspace_options *out_options) {
+    struct tern_db *db = database_of(keyspace);
+    mutex_lock(&db->catalog_mutex);
     *out_options = keyspace->options;
+    mutex_unlock(&db->catalog_mutex);
 }
 
 /* A catalog change for a shell or a program is worth a sync. */
 static tern_status commit_catalog_change(struct tern_db *db, tern_keyspace *keyspace, bool is_drop,
                                          tern_error *error) {
-    struct catalog_change change = {keyspace, is_drop};
+    struct catalog_change change = {.keyspace = keyspace, .is_drop = is_drop};
     struct commit_request request = {
         .catalog = &change, .catalog_count = 1, .durability = db->options.durability};
     tern_status status = commit_submit(&db->manager, &request);
@@ -95,7 +98,7 @@ tern_status tern_keyspace_list(tern_db *db, tern_keyspace_visitor visit, void *c
     tern_keyspace **live =
         memory_allocate(db->allocator, ((size_t)db->slot_count + 1) * sizeof(live[0]));
     for (uint32_t i = 0; live != NULL && i < db->slot_count; i++) {
-        if (db->slots[i] != NULL) {
+        if (db->slots[i] != NULL && !keyspace_is_hidden(db->slots[i])) {
             live[count++] = db->slots[i];
         }
     }

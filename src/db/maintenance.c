@@ -19,6 +19,9 @@
 #define TURN_NS  (4 * NS_PER_MS)
 #define WAIT_NS  (NS_PER_MS / 4)
 #define RETRY_NS (100 * NS_PER_MS)
+/* A commit's wait for a conversion that catches up, at most: about what the copy costs. */
+#define HOLD_NS          (10 * NS_PER_MS)
+#define HOLD_NS_PER_BYTE 50u
 /* How often memory that readers have brought back goes, and the cache's share is looked at. */
 #define FORGET_NS (5 * NS_PER_MS)
 #define SHARE_NS  (100 * NS_PER_MS)
@@ -567,8 +570,28 @@ static tern_status throttle_slowly(struct tern_db *db, uint64_t bytes, tern_erro
     return status;
 }
 
+/* A conversion is to catch up with what is written: a moment for each commit, and more for one that
+ * brings much. */
+static void hold_back(struct tern_db *db, uint64_t bytes) {
+    uint64_t moments = (HOLD_NS + bytes * HOLD_NS_PER_BYTE) / WAIT_NS;
+    for (; moments > 0; moments--) {
+        if (atomic_load_explicit(&db->writers_held, memory_order_acquire) == 0) {
+            return;
+        }
+        wait_a_moment(db);
+    }
+}
+
 tern_status maintenance_throttle(void *context, uint64_t bytes, tern_error *error) {
     struct tern_db *db = context;
+    if (__builtin_expect(atomic_load_explicit(&db->writers_held, memory_order_relaxed) > 0, 0) &&
+        bytes > 0) {
+        hold_back(db, bytes);
+    }
+    return maintenance_make_room(db, bytes, error);
+}
+
+tern_status maintenance_make_room(struct tern_db *db, uint64_t bytes, tern_error *error) {
     prepare_after_switch(db);
     uint64_t used = overlay_used(db) + bytes;
     if (used < freeze_limit(db, used)) {

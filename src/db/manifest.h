@@ -23,7 +23,9 @@
 
 /* One keyspace as the manifest knows it; borrowed bytes. */
 struct manifest_keyspace {
-    partition_id id;
+    partition_id id;          /* of its partition */
+    partition_id keyspace_id; /* the same until it is converted */
+    seq_no shown_seq;         /* of the conversion; SEQ_MAX: one that has not come to its end */
     seq_no created_seq;
     tern_keyspace_options options;
     tern_slice name;

@@ -18,7 +18,9 @@
  *  68  keyspaces, each: u64 id, u64 created_seq, u8 engine, u8 compression (low 4 bits)
  *      and compaction (high 4 bits; of hash the index), u16 fill percent,
  *      u32 page bytes, u32 fan-out, u16 name size, u32 state size, name,
- *      [of hash: u64 expected keys, u8 maximum load in percent, u8[7] zero], state
+ *      [of hash: u64 expected keys, u8 maximum load in percent, u8[7] zero],
+ *      [when bit 7 of the engine is set, of a partition that a conversion builds or has built:
+ *      u64 id of the keyspace, u64 seq of the conversion (all ones: not done)], state
  */
 #include "db/manifest_codec.h"
 
@@ -28,6 +30,8 @@
 #define BODY_HEADER_BYTES     68
 #define KEYSPACE_HEADER_BYTES 34
 #define HASH_OPTIONS_BYTES    16
+#define CONVERSION_BYTES      16
+#define ENGINE_CONVERTED      0x80u
 #define FLAG_HAS_EXPIRING     1u
 
 static const uint8_t magic[8] = {'T', 'E', 'R', 'N', 'R', 'O', 'O', 'T'};
@@ -71,25 +75,40 @@ static uint32_t style_of(const tern_keyspace_options *options) {
                                                : (uint32_t)options->compaction;
 }
 
-/* Bytes of options between name and state. */
-static size_t more_bytes(tern_engine_kind engine) {
-    return engine == TERN_ENGINE_HASH ? HASH_OPTIONS_BYTES : 0;
+/* What stands between name and state. */
+static size_t hash_bytes(uint8_t engine) {
+    return (engine & ~ENGINE_CONVERTED) == TERN_ENGINE_HASH ? HASH_OPTIONS_BYTES : 0;
 }
 
-static tern_status put_more(const tern_keyspace_options *options, struct buffer *out_body) {
-    uint8_t bytes[HASH_OPTIONS_BYTES] = {0};
-    if (options->engine != TERN_ENGINE_HASH) {
-        return TERN_OK;
+static size_t conversion_bytes(uint8_t engine) {
+    return (engine & ENGINE_CONVERTED) != 0 ? CONVERSION_BYTES : 0;
+}
+
+static bool is_of_conversion(const struct manifest_keyspace *keyspace) {
+    return keyspace->keyspace_id != 0 && keyspace->keyspace_id != keyspace->id;
+}
+
+static tern_status put_more(const struct manifest_keyspace *keyspace, struct buffer *out_body) {
+    uint8_t bytes[HASH_OPTIONS_BYTES + CONVERSION_BYTES] = {0};
+    size_t size = 0;
+    if (keyspace->options.engine == TERN_ENGINE_HASH) {
+        put_u64(bytes, keyspace->options.expected_keys);
+        bytes[8] = (uint8_t)keyspace->options.max_load_percent;
+        size = HASH_OPTIONS_BYTES;
     }
-    put_u64(bytes, options->expected_keys);
-    bytes[8] = (uint8_t)options->max_load_percent;
-    return buffer_append(out_body, bytes, sizeof(bytes));
+    if (is_of_conversion(keyspace)) {
+        put_u64(bytes + size, keyspace->keyspace_id);
+        put_u64(bytes + size + 8, keyspace->shown_seq);
+        size += CONVERSION_BYTES;
+    }
+    return buffer_append(out_body, bytes, size);
 }
 
 static void put_keyspace(uint8_t *target, const struct manifest_keyspace *keyspace) {
     put_u64(target, keyspace->id);
     put_u64(target + 8, keyspace->created_seq);
-    target[16] = (uint8_t)keyspace->options.engine;
+    target[16] = (uint8_t)((uint32_t)keyspace->options.engine |
+                           (is_of_conversion(keyspace) ? ENGINE_CONVERTED : 0));
     target[17] =
         (uint8_t)((uint32_t)keyspace->options.compression | style_of(&keyspace->options) << 4);
     put_u16(target + 18, (uint16_t)keyspace->options.fill_percent);
@@ -121,7 +140,7 @@ tern_status manifest_body_encode(const struct manifest *manifest, struct buffer 
             status = buffer_append(out_body, keyspace->name.data, keyspace->name.size);
         }
         if (status == TERN_OK) {
-            status = put_more(&keyspace->options, out_body);
+            status = put_more(keyspace, out_body);
         }
         if (status == TERN_OK) {
             status = buffer_append(out_body, keyspace->state.data, keyspace->state.size);
@@ -136,23 +155,31 @@ static const char *get_keyspace(const uint8_t **position, const uint8_t *end,
     if ((size_t)(end - source) < KEYSPACE_HEADER_BYTES) {
         return "manifest-body-size";
     }
+    uint8_t source_engine = source[16];
     size_t name_size = get_u16(source + 28);
     size_t state_size = get_u32(source + 30);
-    size_t more_size = more_bytes((tern_engine_kind)source[16]);
+    size_t more_size = hash_bytes(source_engine) + conversion_bytes(source_engine);
     if ((size_t)(end - source) - KEYSPACE_HEADER_BYTES < name_size + more_size + state_size) {
         return "manifest-body-size";
     }
     uint32_t style = source[17] >> 4;
-    *out = (struct manifest_keyspace){.id = get_u64(source), .created_seq = get_u64(source + 8)};
+    const uint8_t *conversion =
+        source + KEYSPACE_HEADER_BYTES + name_size + hash_bytes(source_engine);
+    *out = (struct manifest_keyspace){
+        .id = get_u64(source), .keyspace_id = get_u64(source), .created_seq = get_u64(source + 8)};
+    if (conversion_bytes(source_engine) > 0) {
+        out->keyspace_id = get_u64(conversion);
+        out->shown_seq = get_u64(conversion + 8);
+    }
     out->options.size = sizeof(out->options);
-    out->options.engine = (tern_engine_kind)source[16];
+    out->options.engine = (tern_engine_kind)(source_engine & ~ENGINE_CONVERTED);
     out->options.compression = (tern_compression)(source[17] & 15);
     out->options.fill_percent = get_u16(source + 18);
     out->options.page_bytes = get_u32(source + 20);
     out->options.fan_out = get_u32(source + 24);
     out->name = tern_slice_of(source + KEYSPACE_HEADER_BYTES, name_size);
     source += KEYSPACE_HEADER_BYTES + name_size;
-    if (more_size > 0) {
+    if (out->options.engine == TERN_ENGINE_HASH) {
         out->options.hash_index = (tern_hash_index)style;
         out->options.expected_keys = get_u64(source);
         out->options.max_load_percent = source[8];
@@ -163,7 +190,11 @@ static const char *get_keyspace(const uint8_t **position, const uint8_t *end,
     *position = source + more_size + state_size;
     bool is_named = name_size > 0 && name_size <= TERN_KEYSPACE_NAME_BYTES &&
                     memchr(out->name.data, 0, name_size) == NULL;
-    return out->id != 0 && is_named ? NULL : "manifest-keyspace";
+    /* Only what a conversion builds has another id than its keyspace. */
+    bool fits =
+        conversion_bytes(source_engine) == 0 ||
+        (out->keyspace_id != 0 && out->keyspace_id != out->id && out->shown_seq != SEQ_NONE);
+    return out->id != 0 && is_named && fits ? NULL : "manifest-keyspace";
 }
 
 const char *manifest_body_decode(tern_slice body, struct arena *arena,

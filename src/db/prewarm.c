@@ -122,8 +122,8 @@ static bool load_slice(struct tern_db *db, partition_id id, const uint64_t *plac
     }
     struct engine_view *part = view_part(snapshot.view, keyspace);
     uint64_t before = prewarm->warming.loaded;
-    if (part != NULL && keyspace->methods->warm != NULL &&
-        keyspace->methods->warm(part, places, count, &prewarm->warming, &more, NULL) != TERN_OK) {
+    if (part != NULL && part->engine->id == id && part->methods->warm != NULL &&
+        part->methods->warm(part, places, count, &prewarm->warming, &more, NULL) != TERN_OK) {
         more = false; /* whoever needs the page will be told */
     }
     snapshot_drop(&db->manager, &snapshot);
@@ -215,7 +215,7 @@ static bool collect(struct tern_db *db, struct buffer *file) {
         const tern_keyspace *keyspace = keyspace_in(db, slot);
         struct engine_view *part = keyspace != NULL ? view_part(snapshot.view, keyspace) : NULL;
         if (part != NULL && part->methods->cached_places != NULL) {
-            is_whole = append_keyspace(file, part, keyspace->id, places, &capacity);
+            is_whole = append_keyspace(file, part, part->engine->id, places, &capacity);
         }
     }
     snapshot_drop(&db->manager, &snapshot);

@@ -24,6 +24,7 @@ struct replayed_value {
     uint64_t token;
     uint64_t size;
     tern_keyspace *keyspace;
+    const struct engine_methods *methods; /* of the writer, whatever becomes of the keyspace */
     struct engine_large_writer *writer;
 };
 
@@ -66,7 +67,7 @@ static void abandon_value(struct replay *replay, struct replayed_value **link) {
     struct replayed_value *value = *link;
     *link = value->next;
     if (value->writer != NULL) {
-        value->keyspace->methods->large_abandon(value->writer);
+        value->methods->large_abandon(value->writer);
     }
     large_retention_forget(&replay->db->manager.retention, value->token);
     memory_release(replay->db->allocator, value);
@@ -81,6 +82,7 @@ static tern_status begin_value(struct replay *replay, uint64_t token, tern_keysp
     }
     value->token = token;
     value->keyspace = keyspace;
+    value->methods = keyspace->methods;
     tern_status status = keyspace->methods->large_begin(keyspace->engine, &value->writer, error);
     if (status == TERN_OK) {
         /* Its chunks may be moved by the recovery of the log; log_start is before them anyway. */
@@ -122,7 +124,7 @@ static tern_status keyspace_of_value(struct replay *replay, partition_id id,
     }
     return status != TERN_OK
                ? status
-               : catalog_open_keyspace(replay->db, id, change.name, &change.options,
+               : catalog_open_keyspace(replay->db, id, id, change.name, &change.options,
                                        tern_slice_of(NULL, 0), &drained, out_keyspace, error);
 }
 
@@ -163,7 +165,7 @@ static tern_status replay_chunk(struct replay *replay, const struct log_record *
     if (status == TERN_OK) {
         size_t size = record->payload_size - COMMIT_CHUNK_HEADER_BYTES;
         value->size += size;
-        status = keyspace->methods->large_append(
+        status = value->methods->large_append(
             value->writer, record->payload + COMMIT_CHUNK_HEADER_BYTES, size, error);
     }
     return status;
@@ -186,8 +188,7 @@ static tern_status resolve_large(struct replay *replay, struct engine_change *ch
         return ERROR_NO_MEMORY(error, "reading the log");
     }
     size_t size = 0;
-    tern_status status =
-        value->keyspace->methods->large_finish(value->writer, reference, &size, error);
+    tern_status status = value->methods->large_finish(value->writer, reference, &size, error);
     value->writer = NULL;
     if (status == TERN_OK) {
         change->record.value = tern_slice_of(reference, size);
@@ -206,8 +207,9 @@ static tern_status replay_create(struct replay *replay, const struct decoded_cat
     struct engine_drained drained;
     tern_status status = TERN_OK;
     if (keyspace == NULL) {
-        status = catalog_open_keyspace(replay->db, change->id, change->name, &change->options,
-                                       tern_slice_of(NULL, 0), &drained, &keyspace, error);
+        status = catalog_open_keyspace(replay->db, change->id, change->id, change->name,
+                                       &change->options, tern_slice_of(NULL, 0), &drained,
+                                       &keyspace, error);
     }
     if (status == TERN_OK &&
         atomic_load_explicit(&keyspace->state, memory_order_relaxed) == KEYSPACE_PENDING) {
@@ -219,6 +221,25 @@ static tern_status replay_create(struct replay *replay, const struct decoded_cat
     return status;
 }
 
+/* The base of the partition that the keyspace gets was made durable before the conversion was
+ * logged: a manifest names it. */
+static tern_status replay_convert(struct replay *replay,
+                                  const struct decoded_catalog_change *change,
+                                  tern_keyspace *keyspace, seq_no seq, tern_error *error) {
+    tern_keyspace *target = catalog_by_id(replay->db, change->target);
+    if (keyspace == NULL) {
+        return TERN_OK; /* dropped since, as the manifest knows */
+    }
+    if (target == NULL || !keyspace_is_hidden(target) || target->id != keyspace->id) {
+        return ERROR_SET(error, TERN_CORRUPTION,
+                         "commit-convert: keyspace '%s' was converted, but the manifest does not "
+                         "know partition %llu that holds it now",
+                         keyspace->name, (unsigned long long)change->target);
+    }
+    catalog_convert(replay->db, keyspace, target, seq);
+    return TERN_OK;
+}
+
 static tern_status replay_catalog(struct replay *replay, const struct decoded_commit *commit,
                                   tern_error *error) {
     tern_status status = TERN_OK;
@@ -228,8 +249,10 @@ static tern_status replay_catalog(struct replay *replay, const struct decoded_co
     for (size_t i = 0; status == TERN_OK && i < commit->catalog_count; i++) {
         const struct decoded_catalog_change *change = &commit->catalog[i];
         tern_keyspace *keyspace = catalog_by_id(replay->db, change->id);
-        if (!change->is_drop) {
+        if (change->kind == CATALOG_CREATE) {
             status = replay_create(replay, change, keyspace, commit->seq, error);
+        } else if (change->kind == CATALOG_CONVERT) {
+            status = replay_convert(replay, change, keyspace, commit->seq, error);
         } else if (keyspace != NULL) {
             catalog_mark_dropped(replay->db, keyspace, commit->seq);
         }
@@ -303,6 +326,7 @@ static tern_status replay_record(void *context, const struct log_record *record,
     tern_status status = TERN_OK;
     switch ((int)record->kind) {
     case LOG_RECORD_COMMIT:
+    case LOG_RECORD_COPY:
         status = replay_commit(replay, record, error);
         break;
     case LOG_RECORD_PART:
@@ -335,9 +359,11 @@ static tern_status open_keyspaces(struct tern_db *db, const struct manifest *man
         const struct manifest_keyspace *entry = &manifest->keyspaces[i];
         struct engine_drained drained;
         tern_keyspace *keyspace;
-        tern_status status = catalog_open_keyspace(db, entry->id, entry->name, &entry->options,
-                                                   entry->state, &drained, &keyspace, error);
+        tern_status status =
+            catalog_open_keyspace(db, entry->id, entry->keyspace_id, entry->name, &entry->options,
+                                  entry->state, &drained, &keyspace, error);
         if (status == TERN_OK) {
+            atomic_store_explicit(&keyspace->shown_seq, entry->shown_seq, memory_order_relaxed);
             status = catalog_make_live(db, keyspace, entry->created_seq, error);
         }
         if (status != TERN_OK) {
@@ -345,6 +371,16 @@ static tern_status open_keyspaces(struct tern_db *db, const struct manifest *man
         }
     }
     return TERN_OK;
+}
+
+/* Conversions that a crash has ended: what they built is of no use, and goes like what is dropped.
+ */
+static void drop_unfinished_conversions(struct tern_db *db, seq_no seq) {
+    for (uint32_t i = 0; i < db->slot_count; i++) {
+        if (db->slots[i] != NULL && keyspace_is_hidden(db->slots[i])) {
+            catalog_mark_dropped(db, db->slots[i], seq);
+        }
+    }
 }
 
 tern_status recovery_run(struct tern_db *db, const struct manifest *manifest, tern_error *error) {
@@ -389,6 +425,7 @@ tern_status recovery_run(struct tern_db *db, const struct manifest *manifest, te
         atomic_store(&db->manager.visible_time_ms, replay.last_time_ms);
         atomic_store(&db->manager.next_large_token, replay.last_token + 1);
         conflict_table_set_horizon(db->manager.conflicts, last);
+        drop_unfinished_conversions(db, last);
     }
     commit_assembler_release(&replay.assembler);
     arena_release(&replay.arena);

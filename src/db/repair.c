@@ -16,6 +16,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "db/conversion_search.h"
 #include "db/creation_search.h"
 #include "db/verify_internal.h"
 #include "txn/commit_codec.h"
@@ -222,7 +223,7 @@ static void open_source(struct repair *repair, struct saved_keyspace *keyspace,
 
 static tern_status save_keyspace(struct repair *repair, struct saved_keyspace *keyspace,
                                  const struct manifest_keyspace *entry) {
-    struct engine_config config = {.id = entry->id};
+    struct engine_config config = {.id = entry->id, .key_id = entry->keyspace_id};
     char name[TERN_KEYSPACE_NAME_BYTES + 1];
     uint64_t lost_pages = 0;
     uint64_t lost_records = repair->report.lost_records;
@@ -325,7 +326,7 @@ static tern_status prepare_keyspace(struct repair *repair,
 }
 
 static tern_status commit_creation(struct repair *repair, struct saved_keyspace *keyspace) {
-    struct catalog_change change = {keyspace->target, false};
+    struct catalog_change change = {.keyspace = keyspace->target};
     struct commit_request request = {
         .catalog = &change, .catalog_count = 1, .durability = TERN_DURABILITY_NONE};
     tern_status status = commit_submit(&repair->target->manager, &request);
@@ -356,11 +357,11 @@ static tern_status save_catalog(struct repair *repair, const struct decoded_comm
     for (size_t i = 0; !is_known && status == TERN_OK && i < commit->catalog_count; i++) {
         const struct decoded_catalog_change *change = &commit->catalog[i];
         struct saved_keyspace *keyspace = by_id(repair, change->id);
-        if (change->is_drop && keyspace != NULL) {
+        if (change->kind == CATALOG_DROP && keyspace != NULL) {
             drop_values_of(repair, keyspace->target);
             status = tern_keyspace_drop(repair->target, keyspace->target->name, repair->error);
             keyspace->target = NULL;
-        } else if (!change->is_drop) {
+        } else if (change->kind == CATALOG_CREATE) {
             if (keyspace == NULL) {
                 status = prepare_keyspace(repair, change, &keyspace);
             }
@@ -494,7 +495,7 @@ static tern_status save_log_record(void *context, const struct log_record *recor
     if (record->kind == LOG_RECORD_PART) {
         status = commit_assembler_part(&repair->assembler, record->payload, record->payload_size,
                                        &found);
-    } else if (record->kind == LOG_RECORD_COMMIT) {
+    } else if (record->kind == LOG_RECORD_COMMIT || record->kind == LOG_RECORD_COPY) {
         arena_reset(&repair->log_arena);
         status = commit_assembler_commit(&repair->assembler, record->payload, record->payload_size,
                                          &encoding, &found);
@@ -594,6 +595,31 @@ static tern_status save_found_files(struct repair *repair) {
     return status;
 }
 
+/*
+ * Of a keyspace that is being converted a manifest names both partitions. It is the old one until
+ * the log says otherwise; what it is not is left out, with what the log has for it.
+ */
+static tern_status is_left_out(struct repair *repair, const struct manifest_keyspace *entry,
+                               bool *out_left_out) {
+    const struct manifest *manifest = &repair->reader.manifest;
+    *out_left_out = false;
+    for (size_t i = 0; i < manifest->keyspace_count; i++) {
+        const struct manifest_keyspace *hidden = &manifest->keyspaces[i];
+        bool is_done = false;
+        if (hidden->shown_seq != SEQ_MAX || hidden->keyspace_id != entry->keyspace_id) {
+            continue;
+        }
+        tern_status status = conversion_search(&repair->reader.log_options, manifest->log_start,
+                                               hidden->id, &is_done, repair->error);
+        if (status != TERN_OK) {
+            return status;
+        }
+        /* There may be several that were given up, and one that is done. */
+        *out_left_out = *out_left_out || (hidden == entry) != is_done;
+    }
+    return TERN_OK;
+}
+
 static tern_status save_bases(struct repair *repair) {
     tern_error found = TERN_ERROR_INIT;
     tern_status status = directory_reader_manifest(&repair->reader, &found);
@@ -608,9 +634,13 @@ static tern_status save_bases(struct repair *repair) {
     }
     status = grow_keyspaces(repair, repair->reader.manifest.keyspace_count);
     for (size_t i = 0; status == TERN_OK && i < repair->reader.manifest.keyspace_count; i++) {
+        const struct manifest_keyspace *entry = &repair->reader.manifest.keyspaces[i];
+        bool is_out = false;
         repair->keyspace_count++;
-        status =
-            save_keyspace(repair, &repair->keyspaces[i], &repair->reader.manifest.keyspaces[i]);
+        status = is_left_out(repair, entry, &is_out);
+        if (status == TERN_OK && !is_out) {
+            status = save_keyspace(repair, &repair->keyspaces[i], entry);
+        }
     }
     return status;
 }

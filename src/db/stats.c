@@ -9,7 +9,7 @@ static uint64_t count_keyspaces(struct tern_db *db) {
     uint64_t count = 0;
     mutex_lock(&db->catalog_mutex);
     for (uint32_t i = 0; i < db->slot_count; i++) {
-        count += db->slots[i] != NULL;
+        count += db->slots[i] != NULL && !keyspace_is_hidden(db->slots[i]);
     }
     mutex_unlock(&db->catalog_mutex);
     return count;
@@ -104,7 +104,7 @@ tern_status tern_keyspace_stats(tern_keyspace *keyspace, tern_stat_visitor visit
     if (part == NULL) {
         status = ERROR_SET(error, TERN_NOT_FOUND, "keyspace '%s' has been dropped", keyspace->name);
     } else {
-        status = keyspace->methods->stats(part, visit, context, error);
+        status = part->methods->stats(part, visit, context, error);
     }
     snapshot_drop(manager, &snapshot);
     return status;

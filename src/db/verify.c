@@ -60,7 +60,7 @@ static tern_status check_record(void *context, const struct log_record *record, 
     if (record->kind == LOG_RECORD_PART) {
         status =
             commit_assembler_part(&check->assembler, record->payload, record->payload_size, &found);
-    } else if (record->kind == LOG_RECORD_COMMIT) {
+    } else if (record->kind == LOG_RECORD_COMMIT || record->kind == LOG_RECORD_COPY) {
         arena_reset(&check->arena);
         status = commit_assembler_commit(&check->assembler, record->payload, record->payload_size,
                                          &encoding, &found);
@@ -127,8 +127,8 @@ static bool check_keyspace(void *context, tern_keyspace *keyspace) {
         return true;
     }
     tern_status status =
-        keyspace->methods->verify(part, verify_sink_finding, check->sink, check->progress,
-                                  check->progress_context, check->report, &error);
+        part->methods->verify(part, verify_sink_finding, check->sink, check->progress,
+                              check->progress_context, check->report, &error);
     if (is_damage(status)) {
         verify_report_error(check->sink, &error, "base");
         status = TERN_OK;
@@ -195,7 +195,7 @@ static tern_status verify_partition(struct directory_reader *reader,
                                     const struct manifest_keyspace *entry, struct verify_sink *sink,
                                     tern_progress_function progress, void *progress_context,
                                     tern_verify_report *report, tern_error *error) {
-    struct engine_config config = {.id = entry->id};
+    struct engine_config config = {.id = entry->id, .key_id = entry->keyspace_id};
     struct engine_drained drained;
     struct engine *engine = NULL;
     tern_error found = TERN_ERROR_INIT;

@@ -70,7 +70,9 @@ struct engine_environment {
 
 /* What is fixed when a partition is created. */
 struct engine_config {
-    partition_id id;
+    partition_id id; /* names its files */
+    partition_id
+        key_id; /* seeds engine_key_hash; 0: `id`. Of the keyspace, whatever engine it has */
     tern_keyspace_options options; /* defaults filled in */
 };
 
@@ -86,12 +88,17 @@ struct engine_change {
     tern_slice key;
     uint64_t key_hash; /* engine_key_hash of the key; 0 for ranges */
     struct record record;
-    uint64_t large_token; /* of RECORD_LARGE: names its chunks in the log */
+    uint64_t large_token;         /* of RECORD_LARGE: names its chunks in the log */
+    partition_id large_partition; /* of RECORD_LARGE: what holds the value; for what is above */
     bool range_has_end;
 };
 
-/* Hash of a key for filters, conflict table and hash engine. */
-uint64_t engine_key_hash(partition_id id, tern_slice key);
+/* Hash of a key for filters, conflict table and hash engine; `key_id` is that of the keyspace. */
+uint64_t engine_key_hash(partition_id key_id, tern_slice key);
+
+static inline partition_id engine_config_key_id(const struct engine_config *config) {
+    return config->key_id != 0 ? config->key_id : config->id;
+}
 
 /* The sequence numbers that some snapshot may still select; what lies between may be pruned. */
 struct engine_horizon {

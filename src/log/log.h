@@ -44,6 +44,7 @@ enum log_record_kind {
     LOG_RECORD_CHUNK = 3,  /* bytes of a large value, before the commit that names it */
     LOG_RECORD_MARK = 4,   /* nothing but the durable mark that every record carries */
     LOG_RECORD_TICK = 5,   /* time moved on */
+    LOG_RECORD_COPY = 6,   /* as COMMIT: into a partition that a conversion builds */
     LOG_RECORD_ENTRY = 16, /* reserved: replication entry (group, term, index), not yet applied */
     LOG_RECORD_APPLY = 17, /* reserved: applies an entry by (group, index) */
     LOG_RECORD_TRUNCATE = 18,  /* reserved: entries of a group from an index on are void */

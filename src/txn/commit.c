@@ -326,9 +326,8 @@ tern_status commit_tick(struct txn_manager *manager, tern_error *error) {
     return status;
 }
 
-tern_status commit_large_chunk(struct txn_manager *manager, const tern_keyspace *keyspace,
-                               uint64_t token, uint64_t offset, tern_slice bytes,
-                               tern_error *error) {
+tern_status commit_large_chunk(struct txn_manager *manager, partition_id partition, uint64_t token,
+                               uint64_t offset, tern_slice bytes, tern_error *error) {
     uint8_t *payload;
     log_position end;
     size_t size = COMMIT_CHUNK_HEADER_BYTES + bytes.size;
@@ -343,7 +342,7 @@ tern_status commit_large_chunk(struct txn_manager *manager, const tern_keyspace 
     }
     if (status == TERN_OK) {
         put_u64(payload, token);
-        put_u64(payload + 8, keyspace->id);
+        put_u64(payload + 8, partition);
         put_u64(payload + 16, offset);
         memcpy(payload + COMMIT_CHUNK_HEADER_BYTES, bytes.data, bytes.size);
         status = log_end(manager->log, size, &end, error);

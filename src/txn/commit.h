@@ -18,10 +18,12 @@ struct commit_part {
     size_t count;
 };
 
-/* Creates or drops a keyspace within a commit. */
+/* Creates, drops or converts a keyspace within a commit. */
 struct catalog_change {
     tern_keyspace *keyspace;
     bool is_drop;
+    tern_keyspace *target; /* of a conversion: the hidden one whose partition it gets; else NULL */
+    seq_no seq;            /* the catalog's own */
 };
 
 /* A range read by a serializable transaction. */
@@ -33,7 +35,9 @@ struct commit_range {
 enum commit_flags {
     COMMIT_VALIDATE_WRITES = 1, /* written keys must be unchanged since snapshot_seq */
     COMMIT_VALIDATE_READS = 2,  /* so must keys and ranges read (serializable) */
-    COMMIT_EXPECT = 4           /* compare-and-set: validate the one key against snapshot_seq */
+    COMMIT_EXPECT = 4,          /* compare-and-set: validate the one key against snapshot_seq */
+    COMMIT_COPY = 8             /* into a hidden partition: nothing to validate or to remember, and
+                                   commit hooks are not told */
 };
 
 /*
@@ -77,6 +81,9 @@ void commit_queue_destroy(struct commit_queue *queue);
 /* Commits and waits; the outcome is in the request and returned. Leads when it must. */
 tern_status commit_submit(struct txn_manager *manager, struct commit_request *request);
 
+/* The same by who has the applier role already: nothing that waits in the queue comes before. */
+tern_status commit_submit_leading(struct txn_manager *manager, struct commit_request *request);
+
 /* Queues and returns; the log task on the executor leads, on_done tells the outcome. */
 void commit_submit_async(struct txn_manager *manager, struct commit_request *request);
 
@@ -99,9 +106,8 @@ TERN_MUST_CHECK tern_status commit_tick(struct txn_manager *manager, tern_error 
  * drained, or commit_large_forget. Takes the applier mutex shortly. TERN_DISK_FULL, TERN_POISONED,
  * TERN_IO, TERN_NO_MEMORY.
  */
-TERN_MUST_CHECK tern_status commit_large_chunk(struct txn_manager *manager,
-                                               const tern_keyspace *keyspace, uint64_t token,
-                                               uint64_t offset, tern_slice bytes,
+TERN_MUST_CHECK tern_status commit_large_chunk(struct txn_manager *manager, partition_id partition,
+                                               uint64_t token, uint64_t offset, tern_slice bytes,
                                                tern_error *error);
 
 /* The value was given up before its commit. Any thread; unknown tokens do no harm. */

@@ -5,17 +5,20 @@
  *   0  u64  seq
  *   8  u64  time_ms: the monotone wall time that the commit logs
  *  16  varint  number of catalog changes, each:
- *        u8 0 create, 1 drop; varint partition id
+ *        u8 0 create, 1 drop, 2 convert; ids
+ *        convert: varint id of the partition that the keyspace gets
  *        create: u8 engine, u8 compression, varint page bytes, fan-out, fill percent,
  *                varint name size, name; of hash: varint expected keys, maximum load
  *   .  varint  number of parts, each:
- *        varint partition id, varint number of changes, each:
+ *        ids, varint number of changes, each:
  *          u8  tag: bits 0-2 kind, bit 3 expires, bit 4 range has an end, bits 5-6 merge kind
  *          varint key size, key
  *          PUT:   [u64 expires_ms] varint value size, value
  *          MERGE: varint operand size, operand
  *          LARGE: [u64 expires_ms] u64 token, varint value size
  *          DELETE_RANGE: [varint end size, end]
+ *   ids: varint twice the partition id, and 1 more when the keyspace id is another: then varint
+ *        keyspace id. They differ once a keyspace has been converted.
  *
  * The end of a transaction in parts: u64 seq, u64 all ones, u32 number of parts, u64 bytes.
  */
@@ -30,8 +33,8 @@
 #define TAG_MERGE_SHIFT   5
 #define END_MARKER        UINT64_MAX
 #define CHANGE_BYTES_MAX  48
-#define PART_BYTES_MAX    20
-#define CATALOG_BYTES_MAX (80 + TERN_KEYSPACE_NAME_BYTES)
+#define PART_BYTES_MAX    30
+#define CATALOG_BYTES_MAX (100 + TERN_KEYSPACE_NAME_BYTES)
 
 size_t commit_encoded_bound(const struct commit_request *request) {
     return 16 + 2 * VARINT_BYTES_MAX + request->catalog_count * CATALOG_BYTES_MAX +
@@ -45,10 +48,20 @@ static uint8_t *put_bytes(uint8_t *target, tern_slice bytes) {
     return target + bytes.size;
 }
 
+static uint8_t *put_ids(uint8_t *target, const tern_keyspace *keyspace) {
+    bool differ = keyspace->partition != keyspace->id;
+    target = varint_put(target, keyspace->partition << 1 | (differ ? 1 : 0));
+    return differ ? varint_put(target, keyspace->id) : target;
+}
+
 static uint8_t *put_catalog_change(uint8_t *target, const struct catalog_change *change) {
     const tern_keyspace *keyspace = change->keyspace;
-    *target++ = change->is_drop ? 1 : 0;
-    target = varint_put(target, keyspace->id);
+    *target++ = change->is_drop ? CATALOG_DROP
+                                : (change->target != NULL ? CATALOG_CONVERT : CATALOG_CREATE);
+    target = put_ids(target, keyspace);
+    if (change->target != NULL) {
+        return varint_put(target, change->target->partition);
+    }
     if (change->is_drop) {
         return target;
     }
@@ -101,7 +114,7 @@ size_t commit_encode(const struct commit_request *request, seq_no seq, uint64_t 
     position = varint_put(position, request->part_count);
     for (size_t i = 0; i < request->part_count; i++) {
         const struct commit_part *part = &request->parts[i];
-        position = varint_put(position, part->keyspace->id);
+        position = put_ids(position, part->keyspace);
         position = varint_put(position, part->count);
         for (size_t j = 0; j < part->count; j++) {
             position = put_change(position, &part->changes[j]);
@@ -172,11 +185,24 @@ static uint32_t read_u32_varint(struct reader *reader) {
     return (uint32_t)value;
 }
 
+static void read_ids(struct reader *reader, partition_id *out_id, partition_id *out_keyspace_id) {
+    uint64_t value = read_varint(reader);
+    *out_id = value >> 1;
+    *out_keyspace_id = (value & 1) != 0 ? read_varint(reader) : *out_id;
+    if (*out_id == 0 || *out_keyspace_id == 0) {
+        reader->position = NULL;
+    }
+}
+
 static void read_catalog_change(struct reader *reader, struct decoded_catalog_change *out) {
     uint8_t kind = read_u8(reader);
-    *out = (struct decoded_catalog_change){.is_drop = kind == 1, .id = read_varint(reader)};
+    *out = (struct decoded_catalog_change){.kind = kind};
+    read_ids(reader, &out->id, &out->keyspace_id);
     out->options.size = sizeof(out->options);
-    if (kind == 0) {
+    if (kind == CATALOG_CONVERT) {
+        out->target = read_varint(reader);
+    }
+    if (kind == CATALOG_CREATE) {
         out->options.engine = (tern_engine_kind)read_u8(reader);
         uint8_t styles = read_u8(reader); /* compression, and compaction or index above it */
         out->options.compression = (tern_compression)(styles & 15);
@@ -192,7 +218,7 @@ static void read_catalog_change(struct reader *reader, struct decoded_catalog_ch
             out->options.compaction = (tern_compaction)(styles >> 4);
         }
     }
-    if (kind > 1 || out->id == 0) {
+    if (kind > CATALOG_CONVERT || (kind == CATALOG_CONVERT && out->target == 0)) {
         reader->position = NULL;
     }
 }
@@ -251,9 +277,9 @@ static bool is_count_possible(const struct reader *reader, uint64_t count) {
 
 static tern_status read_part(struct reader *reader, struct arena *arena, uint64_t time_ms,
                              struct decoded_part *out, tern_error *error) {
-    out->id = read_varint(reader);
+    read_ids(reader, &out->id, &out->keyspace_id);
     uint64_t count = read_varint(reader);
-    if (!is_count_possible(reader, count) || out->id == 0) {
+    if (!is_count_possible(reader, count)) {
         return damaged(error, "number of changes");
     }
     out->count = (size_t)count;
@@ -262,7 +288,7 @@ static tern_status read_part(struct reader *reader, struct arena *arena, uint64_
         return ERROR_NO_MEMORY(error, "reading the log");
     }
     for (size_t i = 0; i < out->count; i++) {
-        read_change(reader, out->id, time_ms, &out->changes[i]);
+        read_change(reader, out->keyspace_id, time_ms, &out->changes[i]);
         if (reader->position == NULL) {
             return damaged(error, "a change");
         }
@@ -285,6 +311,12 @@ tern_status commit_decode(const uint8_t *payload, size_t size, struct arena *are
     }
     for (size_t i = 0; i < commit.catalog_count; i++) {
         read_catalog_change(&reader, &commit.catalog[i]);
+        if (reader.position == NULL && commit.catalog[i].kind > CATALOG_CONVERT) {
+            return ERROR_SET(error, TERN_VERSION,
+                             "a commit holds a catalog change of kind %d, which this release does "
+                             "not know; use a newer release",
+                             (int)commit.catalog[i].kind);
+        }
     }
     uint64_t part_count = read_varint(&reader);
     if (!is_count_possible(&reader, part_count)) {

@@ -28,15 +28,20 @@ size_t commit_encode(const struct commit_request *request, seq_no seq, uint64_t 
 void commit_encode_end(seq_no seq, uint32_t part_count, uint64_t bytes,
                        uint8_t target[COMMIT_END_BYTES]);
 
+enum catalog_change_kind { CATALOG_CREATE = 0, CATALOG_DROP = 1, CATALOG_CONVERT = 2 };
+
 struct decoded_catalog_change {
-    bool is_drop;
-    partition_id id;
+    enum catalog_change_kind kind;
+    partition_id id; /* of the partition */
+    partition_id keyspace_id;
+    partition_id target; /* of a conversion: the partition that the keyspace gets */
     tern_slice name;
     tern_keyspace_options options; /* of a creation */
 };
 
 struct decoded_part {
-    partition_id id;
+    partition_id id;               /* of the partition */
+    partition_id keyspace_id;      /* the same until it is converted */
     struct engine_change *changes; /* key hashes filled in */
     size_t count;
 };

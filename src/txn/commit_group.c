@@ -15,6 +15,7 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/error.h"
+#include "txn/change_capture.h"
 #include "txn/commit_codec.h"
 #include "txn/commit_queue.h"
 
@@ -23,6 +24,10 @@ static void undo_catalog(struct txn_manager *manager, struct commit_request *req
         manager->callbacks.catalog_undo(manager->callbacks.context, request->catalog,
                                         request->catalog_count);
     }
+}
+
+static enum log_record_kind kind_of(const struct commit_request *request) {
+    return (request->flags & COMMIT_COPY) != 0 ? LOG_RECORD_COPY : LOG_RECORD_COMMIT;
 }
 
 static tern_status append_record(struct txn_manager *manager, enum log_record_kind kind,
@@ -69,7 +74,7 @@ static tern_status append_in_parts(struct commit_queue *queue, struct commit_req
     if (status == TERN_OK) {
         uint8_t last[COMMIT_END_BYTES];
         commit_encode_end(seq, part_count, encoding->size, last);
-        status = append_record(manager, LOG_RECORD_COMMIT, last, sizeof(last), &request->error);
+        status = append_record(manager, kind_of(request), last, sizeof(last), &request->error);
     }
     buffer_release(encoding);
     return status;
@@ -84,7 +89,7 @@ static tern_status append(struct commit_queue *queue, struct commit_request *req
     }
     uint8_t *payload;
     log_position end;
-    tern_status status = log_begin(log, LOG_RECORD_COMMIT, bound, &payload, &request->error);
+    tern_status status = log_begin(log, kind_of(request), bound, &payload, &request->error);
     if (status != TERN_OK) {
         return status;
     }
@@ -135,6 +140,9 @@ static void apply(struct txn_manager *manager, struct commit_request *request, s
         }
         part->keyspace->methods->apply(part->keyspace->engine, part->changes, part->count, seq,
                                        horizon);
+        if (__builtin_expect(part->keyspace->capture != NULL, 0)) {
+            change_capture_add(part->keyspace->capture, part->changes, part->count);
+        }
     }
 }
 
@@ -152,7 +160,9 @@ static void prefetch(const struct commit_request *request) {
 static tern_status commit_one(struct commit_queue *queue, struct commit_request *request,
                               uint64_t time_ms, const struct engine_horizon *horizon) {
     struct txn_manager *manager = queue->manager;
-    tern_status status = commit_validate(manager, &queue->ranges, request);
+    tern_status status = (request->flags & COMMIT_COPY) == 0
+                             ? commit_validate(manager, &queue->ranges, request)
+                             : TERN_OK;
     if (status == TERN_OK && request->catalog_count > 0) {
         status = manager->callbacks.catalog_prepare(manager->callbacks.context, request->catalog,
                                                     request->catalog_count, &request->error);
@@ -173,7 +183,9 @@ static tern_status commit_one(struct commit_queue *queue, struct commit_request 
     }
     manager->next_seq = seq + 1;
     request->seq = seq;
-    commit_remember(manager, &queue->ranges, request, seq);
+    if ((request->flags & COMMIT_COPY) == 0) {
+        commit_remember(manager, &queue->ranges, request, seq);
+    }
     apply(manager, request, seq, horizon);
     if (request->catalog_count > 0) {
         manager->callbacks.catalog_apply(manager->callbacks.context, request->catalog,
@@ -282,12 +294,9 @@ static void conclude(struct txn_manager *manager, struct commit_request *group, 
     }
 }
 
-bool commit_process_group(struct txn_manager *manager, struct commit_request *own) {
+/* Commits the requests of a list; their owners have not been told. */
+static void process(struct txn_manager *manager, struct commit_request *group) {
     struct commit_queue *queue = manager->queue;
-    struct commit_request *group = take_group(queue, own);
-    if (group == NULL) {
-        return false;
-    }
     atomic_store_explicit(&queue->round,
                           atomic_load_explicit(&queue->round, memory_order_relaxed) + 1,
                           memory_order_relaxed);
@@ -308,6 +317,22 @@ bool commit_process_group(struct txn_manager *manager, struct commit_request *ow
         conclude(manager, group, now_ms, time_ms, committed);
     }
     count(&manager->groups, 1);
-    finish(queue, group, own);
+}
+
+bool commit_process_group(struct txn_manager *manager, struct commit_request *own) {
+    struct commit_request *group = take_group(manager->queue, own);
+    if (group == NULL) {
+        return false;
+    }
+    process(manager, group);
+    finish(manager->queue, group, own);
     return true;
+}
+
+tern_status commit_submit_leading(struct txn_manager *manager, struct commit_request *request) {
+    request->next = NULL;
+    request->error.status = TERN_OK;
+    request->error.message[0] = '\0';
+    process(manager, request);
+    return request->status;
 }

@@ -13,6 +13,7 @@
 
 #include "base/compare.h"
 #include "base/error.h"
+#include "txn/point_read.h"
 
 void range_history_init(struct range_history *history, const tern_allocator *allocator) {
     *history = (struct range_history){.allocator = allocator};
@@ -107,7 +108,10 @@ static bool changed_since(struct txn_manager *manager, const tern_keyspace *keys
     }
     struct database_view *view = atomic_load_explicit(&manager->view, memory_order_relaxed);
     struct engine_view *part = view_part(view, keyspace);
-    return part != NULL && keyspace->methods->changed_since(part, bounds, since);
+    if (atomic_load_explicit(&keyspace->shown_seq, memory_order_relaxed) > since) {
+        return true; /* converted since: its overlays tell nothing of the time before */
+    }
+    return part != NULL && part->methods->changed_since(part, bounds, since);
 }
 
 static tern_status validate_change(struct txn_manager *manager, const struct range_history *history,
@@ -188,6 +192,29 @@ static tern_status check_keyspace(struct commit_request *request, const tern_key
     return TERN_OK;
 }
 
+/*
+ * What was prepared for a partition that the keyspace has left since: keys may be too long for the
+ * new one, and values stored apart are in the old one. Keys are validated as ever: their hashes are
+ * the keyspace's.
+ */
+static tern_status check_converted(struct commit_request *request, const struct commit_part *part) {
+    const tern_keyspace *keyspace = part->keyspace;
+    for (size_t i = 0; i < part->count; i++) {
+        const struct engine_change *change = &part->changes[i];
+        if ((int)change->record.kind != (int)CHANGE_DELETE_RANGE &&
+            change->key.size > keyspace->key_bytes_max) {
+            return ERROR_SET(&request->error, TERN_TOO_LARGE,
+                             "a key of %zu bytes for keyspace '%s', which takes 1 to %zu since it "
+                             "was converted",
+                             change->key.size, keyspace->name, keyspace->key_bytes_max);
+        }
+        if (change->record.kind == RECORD_LARGE && change->large_partition != keyspace->partition) {
+            return keyspace_say_converted(keyspace, &request->error);
+        }
+    }
+    return TERN_OK;
+}
+
 static tern_status validate_horizon(struct txn_manager *manager, struct commit_request *request) {
     if (request->snapshot_seq < conflict_table_horizon(manager->conflicts) &&
         (request->flags & (COMMIT_VALIDATE_WRITES | COMMIT_VALIDATE_READS | COMMIT_EXPECT)) != 0) {
@@ -212,6 +239,10 @@ tern_status commit_validate(struct txn_manager *manager, const struct range_hist
     for (size_t i = 0; status == TERN_OK && i < request->part_count; i++) {
         const struct commit_part *part = &request->parts[i];
         status = check_keyspace(request, part->keyspace);
+        if (status == TERN_OK &&
+            atomic_load_explicit(&part->keyspace->shown_seq, memory_order_relaxed) != SEQ_NONE) {
+            status = check_converted(request, part);
+        }
         for (size_t j = 0; status == TERN_OK && (validates || has_locks) && j < part->count; j++) {
             if (validates) {
                 status =

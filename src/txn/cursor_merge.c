@@ -174,6 +174,10 @@ tern_status cursor_stand_on_write(tern_cursor *cursor, const struct write_part *
                                   tern_slice key, const struct write_found *found,
                                   const struct record *base) {
     tern_status status = TERN_OK;
+    if (found->record.kind == RECORD_LARGE && !cursor->keys_only &&
+        cursor_engine(cursor)->id != found->large_partition) {
+        return keyspace_say_converted(cursor->keyspace, &cursor->error);
+    }
     if (found->operand_count == 0) {
         cursor->entry.record = found->record;
         status = set_bytes(&cursor->value, found->record.value);

@@ -22,23 +22,36 @@ enum keyspace_state {
 /* Slot of a keyspace that is in no view yet. */
 #define KEYSPACE_NO_SLOT UINT32_MAX
 
-/* Lives until the database is closed. Constant after creation but for the atomics. */
 /* Background work that has failed: when it is tried again, and how long that was put off. */
 struct keyspace_care {
     uint64_t after_ns; /* monotonic; 0: it has not failed */
     uint64_t delay_ns;
 };
 
+struct change_capture;
+
+/*
+ * Lives until the database is closed. Constant after creation but for the atomics, and for the
+ * partition with what belongs to it: a conversion changes those, holding the maintenance and the
+ * applier role and catalog_mutex; one of the three is enough to read them. Who reads records uses
+ * what a view holds instead.
+ */
 struct tern_keyspace {
     struct txn_manager *manager;
-    partition_id id;
+    partition_id id; /* of the keyspace: seeds hashes of keys, names locks. Its first partition's */
     char *name;
+    partition_id partition;        /* names files, and changes in the log */
     tern_keyspace_options options; /* defaults filled in */
-    size_t key_bytes_max;
     const struct engine_methods *methods;
-    struct engine *engine;  /* owned by the catalog; NULL once destroyed */
-    _Atomic uint32_t slot;  /* index into database_view.parts */
-    _Atomic uint32_t state; /* enum keyspace_state */
+    struct engine *engine;      /* owned by the catalog; NULL once destroyed */
+    _Atomic uint64_t shown_seq; /* the commit since which the partition is the keyspace's; 0: from
+                                   the beginning. SEQ_MAX: it is being built, and hidden */
+    _Atomic size_t key_bytes_max;
+    _Atomic size_t read_key_bytes_max; /* of all partitions it has had while it was open */
+    struct change_capture *capture;    /* what is told of each change, or NULL; applier role */
+    bool is_converting;                /* under catalog_mutex */
+    _Atomic uint32_t slot;             /* index into database_view.parts */
+    _Atomic uint32_t state;            /* enum keyspace_state */
     _Atomic uint64_t created_seq;
     _Atomic uint64_t dropped_seq; /* SEQ_MAX while live */
     _Atomic uint64_t last_write_seq;
@@ -69,6 +82,11 @@ struct database_view {
     uint32_t slot_count;
     struct engine_view *parts[];
 };
+
+/* Its partition is being built by a conversion: nobody sees it. */
+static inline bool keyspace_is_hidden(const tern_keyspace *keyspace) {
+    return atomic_load_explicit(&keyspace->shown_seq, memory_order_relaxed) == SEQ_MAX;
+}
 
 /* The part of a keyspace in a view, or NULL when it does not exist there. */
 static inline struct engine_view *view_part(const struct database_view *view,

@@ -40,12 +40,12 @@ tern_status large_value_begin(struct txn_manager *manager, const tern_keyspace *
     struct large_value large = {.manager = manager, .keyspace = keyspace};
     tern_status status = TERN_OK;
     if (is_own) {
-        large.engine = keyspace->engine;
+        large.engine = keyspace->engine; /* not converted before it is committed */
     } else {
         status = hold_engine(&large, keyspace, error);
     }
     if (status == TERN_OK) {
-        status = keyspace->methods->large_begin(large.engine, &large.writer, error);
+        status = large.engine->methods->large_begin(large.engine, &large.writer, error);
     }
     if (status != TERN_OK) {
         database_view_release(large.view);
@@ -71,7 +71,7 @@ tern_status large_value_append(struct large_value *large, tern_slice bytes, tern
         tern_status status =
             write_throttle(large->manager, 0, error); /* overlays hold none of it */
         if (status == TERN_OK) {
-            status = commit_large_chunk(large->manager, large->keyspace, large->token,
+            status = commit_large_chunk(large->manager, large->engine->id, large->token,
                                         large->size_bytes, chunk, error);
         }
         if (status == TERN_OK) {
@@ -102,7 +102,8 @@ struct engine_change large_value_change(const struct large_value *large, tern_sl
                    .expires_ms = expires_ms,
                    .value_size = large->size_bytes,
                    .value = tern_slice_of(large->reference, large->reference_size)},
-        .large_token = large->token};
+        .large_token = large->token,
+        .large_partition = large->engine->id};
 }
 
 void large_value_close(struct large_value *large, bool discards) {
@@ -141,8 +142,18 @@ tern_status large_value_write(struct txn_manager *manager, const tern_keyspace *
     return TERN_OK;
 }
 
+bool large_value_is_stale(const struct large_value *large) {
+    struct txn_manager *manager = large->manager;
+    struct engine_moment moment;
+    struct epoch_slot *epoch = epoch_enter(manager->epoch);
+    struct engine_view *part = view_part(txn_manager_now(manager, &moment), large->keyspace);
+    bool is_stale = part != NULL && part->engine != large->engine;
+    epoch_exit(epoch);
+    return is_stale;
+}
+
 void large_value_discard(struct txn_manager *manager, const tern_keyspace *keyspace, bool is_own,
-                         uint64_t token, tern_slice reference) {
+                         uint64_t token, partition_id partition, tern_slice reference) {
     commit_large_forget(manager, token);
     if (is_own) {
         keyspace->methods->large_discard(keyspace->engine, reference);
@@ -151,7 +162,8 @@ void large_value_discard(struct txn_manager *manager, const tern_keyspace *keysp
     struct engine_moment moment;
     struct epoch_slot *epoch = epoch_enter(manager->epoch);
     struct engine_view *part = view_part(txn_manager_now(manager, &moment), keyspace);
-    if (part != NULL) {
+    /* In a partition that the keyspace has left it goes with all the rest. */
+    if (part != NULL && part->engine->id == partition) {
         part->methods->large_discard(part->engine, reference);
     }
     epoch_exit(epoch);

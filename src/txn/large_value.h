@@ -41,9 +41,12 @@ TERN_MUST_CHECK tern_status large_value_write(struct txn_manager *manager,
                                               tern_slice value, struct large_value *out_large,
                                               tern_error *error);
 
-/* Gives up a finished value that no commit carries. */
+/* The keyspace was converted since: no commit can carry it any more (TERN_CONFLICT). */
+bool large_value_is_stale(const struct large_value *large);
+
+/* Gives up a finished value of `partition` that no commit carries. */
 void large_value_discard(struct txn_manager *manager, const tern_keyspace *keyspace, bool is_own,
-                         uint64_t token, tern_slice reference);
+                         uint64_t token, partition_id partition, tern_slice reference);
 
 /* ---- checks and times that all writes share ---- */
 

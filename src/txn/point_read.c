@@ -32,6 +32,14 @@ tern_status keyspace_check_absence(const tern_keyspace *keyspace, tern_error *er
     }
 }
 
+tern_status keyspace_say_converted(const tern_keyspace *keyspace, tern_error *error) {
+    return ERROR_SET(
+        error, TERN_CONFLICT,
+        "keyspace '%s' was converted after this transaction wrote a large value to it; "
+        "begin it again",
+        keyspace->name);
+}
+
 tern_status snapshot_say_too_old(const struct engine_moment *moment, tern_error *error) {
     return ERROR_SET(error, TERN_SNAPSHOT_TOO_OLD,
                      "the snapshot at %llu was ended to win back memory or disk space; begin the "

@@ -43,13 +43,16 @@ static inline void point_read_end(struct point_read *read) {
 
 /* A key that no keyspace can hold is simply not there. */
 static inline bool key_is_possible(const tern_keyspace *keyspace, tern_slice key) {
-    return key.size > 0 && key.size <= keyspace->key_bytes_max;
+    return key.size > 0 && key.size <= keyspace->read_key_bytes_max;
 }
 
 /* Why a keyspace is missing from a view: TERN_OK when it is only younger than the view. */
 TERN_MUST_CHECK tern_status keyspace_check_absence(const tern_keyspace *keyspace,
                                                    tern_error *error);
 
+/* Said of what a transaction cannot do because of a conversion since. */
+TERN_MUST_CHECK tern_status keyspace_say_converted(const tern_keyspace *keyspace,
+                                                   tern_error *error);
 /* Said of a read at a snapshot that the engine could not answer any more. */
 TERN_MUST_CHECK tern_status snapshot_say_too_old(const struct engine_moment *moment,
                                                  tern_error *error);

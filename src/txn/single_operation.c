@@ -146,15 +146,23 @@ static bool must_discard(tern_status status) {
     return status != TERN_OK && status != TERN_UNKNOWN;
 }
 
+/* The keyspace may be converted while a value is written apart: then it is written again. */
+#define LARGE_TRIES_MAX 16
+
 static tern_status put_large(tern_keyspace *keyspace, tern_slice key, uint64_t key_hash,
                              tern_slice value, uint64_t expires_ms, tern_durability durability,
                              tern_error *error) {
-    struct large_value large;
-    tern_status status =
-        large_value_write(keyspace->manager, keyspace, false, value, &large, error);
-    if (status == TERN_OK) {
+    tern_status status = TERN_OK;
+    bool is_stale = true;
+    for (int tries = 0; is_stale && tries < LARGE_TRIES_MAX; tries++) {
+        struct large_value large;
+        status = large_value_write(keyspace->manager, keyspace, false, value, &large, error);
+        if (status != TERN_OK) {
+            return status;
+        }
         struct engine_change change = large_value_change(&large, key, key_hash, expires_ms);
         status = commit_change(keyspace, &change, durability, error);
+        is_stale = status == TERN_CONFLICT && large_value_is_stale(&large);
         large_value_close(&large, must_discard(status));
     }
     return status;
@@ -235,7 +243,8 @@ struct comparison {
     uint64_t key_hash;
     const tern_slice *expected;
     tern_value *out_current;
-    seq_no seq; /* of the read */
+    const struct large_value *large; /* what is to be set, when it is stored apart */
+    seq_no seq;                      /* of the read */
     bool is_equal;
 };
 
@@ -320,7 +329,8 @@ static tern_status commit_compared(struct comparison *comparison, struct engine_
         request.flags = COMMIT_EXPECT;
         request.snapshot_seq = comparison->seq;
         status = submit(&request, manager, error);
-        if (status != TERN_CONFLICT) {
+        if (status != TERN_CONFLICT ||
+            (comparison->large != NULL && large_value_is_stale(comparison->large))) {
             return status;
         }
     }
@@ -329,43 +339,61 @@ static tern_status commit_compared(struct comparison *comparison, struct engine_
                      comparison->keyspace->name, COMPARE_TRIES_MAX);
 }
 
-tern_status single_compare_and_set(tern_keyspace *keyspace, tern_slice key,
-                                   const tern_slice *expected, const tern_slice *desired,
-                                   uint64_t ttl_ms, tern_durability durability,
-                                   tern_value *out_current, tern_error *error) {
-    struct txn_manager *manager = keyspace->manager;
+/* Once; *out_stale: the value was written apart and the keyspace converted meanwhile. */
+static tern_status set_compared(struct comparison *comparison, const tern_slice *desired,
+                                uint64_t expires_ms, tern_durability durability, bool *out_stale,
+                                tern_error *error) {
+    struct txn_manager *manager = comparison->keyspace->manager;
     struct large_value large;
+    struct engine_change change = {.key = comparison->key,
+                                   .key_hash = comparison->key_hash,
+                                   .record = {.kind = RECORD_DELETE}};
     bool is_large = desired != NULL && desired->size > manager->large_value_bytes;
-    tern_status status = check_write(keyspace, key, error);
-    if (status == TERN_OK && desired != NULL) {
-        status = write_check_value(keyspace, desired->size, error);
-    }
-    if (status == TERN_OK && is_large) {
-        status = large_value_write(manager, keyspace, false, *desired, &large, error);
-    }
-    if (status != TERN_OK) {
-        return status;
-    }
-    uint64_t key_hash = engine_key_hash(keyspace->id, key);
-    struct comparison comparison = {.keyspace = keyspace,
-                                    .key = key,
-                                    .key_hash = key_hash,
-                                    .expected = expected,
-                                    .out_current = out_current};
-    uint64_t expires_ms = write_expiry_ms(manager, ttl_ms);
-    struct engine_change change = {
-        .key = key, .key_hash = key_hash, .record = {.kind = RECORD_DELETE}};
+    *out_stale = false;
+    comparison->large = NULL;
     if (is_large) {
-        change = large_value_change(&large, key, key_hash, expires_ms);
+        tern_status status =
+            large_value_write(manager, comparison->keyspace, false, *desired, &large, error);
+        if (status != TERN_OK) {
+            return status;
+        }
+        change = large_value_change(&large, comparison->key, comparison->key_hash, expires_ms);
+        comparison->large = &large;
     } else if (desired != NULL) {
         change.record =
             (struct record){.kind = RECORD_PUT, .expires_ms = expires_ms, .value = *desired};
     }
     atomic_fetch_add_explicit(&manager->live_writers, 1, memory_order_seq_cst);
-    status = commit_compared(&comparison, &change, durability, error);
+    tern_status status = commit_compared(comparison, &change, durability, error);
     atomic_fetch_sub_explicit(&manager->live_writers, 1, memory_order_seq_cst);
     if (is_large) {
+        *out_stale =
+            status == TERN_CONFLICT && comparison->is_equal && large_value_is_stale(&large);
         large_value_close(&large, must_discard(status));
+    }
+    return status;
+}
+
+tern_status single_compare_and_set(tern_keyspace *keyspace, tern_slice key,
+                                   const tern_slice *expected, const tern_slice *desired,
+                                   uint64_t ttl_ms, tern_durability durability,
+                                   tern_value *out_current, tern_error *error) {
+    tern_status status = check_write(keyspace, key, error);
+    if (status == TERN_OK && desired != NULL) {
+        status = write_check_value(keyspace, desired->size, error);
+    }
+    if (status != TERN_OK) {
+        return status;
+    }
+    struct comparison comparison = {.keyspace = keyspace,
+                                    .key = key,
+                                    .key_hash = engine_key_hash(keyspace->id, key),
+                                    .expected = expected,
+                                    .out_current = out_current};
+    uint64_t expires_ms = write_expiry_ms(keyspace->manager, ttl_ms);
+    bool is_stale = true;
+    for (int tries = 0; is_stale && tries < LARGE_TRIES_MAX; tries++) {
+        status = set_compared(&comparison, desired, expires_ms, durability, &is_stale, error);
     }
     return status;
 }

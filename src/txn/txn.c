@@ -19,6 +19,7 @@ struct abandoned_value {
     struct abandoned_value *next;
     tern_keyspace *keyspace;
     bool is_own;
+    partition_id partition;
     size_t reference_size;
     uint8_t reference[ENGINE_LARGE_REFERENCE_BYTES_MAX];
 };
@@ -126,7 +127,7 @@ tern_status txn_restart(tern_txn *txn) {
 void txn_discard_large(void *context, tern_keyspace *keyspace, const struct engine_change *change) {
     tern_txn *txn = context;
     large_value_discard(txn->manager, keyspace, txn_keyspace_is_own(txn, keyspace),
-                        change->large_token, change->record.value);
+                        change->large_token, change->large_partition, change->record.value);
 }
 
 /* The log need not keep it any more. Its blocks go at the end, for a cursor may stand on it;
@@ -142,6 +143,7 @@ static void abandon_large(void *context, tern_keyspace *keyspace,
     value->next = txn->abandoned;
     value->keyspace = keyspace;
     value->is_own = txn_keyspace_is_own(txn, keyspace);
+    value->partition = change->large_partition;
     value->reference_size = change->record.value.size;
     memcpy(value->reference, change->record.value.data, value->reference_size);
     txn->abandoned = value;
@@ -153,7 +155,7 @@ static void discard_abandoned(tern_txn *txn) {
         struct abandoned_value *value = txn->abandoned;
         txn->abandoned = value->next;
         if (value->is_own == txn_keyspace_is_own(txn, value->keyspace)) {
-            large_value_discard(txn->manager, value->keyspace, value->is_own, 0,
+            large_value_discard(txn->manager, value->keyspace, value->is_own, 0, value->partition,
                                 tern_slice_of(value->reference, value->reference_size));
         }
         memory_release(txn->manager->allocator, value);

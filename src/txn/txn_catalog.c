@@ -45,8 +45,8 @@ tern_status txn_keyspace_add(tern_txn *txn, tern_keyspace *keyspace, bool is_dro
         return ERROR_NO_MEMORY(&txn->error, "a change of keyspaces");
     }
     txn->forget_keyspace = forget;
-    txn->catalog[txn->catalog_count++] =
-        (struct txn_catalog_change){{keyspace, is_drop}, (uint32_t)txn->writes.savepoint_count};
+    txn->catalog[txn->catalog_count++] = (struct txn_catalog_change){
+        {.keyspace = keyspace, .is_drop = is_drop}, (uint32_t)txn->writes.savepoint_count};
     return TERN_OK;
 }
 

@@ -80,6 +80,7 @@ static tern_status open_engine(tern_cursor *cursor) {
     const struct snapshot *snapshot = txn_snapshot(txn);
     if (txn_keyspace_is_own(txn, cursor->keyspace)) {
         cursor->tracks = false;
+        cursor->is_unordered = !cursor->keyspace->methods->is_ordered;
         return TERN_OK;
     }
     if (snapshot == NULL) {
@@ -98,6 +99,7 @@ static tern_status open_engine(tern_cursor *cursor) {
         return keyspace_check_absence(cursor->keyspace, &txn->error);
     }
     cursor->methods = cursor->part->methods;
+    cursor->is_unordered = !cursor->methods->is_ordered;
     return cursor->methods->cursor_open(cursor->part, &snapshot->moment, &cursor->bounds,
                                         cursor->keys_only, &cursor->engine, &txn->error);
 }
@@ -130,7 +132,6 @@ tern_status txn_cursor_open(tern_txn *txn, tern_keyspace *keyspace,
     cursor->allocator = allocator;
     cursor->keyspace = keyspace;
     cursor->keys_only = given.keys_only;
-    cursor->is_unordered = !keyspace->methods->is_ordered;
     cursor->tracks = txn_tracks_reads(txn);
     cursor->error = (tern_error)TERN_ERROR_INIT;
     init_buffers(cursor, allocator);
@@ -365,11 +366,13 @@ static tern_status move(tern_cursor *cursor, bool backward) {
 }
 
 static tern_status refuse_order(tern_cursor *cursor, const char *what) {
-    return ERROR_SET(&cursor->error, TERN_UNSUPPORTED,
-                     "keyspace '%s' is stored by the engine '%s', which keeps no order: a cursor "
-                     "cannot %s; go forward from the first entry, or use a keyspace of the engine "
-                     "btree or lsm",
-                     cursor->keyspace->name, cursor->keyspace->methods->name, what);
+    return ERROR_SET(
+        &cursor->error, TERN_UNSUPPORTED,
+        "keyspace '%s' is stored by the engine '%s', which keeps no order: a cursor "
+        "cannot %s; go forward from the first entry, or use a keyspace of the engine "
+        "btree or lsm",
+        cursor->keyspace->name,
+        cursor->methods != NULL ? cursor->methods->name : cursor->keyspace->methods->name, what);
 }
 
 tern_status txn_cursor_move(tern_cursor *cursor, bool backward) {

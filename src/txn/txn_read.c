@@ -23,11 +23,17 @@ static void end_read(struct key_read *read) {
     database_view_release(read->retained);
 }
 
-/* Loading an own value stored apart needs the engine alive. */
+/* Loading an own value stored apart needs the engine alive that it was written to. */
 static tern_status hold_own_engine(tern_txn *txn, const tern_keyspace *keyspace,
-                                   struct key_read *read) {
+                                   partition_id partition, struct key_read *read) {
     if (txn_keyspace_is_own(txn, keyspace)) {
         read->engine = keyspace->engine;
+        return TERN_OK;
+    }
+    const struct snapshot *snapshot = txn_snapshot(txn);
+    struct engine_view *old = snapshot != NULL ? view_part(snapshot->view, keyspace) : NULL;
+    if (old != NULL && old->engine->id == partition) {
+        read->engine = old->engine; /* the snapshot holds it, whatever the keyspace is now */
         return TERN_OK;
     }
     struct engine_moment moment;
@@ -42,6 +48,10 @@ static tern_status hold_own_engine(tern_txn *txn, const tern_keyspace *keyspace,
         database_view_release(view);
         return ERROR_SET(&txn->error, TERN_NOT_FOUND, "keyspace '%s' has been dropped",
                          keyspace->name);
+    }
+    if (part->engine->id != partition) {
+        database_view_release(view);
+        return keyspace_say_converted(keyspace, &txn->error);
     }
     read->retained = view;
     read->engine = part->engine;
@@ -80,7 +90,7 @@ static tern_status merge_own(tern_txn *txn, const tern_keyspace *keyspace,
     if (found->record.kind == RECORD_NONE) {
         status = read_engine(txn, keyspace, key, key_hash, read);
     } else if (found->record.kind == RECORD_LARGE) {
-        status = hold_own_engine(txn, keyspace, read);
+        status = hold_own_engine(txn, keyspace, found->large_partition, read);
     }
     tern_slice value = read->record.value;
     if (status == TERN_OK && read->record.kind == RECORD_LARGE) {
@@ -119,7 +129,9 @@ static tern_status read_own(tern_txn *txn, const tern_keyspace *keyspace,
     if (found->record.kind == RECORD_DELETE || has_expired(txn, &found->record)) {
         read->record.kind = RECORD_NONE;
     }
-    return read->record.kind == RECORD_LARGE ? hold_own_engine(txn, keyspace, read) : TERN_OK;
+    return read->record.kind == RECORD_LARGE
+               ? hold_own_engine(txn, keyspace, found->large_partition, read)
+               : TERN_OK;
 }
 
 /* TERN_NOT_FOUND without detail when there is nothing. On failure nothing has to be ended. */

@@ -171,6 +171,7 @@ void write_part_find_number(const struct write_part *part, uint32_t key, struct 
         const struct record *record = &part->changes[operation].record;
         if (record->kind != RECORD_MERGE) {
             out->record = *record;
+            out->large_partition = part->changes[operation].large_partition;
             return;
         }
         out->operand_count++;
@@ -422,6 +423,7 @@ static tern_status replace(struct write_set *set, struct write_part *part, uint3
     target->record = change->record;
     target->record.value = tern_slice_of(bytes, value.size);
     target->large_token = change->large_token;
+    target->large_partition = change->large_partition;
     part->kept = NULL;
     return TERN_OK;
 }

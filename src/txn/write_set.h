@@ -86,9 +86,10 @@ TERN_MUST_CHECK tern_status write_set_add(struct write_set *set, tern_keyspace *
 
 /* What the set knows of a key. */
 struct write_found {
-    struct record record;   /* below the operands: PUT, LARGE, DELETE; NONE: ask the engine */
-    uint32_t newest;        /* operation with the newest operand */
-    uint32_t operand_count; /* merge operands over it */
+    struct record record;         /* below the operands: PUT, LARGE, DELETE; NONE: ask the engine */
+    uint32_t newest;              /* operation with the newest operand */
+    uint32_t operand_count;       /* merge operands over it */
+    partition_id large_partition; /* of LARGE: what holds the value */
 };
 
 /* False: nothing. */

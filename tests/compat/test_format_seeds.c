@@ -38,19 +38,26 @@ static void check_seed(const char *name, const uint8_t *bytes, size_t size) {
 static void manifests_are_encoded_as_ever(void **state) {
     (void)state;
     uint8_t seed[SEED_BYTES_MAX] = {0};
-    struct manifest_keyspace keyspaces[2] = {{.id = 3,
-                                              .created_seq = 7,
-                                              .options = {.engine = TERN_ENGINE_BTREE,
-                                                          .compression = TERN_COMPRESSION_ZSTD,
-                                                          .page_bytes = 8192,
-                                                          .fan_out = 256,
-                                                          .fill_percent = 95},
-                                              .name = tern_slice_str("birds"),
-                                              .state = tern_slice_str("state of an engine")},
-                                             {.id = 4,
-                                              .created_seq = 9,
-                                              .options = {.engine = TERN_ENGINE_BTREE},
-                                              .name = tern_slice_str("b")}};
+    struct manifest_keyspace keyspaces[3] = {
+        {.id = 3,
+         .created_seq = 7,
+         .options = {.engine = TERN_ENGINE_BTREE,
+                     .compression = TERN_COMPRESSION_ZSTD,
+                     .page_bytes = 8192,
+                     .fan_out = 256,
+                     .fill_percent = 95},
+         .name = tern_slice_str("birds"),
+         .state = tern_slice_str("state of an engine")},
+        {.id = 4,
+         .created_seq = 9,
+         .options = {.engine = TERN_ENGINE_BTREE},
+         .name = tern_slice_str("b")},
+        {.id = 10,
+         .keyspace_id = 4,
+         .shown_seq = SEQ_MAX,
+         .created_seq = 9,
+         .options = {.engine = TERN_ENGINE_HASH, .max_load_percent = 75},
+         .name = tern_slice_str("b")}};
     struct manifest manifest = {.generation = 12,
                                 .view_generation = 40,
                                 .incarnation = 2,
@@ -61,7 +68,7 @@ static void manifests_are_encoded_as_ever(void **state) {
                                 .next_partition = 5,
                                 .has_expiring = true,
                                 .keyspaces = keyspaces,
-                                .keyspace_count = 2};
+                                .keyspace_count = 3};
     struct buffer body;
     buffer_init(&body, tern_allocator_default());
     assert_int_equal(manifest_body_encode(&manifest, &body), TERN_OK);
@@ -81,11 +88,16 @@ static size_t encode_commit(uint8_t *target, size_t capacity) {
     char name[] = "birds";
     tern_keyspace created = {
         .id = 3,
+        .partition = 3,
         .name = name,
         .options = {
             .engine = TERN_ENGINE_BTREE, .page_bytes = 8192, .fan_out = 256, .fill_percent = 95}};
-    tern_keyspace dropped = {.id = 2};
-    struct catalog_change catalog[2] = {{&created, false}, {&dropped, true}};
+    tern_keyspace dropped = {.id = 2, .partition = 9};
+    tern_keyspace converted = {.id = 4, .partition = 4};
+    tern_keyspace hidden = {.id = 4, .partition = 10};
+    struct catalog_change catalog[3] = {{.keyspace = &created},
+                                        {.keyspace = &dropped, .is_drop = true},
+                                        {.keyspace = &converted, .target = &hidden}};
     struct engine_change changes[6] = {
         {.key = tern_slice_str("a"),
          .record = {.kind = RECORD_PUT, .value = tern_slice_str("one"), .value_size = 3}},
@@ -110,7 +122,7 @@ static size_t encode_commit(uint8_t *target, size_t capacity) {
     struct commit_request request = {.parts = &part,
                                      .part_count = 1,
                                      .catalog = catalog,
-                                     .catalog_count = 2,
+                                     .catalog_count = 3,
                                      .change_count = 6,
                                      .bytes = 32};
     assert_true(commit_encoded_bound(&request) <= capacity);

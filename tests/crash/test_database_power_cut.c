@@ -48,6 +48,7 @@ struct tally {
     uint64_t cuts_in_repair;
     uint64_t repairs;
     uint64_t copies;
+    uint64_t conversions;
 };
 
 static void report(const struct machine *machine, const char *what) {
@@ -260,6 +261,7 @@ static void run_machine(uint64_t seed, struct tally *tally) {
     machine.work.executor = machine.executor;
     machine.work.clock = &machine.clock;
     machine.work.allows_compact = true;
+    machine.work.allows_convert = true;
     machine.work.is_wide = true;
     new_directory(&machine, machine.directory);
     uint64_t lives = 1 + below(&machine, LIVES_MAX);
@@ -277,6 +279,7 @@ static void run_machine(uint64_t seed, struct tally *tally) {
     check(&machine, db);
     assert_int_equal(tern_close(db, NULL), TERN_OK);
     tally->cuts += machine.cuts;
+    tally->conversions += machine.work.conversions;
     random_workload_release(&machine.work);
     seeded_random_source_destroy(machine.random);
     step_executor_destroy(machine.executor);
@@ -297,13 +300,13 @@ static void every_state_after_a_power_cut_is_one_that_was(void **state) {
         }
     }
     print_message("%llu power cuts survived: %llu in recovery, %llu in a repair; %llu repaired, "
-                  "%llu copies\n",
+                  "%llu copies, %llu conversions\n",
                   (unsigned long long)tally.cuts, (unsigned long long)tally.cuts_in_recovery,
                   (unsigned long long)tally.cuts_in_repair, (unsigned long long)tally.repairs,
-                  (unsigned long long)tally.copies);
+                  (unsigned long long)tally.copies, (unsigned long long)tally.conversions);
     if (wanted >= 400) { /* the mix is what it claims to be */
         assert_true(tally.cuts_in_recovery > 0 && tally.cuts_in_repair > 0);
-        assert_true(tally.repairs > 0 && tally.copies > 0);
+        assert_true(tally.repairs > 0 && tally.copies > 0 && tally.conversions > 0);
     }
 }
 

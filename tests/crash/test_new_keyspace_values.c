@@ -208,7 +208,8 @@ static void live_with_a_late_value(struct step_machine *machine) {
     struct txn_manager *manager = database_manager(db);
     assert_ok(tern_keyspace_drop(db, "gone", &error), error);
     /* As a value does whose chunk is being logged while the keyspace is dropped. */
-    assert_ok(commit_large_chunk(manager, keyspace, LATE_TOKEN, 0, large_value(bytes, 9), &error),
+    assert_ok(commit_large_chunk(manager, keyspace->partition, LATE_TOKEN, 0, large_value(bytes, 9),
+                                 &error),
               error);
     commit_large_forget(manager, LATE_TOKEN);
     assert_ok(tern_sync(db, &error), error);

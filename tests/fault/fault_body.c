@@ -45,6 +45,7 @@ void fault_body_init(struct fault_body *body, uint64_t seed) {
     body->work.executor = body->machine.executor;
     body->work.clock = &body->machine.clock;
     body->work.allows_compact = true;
+    body->work.allows_convert = true;
 }
 
 void fault_body_release(struct fault_body *body) {

@@ -195,6 +195,7 @@ static void start(struct schedule *schedule, uint64_t work_seed, uint64_t order_
     schedule->work.clock = &schedule->machine.clock;
     schedule->work.executor = schedule->machine.executor;
     schedule->work.allows_compact = true;
+    schedule->work.allows_convert = true;
     open_database(schedule);
 }
 
@@ -251,12 +252,14 @@ static void the_same_work_under_another_schedule_ends_in_the_same_state(void **s
     for (uint64_t i = 0; i < runs() / SCHEDULES; i++) {
         struct schedule first;
         start(&first, seed + i, seed + i);
+        first.work.allows_convert = false; /* how often one reports hangs on the schedule */
         run_steps(&first, false);
         close_and_open(&first);
         for (uint64_t other = 1; other < SCHEDULES; other++) {
             struct schedule second;
             char text[300] = "";
             start(&second, seed + i, (seed + i) * 1000003 + other);
+            second.work.allows_convert = false;
             run_steps(&second, false);
             close_and_open(&second);
             const struct model_state *expected =

@@ -135,6 +135,18 @@ static tern_status delete_range(struct random_workload *workload, tern_txn *txn,
     return status;
 }
 
+static tern_keyspace_options random_options(struct random_workload *workload) {
+    static const tern_engine_kind engines[] = {TERN_ENGINE_BTREE, TERN_ENGINE_HASH,
+                                               TERN_ENGINE_LSM};
+    tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+    options.engine = engines[below(workload, 3)];
+    options.hash_index = (tern_hash_index)below(workload, 3);
+    options.page_bytes = 4096u << below(workload, 3);
+    options.fan_out = 16u + (uint32_t)below(workload, 30);
+    options.compression = (tern_compression)below(workload, 4);
+    return options;
+}
+
 static tern_status change_keyspace(struct random_workload *workload, tern_txn *txn, tern_db *db,
                                    unsigned index) {
     char name[16];
@@ -142,14 +154,7 @@ static tern_status change_keyspace(struct random_workload *workload, tern_txn *t
     const struct model_keyspace *known = &workload->history.next.keyspaces[index];
     tern_status status = TERN_OK;
     if (!known->exists) {
-        tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
-        static const tern_engine_kind engines[] = {TERN_ENGINE_BTREE, TERN_ENGINE_HASH,
-                                                   TERN_ENGINE_LSM};
-        options.engine = engines[below(workload, 3)];
-        options.hash_index = (tern_hash_index)below(workload, 3);
-        options.page_bytes = 4096u << below(workload, 3);
-        options.fan_out = 16u + (uint32_t)below(workload, 30);
-        options.compression = (tern_compression)below(workload, 4);
+        tern_keyspace_options options = random_options(workload);
         status =
             tern_txn_keyspace_create(txn, model_keyspace_name(index, name), &options, &keyspace);
         if (status == TERN_OK) {
@@ -202,6 +207,40 @@ static tern_status change(struct random_workload *workload, tern_txn *txn, tern_
 static bool fail(struct random_workload *workload, const tern_error *error) {
     workload->error = *error;
     return false;
+}
+
+/* What the progress of a conversion does: the database is worked on meanwhile. */
+static bool work_amid(void *context, const char *phase, uint64_t done, uint64_t total);
+
+struct amid {
+    struct random_workload *workload;
+    tern_db *db;
+    bool works; /* or only looks on */
+};
+
+/* Converts a keyspace that exists. False: it failed as it must not, the error is kept. */
+static bool convert(struct random_workload *workload, tern_db *db, bool works) {
+    char name[16];
+    tern_keyspace *keyspace;
+    tern_error error = TERN_ERROR_INIT;
+    struct amid amid = {workload, db, works};
+    unsigned index = (unsigned)below(workload, MODEL_KEYSPACES);
+    tern_keyspace_options options = random_options(workload);
+    if (tern_keyspace_open(db, model_keyspace_name(index, name), &keyspace, NULL) != TERN_OK) {
+        return true;
+    }
+    workload->is_converting = true;
+    workload->has_failed_amid = false;
+    tern_status status = tern_keyspace_convert(keyspace, &options, work_amid, &amid, &error);
+    workload->is_converting = false;
+    if (workload->has_failed_amid) {
+        return false;
+    }
+    workload->conversions += status == TERN_OK ? 1 : 0;
+    /* Cancelled, or dropped amid it. */
+    return status == TERN_OK || status == TERN_CANCELLED || status == TERN_NOT_FOUND
+               ? true
+               : fail(workload, &error);
 }
 
 /* Some changes, and back to before them. */
@@ -266,7 +305,20 @@ static bool transaction(struct random_workload *workload, tern_db *db) {
         tern_txn_free(txn);
         return !has_failed;
     }
+    bool converts =
+        workload->allows_convert && !workload->is_converting && below(workload, 40) == 0;
+    if (converts && !convert(workload, db, false)) {
+        model_history_rollback(&workload->history);
+        tern_txn_free(txn);
+        return false;
+    }
     status = tern_txn_commit(txn);
+    if (converts && status == TERN_CONFLICT) {
+        /* Large values and ranges that the conversion has overtaken. */
+        model_history_rollback(&workload->history);
+        tern_txn_free(txn);
+        return true;
+    }
     workload->error = *tern_txn_error(txn);
     tern_txn_free(txn);
     model_history_commit(&workload->history);
@@ -284,6 +336,9 @@ static bool transaction(struct random_workload *workload, tern_db *db) {
 static bool care(struct random_workload *workload, tern_db *db) {
     tern_error error = TERN_ERROR_INIT;
     tern_status status = TERN_OK;
+    if (workload->allows_convert && !workload->is_converting && below(workload, 8) == 0) {
+        return convert(workload, db, true);
+    }
     switch (below(workload, workload->allows_compact ? 9 : 8)) {
     case 0:
         status = tern_checkpoint(db, &error);
@@ -317,6 +372,32 @@ static void trace(const struct random_workload *workload, const char *what, bool
                       is_ok ? "ok" : "failed", workload->history.count, workload->durable,
                       is_ok ? "" : ": ", is_ok ? "" : workload->error.message);
     }
+}
+
+static bool work_amid(void *context, const char *phase, uint64_t done, uint64_t total) {
+    const struct amid *amid = context;
+    struct random_workload *workload = amid->workload;
+    (void)phase;
+    (void)done;
+    (void)total;
+    for (uint64_t i = amid->works ? below(workload, 6) : 0; i > 0; i--) {
+        if (random_workload_step(workload, amid->db)) {
+            continue;
+        }
+        if (workload->error.status == TERN_NO_MEMORY) {
+            /* The snapshot that is being copied may keep overlays in memory: everything is as
+             * before. */
+            if (workload->is_uncertain) {
+                workload->history.count--;
+                model_history_rollback(&workload->history);
+                workload->is_uncertain = false;
+            }
+        } else {
+            workload->has_failed_amid = true;
+            return false;
+        }
+    }
+    return below(workload, 30) != 0;
 }
 
 /* ---- snapshots held open ---- */

@@ -2,7 +2,8 @@
 /*
  * Random work on a database beside its model: transactions of puts, deletes, merges, range deletes,
  * expiring keys, values of all sizes, keyspaces created and dropped; checkpoints, compaction,
- * syncs, steps of background work. Everything is drawn from a seed.
+ * conversions with work amid them, syncs, steps of background work. Everything is drawn from a
+ * seed.
  */
 #ifndef TERN_TESTS_RANDOM_WORKLOAD_H
 #define TERN_TESTS_RANDOM_WORKLOAD_H
@@ -25,6 +26,10 @@ struct random_workload {
     struct virtual_clock *clock;
     size_t durable;      /* states[durable] and later ones may be found after a power cut */
     bool allows_compact; /* also compacts and shrinks */
+    bool allows_convert; /* also converts keyspaces, with transactions amid it and over its end */
+    bool is_converting;
+    bool has_failed_amid; /* something that a conversion's progress did */
+    uint64_t conversions; /* that came to their end */
     bool is_wide; /* also savepoints, streams, new keyspaces used at once, all isolation levels,
                      snapshots held across steps: end them with random_workload_end_snapshots */
     bool is_uncertain; /* the last call failed: states[count - 1] may be or not be */

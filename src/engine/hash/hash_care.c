@@ -363,7 +363,8 @@ tern_status hash_salvage(const struct engine_environment *environment,
     bool has_root =
         state_bytes.size > 0 && hash_state_decode(state_bytes, &state, &failure) == TERN_OK;
     if (has_root && state.has_root) {
-        status = base_load_root(&base, &state.root, config->id, ignore_record, NULL, &failure);
+        status = base_load_root(&base, &state.root, engine_config_key_id(config), ignore_record,
+                                NULL, &failure);
         has_root = status == TERN_OK;
     }
     if (has_root) {
@@ -427,9 +428,10 @@ static tern_status copy_record(struct hash_engine *engine, struct hash_base *tar
         record.value = tern_slice_of(reference, size);
     }
     if (status == TERN_OK) {
-        status = hash_output_add(output, source->key, &record,
-                                 engine_key_hash(engine->head.id, source->key), source->seq,
-                                 source->is_first, &block, &slot, error);
+        status =
+            hash_output_add(output, source->key, &record,
+                            engine_key_hash(engine_config_key_id(&engine->config), source->key),
+                            source->seq, source->is_first, &block, &slot, error);
     }
     if (status == TERN_OK && output_bytes(output) >= ((size_t)1 << 20)) {
         status = output_flush(output, error);
@@ -547,7 +549,7 @@ tern_status hash_ingest(struct engine *base,
             status = ERROR_NO_MEMORY(error, "loading");
             break;
         }
-        move->hash = engine_key_hash(engine->head.id, key);
+        move->hash = engine_key_hash(engine_config_key_id(&engine->config), key);
         status = hash_output_add(drain->output, key, &record, move->hash, 1, true, &move->block,
                                  &move->slot, error);
         bool is_full = output_bytes(drain->output) >= ((size_t)1 << 20);

@@ -107,7 +107,7 @@ static tern_status move_block(struct hash_engine *engine, uint32_t number, tern_
         }
         move->kind = MOVE_RECORD;
         move->is_written = true;
-        move->hash = engine_key_hash(engine->head.id, record.key);
+        move->hash = engine_key_hash(engine_config_key_id(&engine->config), record.key);
         move->from = link;
         status = hash_output_add(drain->output, record.key, &record.record, move->hash, record.seq,
                                  record.is_first, &move->block, &move->slot, error);

@@ -182,7 +182,8 @@ static tern_status read_links(struct engine_cursor *cursor, tern_error *error) {
         status = base_read_record(&engine->base, link, &record, &frame, error);
         if (status == TERN_OK) {
             status =
-                read_key(cursor, record.key, engine_key_hash(engine->head.id, record.key), error);
+                read_key(cursor, record.key,
+                         engine_key_hash(engine_config_key_id(&engine->config), record.key), error);
         }
     }
     return status;

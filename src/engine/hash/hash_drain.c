@@ -345,7 +345,7 @@ static tern_status cover_record(struct hash_engine *engine, hash_link link,
         return ERROR_NO_MEMORY(error, "a drain");
     }
     move->kind = MOVE_RANGE;
-    move->hash = engine_key_hash(engine->head.id, record->key);
+    move->hash = engine_key_hash(engine_config_key_id(&engine->config), record->key);
     move->seq = seq;
     move->from = link;
     mutex_lock(&engine->index_lock);

@@ -174,8 +174,8 @@ static tern_status load(struct hash_engine *engine, const struct hash_state *sta
     };
     tern_status status = hash_index_create(&options, &engine->index, error);
     if (status == TERN_OK && state->has_root) {
-        status = base_load_root(&engine->base, &state->root, engine->head.id, insert_record, engine,
-                                error);
+        status = base_load_root(&engine->base, &state->root, engine_config_key_id(&engine->config),
+                                insert_record, engine, error);
         if (status == TERN_OK) {
             status = mark_all_values(engine, error);
         }

@@ -36,6 +36,26 @@ class Records(TernTest):
             self.run_tern(*command, code=1)
         self.assertFalse(os.path.exists(self.db))
 
+    def test_a_keyspace_is_converted_and_keeps_what_is_not_said(self):
+        self.run_tern("keyspace", "create", "a", "--compression", "zstd")
+        for i in range(20):
+            self.run_tern("put", "a", f"k{i}", f"v{i}")
+        self.assertIn(b"converted from btree to hash",
+                      self.run_tern("keyspace", "convert", "a", "--engine", "hash")[1])
+        self.assertEqual(self.out("get", "a", "k7"), "v7\n")
+        report = self.json("keyspace", "convert", "a", "--engine", "lsm", "--page-bytes", "16K")
+        self.assertEqual([report[name] for name in ("status", "from", "engine", "records")],
+                         ["OK", "hash", "lsm", 20])
+        info = self.json("keyspace", "info", "a")
+        self.assertEqual([info[name] for name in ("engine", "compression", "page_bytes")],
+                         ["lsm", "zstd", 16384])
+        self.assertEqual(self.out("count", "a"), "20\n")
+        self.run_tern("put", "a", "k" * 6000, "v")
+        self.assertIn("6000", self.err("keyspace", "convert", "a", "--page-bytes", "8K", code=13))
+        self.run_tern("keyspace", "convert", "b", "--engine", "lsm", code=1)
+        self.run_tern("keyspace", "convert", "a", "--max-load", "50", code=2)
+        self.run_tern("verify")
+
     def test_values_of_any_bytes_come_back(self):
         self.create("a")
         for value in ("", "two\nlines", "\ttab", '"quoted"', "é漢", "-", "--json"):

@@ -30,8 +30,8 @@ static void commands_are_completed(void **state) {
     (void)state;
     check("sc", "scan");
     check("co", "count compact commit");
-    check("keyspace ", "create drop list info");
-    check("keyspace c", "create");
+    check("keyspace ", "create convert drop list info");
+    check("keyspace c", "create convert");
     check("complet", "");
     check("help keys", "keyspace");
 }

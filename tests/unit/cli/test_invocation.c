@@ -95,7 +95,7 @@ static void mistakes_are_named_with_what_was_meant(void **state) {
     (void)state;
     check_refused("scna ks", INVOCATION_IN_SHELL, "'scan'");
     check_refused("keyspace crate x", INVOCATION_IN_SHELL, "'keyspace create'");
-    check_refused("keyspace", INVOCATION_IN_SHELL, "create, drop, list, info");
+    check_refused("keyspace", INVOCATION_IN_SHELL, "create, convert, drop, list, info");
     check_refused("scan ks --limmit 3", INVOCATION_IN_SHELL, "--limit");
     check_refused("scan ks --limit", INVOCATION_IN_SHELL, "needs a value");
     check_refused("scan ks --limit x", INVOCATION_IN_SHELL, "whole number");
