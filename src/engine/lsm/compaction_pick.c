@@ -9,7 +9,9 @@
  * costs no more than what was written already, and space is never more than about twice the data.
  *
  * Tiered: levels hold up to TIERED_RUNS runs; when a level has more, all go to one run of the next.
- * FIFO: as tiered with more runs, and the oldest run goes when all in it has expired.
+ * FIFO: as tiered with more runs, and the oldest run goes when all in it has expired. It stays as
+ * long as younger runs have operands: those committed before the expiry of what they were added to
+ * go with it, and without it they would count again. Merging the runs is what ends them then.
  *
  * Whatever the style, tables go early that consist mostly of deletes (they hide what lies below and
  * slow scans down) or of records that have expired.
@@ -401,9 +403,31 @@ static bool has_expired(const struct lsm_version *version, const struct lsm_run 
     return true;
 }
 
+static bool run_has_operands(const struct lsm_run *run) {
+    for (uint32_t i = 0; i < run->count; i++) {
+        if (run->tables[i]->numbers.merges > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The oldest run can go as a whole. */
+static bool can_drop_last(const struct lsm_version *version) {
+    if (version->run_count == 0 || !has_expired(version, &version->runs[version->run_count - 1])) {
+        return false;
+    }
+    for (uint32_t i = 0; i + 1 < version->run_count; i++) {
+        if (run_has_operands(&version->runs[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static struct compaction_plan *pick_fifo(struct lsm_version *version, tern_error *error) {
-    uint32_t last = version->run_count - 1;
-    if (version->run_count > 0 && has_expired(version, &version->runs[last])) {
+    if (can_drop_last(version)) {
+        uint32_t last = version->run_count - 1;
         struct compaction_plan *plan =
             plan_runs(version, last, 1, version->runs[last].level, error);
         if (plan != NULL) {

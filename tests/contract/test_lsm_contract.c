@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What an LSM partition promises in shapes that other engines do not have. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <tern/txn.h>
+
+#include "support/cmocka_test.h"
+#include "support/engine_world.h"
+
+static void begin(struct engine_world *world, tern_keyspace_options *options) {
+    tern_error error = TERN_ERROR_INIT;
+    const struct engine_methods *methods = engine_methods_of(TERN_ENGINE_LSM);
+    world_create(world, methods, options, (uint64_t)4 << 20, 1, tern_allocator_default());
+    assert_ok(world_open(world, 0, &error), error);
+}
+
+static void change(struct engine_world *world, enum record_kind kind, const char *key,
+                   tern_slice value, uint32_t merge_kind, uint64_t expires_ms) {
+    tern_error error = TERN_ERROR_INIT;
+    const struct world_change one = {.kind = kind,
+                                     .key = tern_slice_str(key),
+                                     .value = value,
+                                     .merge_kind = merge_kind,
+                                     .expires_ms = expires_ms};
+    assert_ok(world_commit(world, &one, 1, &error), error);
+}
+
+static void checkpoint(struct engine_world *world) {
+    tern_error error = TERN_ERROR_INIT;
+    assert_ok(world_checkpoint(world, &error), error);
+    world_verify(world);
+}
+
+/* An operand that was added to a value before its expiry ends with it, also when nothing of the
+ * value is left but the operand. */
+static void dropping_an_expired_run_brings_no_operand_back(void **state) {
+    (void)state;
+    struct engine_world world;
+    tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+    tern_error error = TERN_ERROR_INIT;
+    const int64_t five = 5;
+    char key[16];
+    options.page_bytes = 4096;
+    options.compaction = TERN_COMPACTION_FIFO;
+    begin(&world, &options);
+    change(&world, RECORD_PUT, "k", tern_slice_of(&five, 8), 0, world.time_ms + 100);
+    checkpoint(&world);
+    change(&world, RECORD_MERGE, "k", tern_slice_of(&five, 8), TERN_MERGE_ADD, 0);
+    checkpoint(&world);
+    world.time_ms += 1000;
+    /* More runs than are merged at once: then what has expired goes after all. */
+    for (unsigned i = 0; i < 25; i++) {
+        (void)snprintf(key, sizeof(key), "other %u", i);
+        assert_ok(world_put(&world, key, "v"), error);
+        checkpoint(&world);
+        assert_ok(world_maintain(&world, &error), error);
+        world_check_now(&world);
+    }
+    world_close(&world);
+    assert_ok(world_open(&world, 0, &error), error);
+    world_check_now(&world);
+    world_destroy(&world);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(dropping_an_expired_run_brings_no_operand_back),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
