@@ -62,9 +62,38 @@ static void dropping_an_expired_run_brings_no_operand_back(void **state) {
     world_destroy(&world);
 }
 
+/* A block of the longest kind of page may just have room for 2000 records: there the bytes of its
+ * hash index, a byte and a third for each, come and go with the number of records. */
+static void the_longest_pages_are_read_again(void **state) {
+    (void)state;
+    char value[400];
+    memset(value, 'v', sizeof(value));
+    for (unsigned size = 50; size < sizeof(value); size += 50) {
+        struct engine_world world;
+        tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+        tern_error error = TERN_ERROR_INIT;
+        static char keys[1997][8];
+        static struct world_change changes[1997];
+        options.page_bytes = 65536;
+        begin(&world, &options);
+        for (unsigned i = 0; i < 1997; i++) {
+            (void)snprintf(keys[i], sizeof(keys[i]), "%06u", i);
+            changes[i] =
+                (struct world_change){.kind = RECORD_PUT,
+                                      .key = tern_slice_str(keys[i]),
+                                      .value = tern_slice_of(value, i < 1984 ? 25 : size)};
+        }
+        assert_ok(world_commit(&world, changes, 1997, &error), error);
+        checkpoint(&world);
+        world_check_now(&world);
+        world_destroy(&world);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dropping_an_expired_run_brings_no_operand_back),
+        cmocka_unit_test(the_longest_pages_are_read_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -36,6 +36,8 @@
 #define BUCKET_EMPTY     254u
 #define BUCKET_COLLISION 255u
 #define RESTARTS_HASHED  250u
+/* Kind, and the sizes of what is shared, of the key and of the value, each below 2^21. */
+#define RECORD_SIZES_BYTES_MAX 10u
 /* Blocks of fewer records are searched as fast without buckets. */
 #define RECORDS_HASHED 12u
 
@@ -68,10 +70,15 @@ static uint32_t bucket_count(uint32_t records, uint32_t restarts) {
     return records >= RECORDS_HASHED && restarts <= RESTARTS_HASHED ? records * 4 / 3 + 1 : 0;
 }
 
-size_t data_block_builder_size(const struct data_block_builder *builder, size_t extra) {
+size_t data_block_builder_size(const struct data_block_builder *builder, tern_slice key,
+                               const struct record *record) {
     size_t entries = builder->entries.size < HEADER_BYTES ? HEADER_BYTES : builder->entries.size;
-    return entries + extra + 2u * (builder->restart_count + 1u) +
-           bucket_count(builder->count + 1u, builder->restart_count + 1u);
+    /* The number of restart points decides whether there are buckets: it must be the right one. */
+    uint32_t restarts = builder->restart_count + (builder->count % RESTART_INTERVAL == 0 ? 1 : 0);
+    entries += key.size + record->value.size + RECORD_SIZES_BYTES_MAX;
+    entries += record->expires_ms != 0 ? VARINT_BYTES_MAX : 0;
+    entries += record->kind == RECORD_LARGE ? VARINT_BYTES_MAX : 0;
+    return entries + 2u * restarts + bucket_count(builder->count + 1u, restarts);
 }
 
 static tern_status grow(const tern_allocator *allocator, void **array, uint32_t *capacity,

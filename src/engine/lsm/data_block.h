@@ -29,8 +29,9 @@ struct data_block_builder {
 void data_block_builder_init(struct data_block_builder *builder, const tern_allocator *allocator);
 void data_block_builder_release(struct data_block_builder *builder);
 void data_block_builder_reset(struct data_block_builder *builder);
-/* Payload bytes if it were finished now with another `extra` bytes of record. */
-size_t data_block_builder_size(const struct data_block_builder *builder, size_t extra);
+/* Payload bytes, at most, if it were finished with this record. */
+size_t data_block_builder_size(const struct data_block_builder *builder, tern_slice key,
+                               const struct record *record);
 /* Keys must ascend. For RECORD_MERGE the value is an operand list. TERN_NO_MEMORY. */
 TERN_MUST_CHECK tern_status data_block_builder_add(struct data_block_builder *builder,
                                                    tern_slice key, uint64_t key_hash,

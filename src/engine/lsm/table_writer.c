@@ -204,6 +204,11 @@ static tern_status end_block(struct table_writer *writer, tern_error *error) {
     if (data_block_builder_finish(&writer->block, &payload) != TERN_OK) {
         return no_memory(error);
     }
+    if (payload.size > LSM_PAYLOAD_BYTES_MAX) {
+        return ERROR_SET(error, TERN_TOO_LARGE,
+                         "a data block of %zu bytes could not be read again; it was not written",
+                         payload.size);
+    }
     tern_status status = write_block(writer, payload, &ref, error);
     if (status != TERN_OK) {
         return status;
@@ -273,10 +278,9 @@ static void count_record(struct table_numbers *numbers, tern_slice key,
 
 tern_status table_writer_add(struct table_writer *writer, tern_slice key,
                              const struct record *record, tern_error *error) {
-    size_t extra = key.size + record->value.size + DATA_RECORD_BYTES_MAX / 4;
     size_t page = writer->lsm->config.options.page_bytes - BLOCK_HEADER_BYTES;
     tern_status status = TERN_OK;
-    if (writer->block.count > 0 && data_block_builder_size(&writer->block, extra) > page) {
+    if (writer->block.count > 0 && data_block_builder_size(&writer->block, key, record) > page) {
         status = end_block(writer, error);
     }
     if (status == TERN_OK && writer->block.count == 0) {

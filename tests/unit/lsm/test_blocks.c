@@ -7,6 +7,7 @@
 #include "engine/lsm/data_block.h"
 #include "engine/lsm/filter_block.h"
 #include "engine/lsm/index_block.h"
+#include "engine/lsm/lsm_format.h"
 #include "support/cmocka_test.h"
 #include "support/seeded_random.h"
 
@@ -88,6 +89,56 @@ static void decodes_what_was_put_in(void **state) {
         assert_int_equal(entries[i].record.expires_ms, i % 7 == 0 && i % 5 != 4 ? 1000 + i : 0);
     }
     data_block_builder_release(&sample.builder);
+}
+
+/* Adds records until the block is as long as one may be; each time it must not be longer than was
+ * said before. Returns how many there were. */
+static unsigned fill_block(struct data_block_builder *builder, const struct record *record,
+                           size_t key_size) {
+    char key[2000];
+    tern_slice payload;
+    unsigned count = 0;
+    memset(key, 'k', sizeof(key));
+    data_block_builder_reset(builder);
+    for (;;) {
+        (void)snprintf(key + key_size - 7, 8, "%07u", count);
+        tern_slice slice = tern_slice_of(key, key_size);
+        size_t said = data_block_builder_size(builder, slice, record);
+        if (said > LSM_PAYLOAD_BYTES_MAX) {
+            return count;
+        }
+        assert_int_equal(data_block_builder_add(builder, slice, engine_key_hash(1, slice), record),
+                         TERN_OK);
+        assert_int_equal(data_block_builder_finish(builder, &payload), TERN_OK);
+        assert_true(payload.size <= said);
+        count++;
+    }
+}
+
+static void a_block_is_never_longer_than_was_said(void **state) {
+    (void)state;
+    struct data_block_builder builder;
+    static const uint8_t value[LSM_INLINE_BYTES_MAX];
+    unsigned most = 0;
+    data_block_builder_init(&builder, tern_allocator_default());
+    for (unsigned size = 0; size < 40; size++) {
+        const struct record put = {.kind = RECORD_PUT, .value = tern_slice_of(value, size)};
+        unsigned count = fill_block(&builder, &put, 8);
+        most = count > most ? count : most;
+    }
+    assert_true(most > 2000); /* more than the buckets can tell apart */
+    for (size_t size = 8; size < 2000; size += 13) {
+        const struct record large = {.kind = RECORD_LARGE,
+                                     .expires_ms = UINT64_MAX,
+                                     .value_size = (uint64_t)1 << 40,
+                                     .value = tern_slice_of(value, 9)};
+        const struct record longest = {.kind = RECORD_PUT,
+                                       .expires_ms = UINT64_MAX,
+                                       .value = tern_slice_of(value, sizeof(value))};
+        assert_true(fill_block(&builder, &large, size) > 0);
+        assert_true(fill_block(&builder, &longest, size) > 0);
+    }
+    data_block_builder_release(&builder);
 }
 
 /* Whatever passes the check can be read without leaving the block (run with ASan). */
@@ -173,6 +224,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finds_every_key_and_nothing_else),
         cmocka_unit_test(decodes_what_was_put_in),
+        cmocka_unit_test(a_block_is_never_longer_than_was_said),
         cmocka_unit_test(damaged_blocks_are_refused_or_harmless),
         cmocka_unit_test(an_index_leads_to_the_block_of_a_key),
         cmocka_unit_test(a_filter_denies_no_key_and_few_others_pass),
