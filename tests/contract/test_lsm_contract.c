@@ -6,6 +6,7 @@
 
 #include "support/cmocka_test.h"
 #include "support/engine_world.h"
+#include "support/fault_file_system.h"
 
 static void begin(struct engine_world *world, tern_keyspace_options *options) {
     tern_error error = TERN_ERROR_INIT;
@@ -78,10 +79,9 @@ static void the_longest_pages_are_read_again(void **state) {
         begin(&world, &options);
         for (unsigned i = 0; i < 1997; i++) {
             (void)snprintf(keys[i], sizeof(keys[i]), "%06u", i);
-            changes[i] =
-                (struct world_change){.kind = RECORD_PUT,
-                                      .key = tern_slice_str(keys[i]),
-                                      .value = tern_slice_of(value, i < 1984 ? 25 : size)};
+            changes[i] = (struct world_change){.kind = RECORD_PUT,
+                                               .key = tern_slice_str(keys[i]),
+                                               .value = tern_slice_of(value, i < 1984 ? 25 : size)};
         }
         assert_ok(world_commit(&world, changes, 1997, &error), error);
         checkpoint(&world);
@@ -90,10 +90,53 @@ static void the_longest_pages_are_read_again(void **state) {
     }
 }
 
+static void write_value(struct engine_world *world, uint8_t *reference, size_t *out_size) {
+    struct engine_large_writer *writer = NULL;
+    tern_error error = TERN_ERROR_INIT;
+    assert_ok(world->methods->large_begin(world->engine, &writer, &error), error);
+    assert_ok(world->methods->large_append(writer, "value", 5, &error), error);
+    assert_ok(world->methods->large_finish(writer, reference, out_size, &error), error);
+}
+
+/* A sync that failed after the first of two files, and is repeated when the second is gone. */
+static void names_of_an_earlier_failed_sync_are_synced(void **state) {
+    (void)state;
+    const struct fault_plan second_open = {.kinds = FAULT_OPEN, .nth = 2};
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct engine_world world;
+        tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+        tern_error error = TERN_ERROR_INIT;
+        enum engine_drain_state drained = ENGINE_DRAIN_MORE;
+        uint8_t reference[ENGINE_LARGE_REFERENCE_BYTES_MAX];
+        size_t size = 0;
+        world_create(&world, engine_methods_of(TERN_ENGINE_LSM), &options, (uint64_t)4 << 20, seed,
+                     tern_allocator_default());
+        struct fault_file_system *faults = fault_file_system_create(world.environment.file_system);
+        world.environment.file_system = fault_file_system_interface(faults);
+        assert_ok(world_open(&world, 0, &error), error);
+        assert_ok(world_put(&world, "key", "value"), error);
+        assert_ok(world_freeze(&world, &error), error);
+        while (drained != ENGINE_DRAIN_SLICE) {
+            assert_ok(world.methods->drain_step(world.engine, 1 << 20, &drained, &error), error);
+        }
+        write_value(&world, reference, &size);
+        fault_file_system_arm(faults, &second_open);
+        assert_int_equal(world_publish(&world, &error), TERN_IO);
+        fault_file_system_disarm(faults);
+        world.methods->large_discard(world.engine, tern_slice_of(reference, size));
+        assert_ok(world_publish(&world, &error), error);
+        assert_ok(world_cut_and_open(&world, 0, seed, &error), error);
+        world_check_now(&world);
+        world_destroy(&world);
+        fault_file_system_destroy(faults);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dropping_an_expired_run_brings_no_operand_back),
         cmocka_unit_test(the_longest_pages_are_read_again),
+        cmocka_unit_test(names_of_an_earlier_failed_sync_are_synced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -212,12 +212,21 @@ static void note_synced(struct file_registry *registry, uint64_t number) {
     mutex_unlock(&registry->lock);
 }
 
+static bool has_unsynced_names(struct file_registry *registry) {
+    bool found = false;
+    mutex_lock(&registry->lock);
+    for (size_t i = 0; !found && i < registry->count; i++) {
+        found = registry->entries[i].is_new && registry->entries[i].is_synced;
+    }
+    mutex_unlock(&registry->lock);
+    return found;
+}
+
 tern_status file_registry_sync(struct file_registry *registry, bool *out_in_doubt,
                                tern_error *error) {
     const struct engine_environment *environment = registry->lsm->environment;
     const tern_file_system *system = environment->file_system;
     struct file_entry entry;
-    bool has_new = false;
     for (uint64_t number = 0; next_new(registry, number, &entry); number = entry.number + 1) {
         tern_status status = sync_file(registry->lsm, &entry, out_in_doubt, error);
         if (status == TERN_NOT_FOUND && !file_registry_knows(registry, entry.number)) {
@@ -227,9 +236,9 @@ tern_status file_registry_sync(struct file_registry *registry, bool *out_in_doub
             return status;
         }
         note_synced(registry, entry.number);
-        has_new = true;
     }
-    if (!has_new) {
+    /* Also names of files that an earlier call synced before it failed. */
+    if (!has_unsynced_names(registry)) {
         return TERN_OK;
     }
     tern_status status = system->sync_directory(system->context, environment->directory, error);
