@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <tern/txn.h>
 
+#include "os/file.h"
 #include "support/cmocka_test.h"
 #include "support/engine_world.h"
 #include "support/fault_file_system.h"
@@ -132,11 +133,58 @@ static void names_of_an_earlier_failed_sync_are_synced(void **state) {
     }
 }
 
+static void put_and_checkpoint(struct engine_world *world, unsigned round) {
+    tern_error error = TERN_ERROR_INIT;
+    char key[16];
+    (void)snprintf(key, sizeof(key), "key %u", round);
+    assert_ok(world_put(world, key, "value"), error);
+    checkpoint(world);
+    world_check_now(world);
+}
+
+static void strange_names_harm_no_table(void **state) {
+    (void)state;
+    static const char *const names[] = {
+        "p-0000000000000007.99999999999999999999.lsm",
+        "p-0000000000000007.9999999999999999999.lsm",
+        "p-0000000000000007.9223372036854775807.val",
+        "p-0000000000000007.6000000000000000000.lsm",
+        "p-0000000000000007.007.lsm",
+        "p-0000000000000007.00000000000000000002.lsm",
+    };
+    struct engine_world world;
+    tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+    tern_error error = TERN_ERROR_INIT;
+    begin(&world, &options);
+    put_and_checkpoint(&world, 0);
+    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        const tern_file_system *system = world.environment.file_system;
+        char path[FILE_PATH_BYTES];
+        tern_file *file = NULL;
+        world_close(&world);
+        assert_ok(path_join(path, world.environment.directory, names[i], &error), error);
+        assert_ok(system->open(system->context, path, TERN_OPEN_CREATE, &file, &error), error);
+        assert_ok(file_close(file, &error), error);
+        for (unsigned round = 1; round <= 6; round++) {
+            assert_ok(world_open(&world, 0, &error), error);
+            put_and_checkpoint(&world, i * 10 + round);
+            put_and_checkpoint(&world, i * 10 + round);
+            world_close(&world);
+        }
+        assert_ok(world_open(&world, 0, &error), error);
+        world_check_now(&world);
+    }
+    world_close(&world);
+    assert_ok(world.methods->destroy(&world.environment, world.config.id, &error), error);
+    world_destroy(&world);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dropping_an_expired_run_brings_no_operand_back),
         cmocka_unit_test(the_longest_pages_are_read_again),
         cmocka_unit_test(names_of_an_earlier_failed_sync_are_synced),
+        cmocka_unit_test(strange_names_harm_no_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

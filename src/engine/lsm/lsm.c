@@ -27,6 +27,11 @@ bool lsm_file_parse(partition_id id, const char *name, uint64_t *out_number,
     }
     for (unsigned kind = LSM_FILE_TABLE; kind <= LSM_FILE_VALUES; kind++) {
         if (strcmp(end + 1, suffixes[kind]) == 0) {
+            char again[LSM_FILE_NAME_BYTES];
+            lsm_file_name(id, number, (enum lsm_file_kind)kind, again);
+            if (number > LSM_FILE_NUMBER_MAX || strcmp(again, name) != 0) {
+                return false;
+            }
             *out_number = number;
             *out_kind = (enum lsm_file_kind)kind;
             return true;

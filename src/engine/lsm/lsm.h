@@ -13,6 +13,9 @@
 /* Tables of one cache space: their serial numbers have 20 bits. */
 #define LSM_SERIALS ((uint32_t)1 << 20)
 
+/* Numbers of files are not above this; a partition that is in order stays far below. */
+#define LSM_FILE_NUMBER_MAX (UINT64_MAX / 2)
+
 struct file_registry;
 
 struct lsm {
@@ -33,7 +36,7 @@ enum lsm_file_kind { LSM_FILE_TABLE, LSM_FILE_VALUES };
 /* "p-<id>.<number>.lsm" or ".val". */
 void lsm_file_name(partition_id id, uint64_t number, enum lsm_file_kind kind,
                    char out_name[LSM_FILE_NAME_BYTES]);
-/* False when it is no file of this partition. */
+/* False when it is no file of this partition: the name must be what lsm_file_name makes. */
 bool lsm_file_parse(partition_id id, const char *name, uint64_t *out_number,
                     enum lsm_file_kind *out_kind);
 TERN_MUST_CHECK tern_status lsm_file_path(const struct lsm *lsm, uint64_t number,

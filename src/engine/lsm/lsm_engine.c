@@ -100,7 +100,8 @@ static bool visit_name(void *context, const char *name) {
     if (!lsm_file_parse(lsm->config.id, name, &number, &kind)) {
         return true;
     }
-    if (number >= atomic_load(&lsm->next_file)) {
+    /* A number that was never given must not use up those that are left. */
+    if (number >= atomic_load(&lsm->next_file) && number < LSM_FILE_NUMBER_MAX / 2) {
         atomic_store(&lsm->next_file, number + 1);
     }
     if (!file_registry_knows(lsm->files, number)) {

@@ -134,7 +134,7 @@ tern_status lsm_state_open(struct lsm *lsm, tern_slice bytes, bool is_lenient,
     source = source != NULL ? varint_get(source, end, &decoded.base_time_ms) : NULL;
     source = source != NULL ? varint_get(source, end, &next_file) : NULL;
     source = source != NULL ? varint_get(source, end, &run_count) : NULL;
-    if (source == NULL || run_count > (uint64_t)(end - source) || next_file > UINT64_MAX / 2) {
+    if (source == NULL || run_count > (uint64_t)(end - source) || next_file > LSM_FILE_NUMBER_MAX) {
         return malformed(error);
     }
     if (next_file > atomic_load(&lsm->next_file)) {

@@ -94,7 +94,7 @@ tern_status table_writer_create(struct lsm *lsm, uint32_t level, struct table_wr
     writer->meta.numbers.compression = (uint32_t)writer->context.compression;
     tern_status status = lsm_file_path(lsm, writer->number, LSM_FILE_TABLE, path, error);
     if (status == TERN_OK) {
-        status = system->open(system->context, path, TERN_OPEN_CREATE | TERN_OPEN_TRUNCATE,
+        status = system->open(system->context, path, TERN_OPEN_CREATE | TERN_OPEN_EXCLUSIVE,
                               &writer->file, error);
     }
     if (status != TERN_OK) {

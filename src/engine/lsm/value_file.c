@@ -102,7 +102,7 @@ tern_status value_output_create(struct lsm *lsm, struct value_output **out_outpu
         status = lsm_file_path(lsm, output->number, LSM_FILE_VALUES, path, error);
     }
     if (status == TERN_OK) {
-        status = system->open(system->context, path, TERN_OPEN_CREATE | TERN_OPEN_TRUNCATE,
+        status = system->open(system->context, path, TERN_OPEN_CREATE | TERN_OPEN_EXCLUSIVE,
                               &output->file, error);
         output->file = status == TERN_OK ? output->file : NULL;
     }
