@@ -179,12 +179,41 @@ static void strange_names_harm_no_table(void **state) {
     world_destroy(&world);
 }
 
+#define RUN_BYTES 11u /* of a run of one table with a short number, in a state */
+
+static void a_table_that_is_named_twice_is_refused(void **state) {
+    (void)state;
+    struct engine_world world;
+    tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+    tern_error error = TERN_ERROR_INIT;
+    struct engine_drained drained;
+    struct engine *engine = NULL;
+    uint8_t twice[64];
+    options.compaction = TERN_COMPACTION_TIERED; /* all runs stay in level 0 */
+    begin(&world, &options);
+    put_and_checkpoint(&world, 0);
+    world_close(&world);
+    size_t size = world.manifests[0].size;
+    assert_in_range(size, RUN_BYTES + 5, sizeof(twice) - RUN_BYTES);
+    memcpy(twice, world.manifests[0].state, size);
+    assert_int_equal(twice[size - RUN_BYTES - 1], 1);
+    twice[size - RUN_BYTES - 1] = 2;
+    memcpy(twice + size, twice + size - RUN_BYTES, RUN_BYTES);
+    assert_int_equal(world.methods->open(&world.environment, &world.config,
+                                         tern_slice_of(twice, size + RUN_BYTES), &engine, &drained,
+                                         &error),
+                     TERN_CORRUPTION);
+    assert_non_null(strstr(error.message, "malformed"));
+    world_destroy(&world);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dropping_an_expired_run_brings_no_operand_back),
         cmocka_unit_test(the_longest_pages_are_read_again),
         cmocka_unit_test(names_of_an_earlier_failed_sync_are_synced),
         cmocka_unit_test(strange_names_harm_no_table),
+        cmocka_unit_test(a_table_that_is_named_twice_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

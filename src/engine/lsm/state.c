@@ -5,10 +5,13 @@
  *   varint  complete seq
  *   varint  base time in ms
  *   varint  next file number
- *   varint  runs, newest first, each: varint level, varint tables, each: varint number, u64
- * checksum of the meta block
+ *   varint  runs, newest first, each: varint level (not below that of the run before; of a leveled
+ *           partition each but 0 at most once), varint tables, each: varint number (only once), u64
+ *           checksum of the meta block
  */
 #include "engine/lsm/state.h"
+
+#include <stdlib.h>
 
 #include "base/bytes.h"
 #include "base/error.h"
@@ -87,6 +90,44 @@ static tern_status open_one(struct opening *opening, struct decoded *decoded, ui
     return status;
 }
 
+/* What choosing a compaction relies on: older runs are not above newer ones, and a level below 0 of
+ * a leveled partition is one run. */
+static bool is_level_fit(const struct opening *opening, const struct decoded *decoded,
+                         uint64_t level) {
+    if (level >= LSM_LEVELS || decoded->run_count == 0) {
+        return level < LSM_LEVELS;
+    }
+    uint32_t above = decoded->shapes[decoded->run_count - 1].level;
+    bool is_leveled = opening->lsm->config.options.compaction == TERN_COMPACTION_LEVELED;
+    return level > above || (level == above && (level == 0 || !is_leveled));
+}
+
+static int compare_numbers(const void *left, const void *right) {
+    uint64_t a = *(const uint64_t *)left;
+    uint64_t b = *(const uint64_t *)right;
+    return (a > b) - (a < b);
+}
+
+/* No table is named twice. */
+static tern_status check_numbers(const struct opening *opening, const struct decoded *decoded) {
+    const tern_allocator *allocator = lsm_allocator(opening->lsm);
+    uint32_t count = decoded->table_count;
+    uint64_t *numbers = memory_allocate(allocator, (count + 1u) * sizeof(numbers[0]));
+    if (numbers == NULL) {
+        return ERROR_NO_MEMORY(opening->error, "the state of a partition");
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        numbers[i] = decoded->tables[i]->number;
+    }
+    qsort(numbers, count, sizeof(numbers[0]), compare_numbers);
+    bool is_twice = false;
+    for (uint32_t i = 1; i < count; i++) {
+        is_twice = is_twice || numbers[i - 1] == numbers[i];
+    }
+    memory_release(allocator, numbers);
+    return is_twice ? malformed(opening->error) : TERN_OK;
+}
+
 static tern_status open_runs(struct opening *opening, struct decoded *decoded,
                              const uint8_t *source, const uint8_t *end, uint64_t run_count) {
     tern_status status = TERN_OK;
@@ -95,7 +136,8 @@ static tern_status open_runs(struct opening *opening, struct decoded *decoded,
         uint64_t count = 0;
         source = varint_get(source, end, &level);
         source = source != NULL ? varint_get(source, end, &count) : NULL;
-        if (source == NULL || level >= LSM_LEVELS || count > (uint64_t)(end - source) / 9) {
+        if (source == NULL || !is_level_fit(opening, decoded, level) ||
+            count > (uint64_t)(end - source) / 9) {
             return malformed(opening->error);
         }
         decoded->shapes[decoded->run_count++] = (struct run_shape){(uint32_t)level, 0};
@@ -109,7 +151,10 @@ static tern_status open_runs(struct opening *opening, struct decoded *decoded,
             source += 8;
         }
     }
-    return status == TERN_OK && source != end ? malformed(opening->error) : status;
+    if (status == TERN_OK && source != end) {
+        return malformed(opening->error);
+    }
+    return status == TERN_OK ? check_numbers(opening, decoded) : status;
 }
 
 tern_status lsm_state_open(struct lsm *lsm, tern_slice bytes, bool is_lenient,

@@ -61,10 +61,46 @@ static void tables_grow_with_the_data(void **state) {
     assert_int_equal(version_table_bytes(&fixture.version), least * 1000);
 }
 
+static tern_status open_levels(tern_compaction compaction, const uint8_t *levels, uint8_t count) {
+    struct fixture fixture;
+    struct lsm_version *version = NULL;
+    tern_error error = TERN_ERROR_INIT;
+    uint8_t bytes[32] = {1, 0, 0, 1, count};
+    size_t size = 5;
+    set_up(&fixture);
+    fixture.lsm.config.options.compaction = compaction;
+    for (uint8_t i = 0; i < count; i++) {
+        bytes[size++] = levels[i];
+        bytes[size++] = 0; /* tables */
+    }
+    tern_status status = lsm_state_open(&fixture.lsm, tern_slice_of(bytes, size), false, NULL, NULL,
+                                        &version, &error);
+    assert_int_equal(status, error.status);
+    if (status == TERN_OK) {
+        version_release(version);
+    }
+    return status;
+}
+
+static void runs_out_of_order_are_refused(void **state) {
+    (void)state;
+    static const uint8_t ordered[] = {0, 0, 1, 7};
+    static const uint8_t descending[] = {7, 0};
+    static const uint8_t repeated[] = {0, 3, 3};
+    static const uint8_t too_deep[] = {0, 8};
+    assert_int_equal(open_levels(TERN_COMPACTION_LEVELED, ordered, 4), TERN_OK);
+    assert_int_equal(open_levels(TERN_COMPACTION_LEVELED, descending, 2), TERN_CORRUPTION);
+    assert_int_equal(open_levels(TERN_COMPACTION_TIERED, descending, 2), TERN_CORRUPTION);
+    assert_int_equal(open_levels(TERN_COMPACTION_LEVELED, repeated, 3), TERN_CORRUPTION);
+    assert_int_equal(open_levels(TERN_COMPACTION_TIERED, repeated, 3), TERN_OK);
+    assert_int_equal(open_levels(TERN_COMPACTION_FIFO, too_deep, 2), TERN_CORRUPTION);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_state_takes_any_number_of_tables),
         cmocka_unit_test(tables_grow_with_the_data),
+        cmocka_unit_test(runs_out_of_order_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
