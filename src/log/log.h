@@ -178,6 +178,8 @@ TERN_MUST_CHECK tern_status log_write_out(struct log *log, tern_error *error);
 
 /* True after a failed sync or write. */
 bool log_is_poisoned(const struct log *log);
+/* Says so: TERN_POISONED. */
+tern_status log_error_poisoned(tern_error *error);
 
 /* Appends a mark that says how far the log is durable, when there is something new to say.
  * Appender only. */

@@ -98,7 +98,6 @@ static inline uint32_t log_spares_wanted(const struct log *log) {
 }
 
 void log_poison(struct log *log);
-tern_status log_error_poisoned(tern_error *error);
 /* A write has failed: poisons. Its detail stays; what it means now is the code. */
 tern_status log_fail_write(struct log *log, tern_error *error);
 

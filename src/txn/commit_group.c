@@ -163,6 +163,10 @@ static tern_status commit_one(struct commit_queue *queue, struct commit_request 
     tern_status status = (request->flags & COMMIT_COPY) == 0
                              ? commit_validate(manager, &queue->ranges, request)
                              : TERN_OK;
+    if (status == TERN_CONFLICT && log_is_poisoned(manager->log)) {
+        /* A commit whose sync failed is in the way, and will be: no use to begin again. */
+        return log_error_poisoned(&request->error);
+    }
     if (status == TERN_OK && request->catalog_count > 0) {
         status = manager->callbacks.catalog_prepare(manager->callbacks.context, request->catalog,
                                                     request->catalog_count, &request->error);
