@@ -440,7 +440,21 @@ static bool is_unread(const uint64_t *live, size_t count, uint64_t born, uint64_
     return low == 0 || live[low - 1] < born;
 }
 
+void base_note_dropped(struct hash_base *base, struct block_info *info) {
+    info->was_referenced = true;
+    atomic_store_explicit(&base->dropped_epoch, epoch_current(base->environment->epoch),
+                          memory_order_release);
+}
+
+/* Could a reader still be on its way to what dead records of the block hold? */
+static bool is_led_to(const struct hash_base *base, uint32_t block, bool drops_are_past) {
+    const struct block_info *info = base_block(base, block);
+    return info->chain_refs > 0 || (info->was_referenced && !drops_are_past);
+}
+
 void base_release(struct hash_base *base, const uint64_t *live, size_t live_count) {
+    uint64_t dropped_epoch = atomic_load_explicit(&base->dropped_epoch, memory_order_acquire);
+    bool drops_are_past = epoch_is_past(base->environment->epoch, dropped_epoch);
     size_t kept_batches = 0;
     for (size_t i = 0; i < base->batch_count; i++) {
         struct waiting_batch *batch = &base->batches[i];
@@ -450,7 +464,7 @@ void base_release(struct hash_base *base, const uint64_t *live, size_t live_coun
             const struct hash_waiting item = batch->items[j];
             bool is_free =
                 is_past && is_unread(live, live_count, item.born, batch->superseded) &&
-                (item.block == BLOCK_NONE || base_block(base, item.block)->chain_refs == 0);
+                (item.block == BLOCK_NONE || !is_led_to(base, item.block, drops_are_past));
             if (!is_free) {
                 batch->items[kept++] = item;
                 continue;

@@ -40,7 +40,8 @@ struct block_info {
     uint16_t records;
     uint16_t live;
     uint16_t flags;
-    uint16_t reserved;
+    bool was_referenced; /* chain_refs was not 0 once */
+    uint8_t reserved;
     uint32_t chain_refs; /* links to dead records that snapshots need */
     uint64_t born;
 };
@@ -92,7 +93,8 @@ struct hash_base {
     size_t batch_count, batch_capacity;
     struct hash_ref root;
     uint64_t root_born;
-    uint64_t generation; /* of the last published root */
+    uint64_t generation;            /* of the last published root */
+    _Atomic uint64_t dropped_epoch; /* when a last link to dead records of a block was dropped */
     _Atomic uint64_t live_records;
     uint64_t total_records; /* of all segments */
     _Atomic uint64_t block_bytes;
@@ -167,6 +169,8 @@ void output_discard(struct hash_output *output);
 TERN_MUST_CHECK tern_status base_write_root(struct hash_base *base, tern_error *error);
 void base_published(struct hash_base *base, uint64_t generation);
 void base_release(struct hash_base *base, const uint64_t *live, size_t live_count);
+/* Nobody who comes now finds the way to dead records of the block; who is inside may have. */
+void base_note_dropped(struct hash_base *base, struct block_info *info);
 /* Loads what a root refers to: `visit` gets every live record's hash and link. */
 TERN_MUST_CHECK tern_status base_load_root(struct hash_base *base, const struct hash_ref *root,
                                            partition_id id,

@@ -44,6 +44,10 @@ void hash_save_horizon(struct hash_engine *engine, const struct engine_horizon *
     if (horizon == NULL) {
         return;
     }
+    if (horizon->visible_seq == 0) {
+        engine->is_all_live = true; /* somebody is taking a snapshot: nothing may go */
+        return;
+    }
     if (horizon->live_count > engine->live_capacity) {
         size_t capacity = horizon->live_count * 2;
         void *grown =
@@ -104,7 +108,7 @@ bool hash_needs_older(const struct hash_engine *engine, seq_no seq) {
 bool hash_is_registered(struct hash_engine *engine, seq_no seq) {
     mutex_lock(&engine->index_lock);
     size_t at = first_live(engine, seq);
-    bool found = engine->is_all_live || (at < engine->live_count && engine->live[at] == seq);
+    bool found = at < engine->live_count && engine->live[at] == seq;
     mutex_unlock(&engine->index_lock);
     return found;
 }
@@ -196,7 +200,9 @@ static void drop_reference(struct hash_engine *engine, hash_link disk, hash_link
     if (disk != uncounted) {
         struct block_info *info = base_block(&engine->base, link_block(disk));
         ASSERT(info->chain_refs > 0);
-        info->chain_refs--;
+        if (--info->chain_refs == 0) {
+            base_note_dropped(&engine->base, info);
+        }
     }
 }
 
@@ -426,7 +432,8 @@ static void link_version_move(struct hash_engine *engine, struct hash_move *move
     } else if (disk != LINK_NONE) {
         set_holder(&holder, disk);
     } else {
-        remove_entry(engine, move->hash, link_to_version(version), move->seq);
+        /* Of a key that was not there before it hides nothing. */
+        remove_entry(engine, move->hash, link_to_version(version), move->is_first ? 0 : move->seq);
     }
     if (!stays) {
         drop_chain(engine, older, move->from);

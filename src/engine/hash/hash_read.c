@@ -5,7 +5,9 @@
  *
  * A reader takes no lock. Entries change in place from a version to its record; when a drain joins
  * the two entries of a key, it first changes the upper one and then, with `moves` odd, takes away
- * the lower one. So who found nothing terminal while `moves` stood still has seen everything.
+ * the lower one. So who went through the entries of a key while `moves` stood still has seen all
+ * that were there when it began; else it may hold on to a lower one whose upper one has gone to a
+ * place that it had passed already. A version that ends the search is the newest in any case.
  */
 #include "base/compare.h"
 #include "base/error.h"
@@ -125,31 +127,58 @@ tern_status hash_find_on_disk(struct hash_engine *engine, tern_slice key, uint64
     return TERN_OK;
 }
 
-/* One attempt. */
-static tern_status look(const struct hash_lookup *lookup, seq_no range_seq, tern_error *error) {
-    struct hash_engine *engine = lookup->engine;
+/* What the index has for a key. */
+struct entries {
+    const struct hash_version *head; /* in memory, or NULL */
+    hash_link candidates[CANDIDATES];
+    uint32_t count; /* of them; CANDIDATES + 1: there are more */
+};
+
+/* True: the head is all that is needed. */
+static bool probe_once(const struct hash_lookup *lookup, struct entries *entries) {
     struct hash_probe probe;
     hash_link link;
-    hash_link candidates[CANDIDATES];
-    uint32_t count = 0;
-    const struct hash_version *head = NULL;
-    hash_probe_begin(&probe, engine->index, lookup->hash);
+    entries->head = NULL;
+    entries->count = 0;
+    hash_probe_begin(&probe, lookup->engine->index, lookup->hash);
     while (hash_probe_next(&probe, &link) != NULL) {
         if (link_is_version(link)) {
             const struct hash_version *version = link_version(link);
             if (version->hash == lookup->hash && slice_equal(version_key(version), lookup->key)) {
-                head = version;
+                entries->head = version;
                 if (version->seq <= lookup->seq && version->kind != RECORD_MERGE) {
-                    break; /* what lies below does not matter */
+                    return true; /* what lies below does not matter */
                 }
             }
-        } else if (count < CANDIDATES) {
-            candidates[count++] = link;
+        } else if (entries->count < CANDIDATES) {
+            entries->candidates[entries->count++] = link;
         } else {
-            count = CANDIDATES + 1;
+            entries->count = CANDIDATES + 1;
             break;
         }
     }
+    return false;
+}
+
+static void find_entries(const struct hash_lookup *lookup, struct entries *entries) {
+    const struct hash_index *index = lookup->engine->index;
+    for (;;) {
+        uint64_t moves = hash_index_moves(index);
+        if (probe_once(lookup, entries) || ((moves & 1) == 0 && hash_index_moves(index) == moves)) {
+            return;
+        }
+        spin_pause();
+    }
+}
+
+/* One attempt. */
+static tern_status look(const struct hash_lookup *lookup, seq_no range_seq, tern_error *error) {
+    struct hash_engine *engine = lookup->engine;
+    struct entries entries;
+    find_entries(lookup, &entries);
+    const struct hash_version *head = entries.head;
+    const hash_link *candidates = entries.candidates;
+    uint32_t count = entries.count;
     bool unknown = head == NULL;
     tern_status status = TERN_OK;
     if (head != NULL) {
