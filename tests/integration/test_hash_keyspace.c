@@ -379,8 +379,7 @@ static uint64_t stubs_of(tern_keyspace *keyspace) {
 }
 
 /* Nothing is written to the keyspace, or at all, after the snapshot has ended. */
-static void what_an_ended_snapshot_held_goes_without_another_commit(void **state) {
-    (void)state;
+static void check_idle_release(unsigned keys) {
     struct step_machine machine;
     tern_db *db;
     tern_keyspace *keyspace;
@@ -392,10 +391,12 @@ static void what_an_ended_snapshot_held_goes_without_another_commit(void **state
     options.engine = TERN_ENGINE_HASH;
     reading.read_only = true;
     step_machine_init(&machine, 1);
+    machine.options.memory_bytes = (uint64_t)128 << 20;
+    machine.options.overlay_bytes = (uint64_t)64 << 20;
     assert_ok(step_machine_open(&machine, &db, &error), error);
     assert_ok(tern_keyspace_create(db, "test", &options, &keyspace, &error), error);
     for (unsigned round = 0; round < 2; round++) {
-        for (unsigned i = 0; i < KEYS; i++) {
+        for (unsigned i = 0; i < keys; i++) {
             char key[24];
             assert_ok(tern_put(keyspace, key_of(i, key), value, NULL, &error), error);
         }
@@ -405,12 +406,23 @@ static void what_an_ended_snapshot_held_goes_without_another_commit(void **state
     }
     assert_ok(tern_checkpoint(db, &error), error);
     step_machine_idle(&machine, 20);
-    assert_int_equal(stubs_of(keyspace), KEYS);
+    assert_int_equal(stubs_of(keyspace), keys);
     tern_txn_free(reader);
     step_machine_idle(&machine, 20);
     assert_int_equal(stubs_of(keyspace), 0);
     assert_ok(tern_close(db, &error), error);
     step_machine_release(&machine);
+}
+
+static void what_an_ended_snapshot_held_goes_without_another_commit(void **state) {
+    (void)state;
+    check_idle_release(KEYS);
+}
+
+/* More than is let go of at a time. */
+static void all_that_an_ended_snapshot_held_goes(void **state) {
+    (void)state;
+    check_idle_release(60000);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, txn_fixture_tear_down)
@@ -427,6 +439,7 @@ int main(void) {
         TEST(batches_hand_out_values_stored_apart),
         TEST(options_outlive_the_log_and_the_checkpoint),
         cmocka_unit_test(what_an_ended_snapshot_held_goes_without_another_commit),
+        cmocka_unit_test(all_that_an_ended_snapshot_held_goes),
         TEST(impossible_options_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

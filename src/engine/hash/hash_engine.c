@@ -432,11 +432,15 @@ static void hash_note_horizon(struct engine *base, const struct engine_horizon *
 
 static bool hash_release(struct engine *base, const uint64_t *live, size_t live_count) {
     struct hash_engine *engine = hash_of(base);
+    bool has_more = false;
     if (!engine->is_sealed && engine->stubs != NULL) {
         hash_trim_stubs(engine, TRIM_PER_RELEASE);
+        mutex_lock(&engine->index_lock);
+        has_more = engine->trim_next != NULL;
+        mutex_unlock(&engine->index_lock);
     }
     base_release(&engine->base, live, live_count);
-    return false;
+    return has_more;
 }
 
 static tern_status hash_shrink(struct engine *base, uint64_t *out_freed_bytes, tern_error *error) {
