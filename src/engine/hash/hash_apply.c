@@ -67,9 +67,10 @@ static void prune(const struct hash_engine *engine, struct hash_version *upper) 
 
 /* ---- merging ---- */
 
-/* Expiry of the value that the operands from `link` down apply to; false: not known here. */
-static bool known_expiry(const struct hash_engine *engine, hash_link link, uint64_t hash,
-                         seq_no range_seq, uint64_t *out_expires_ms) {
+/* Expiry of the value that the operands from `link` down apply to; false: not known here. Inside an
+ * epoch: a drain may make the table of blocks grow. */
+static bool find_expiry(const struct hash_engine *engine, hash_link link, uint64_t hash,
+                        seq_no range_seq, uint64_t *out_expires_ms) {
     *out_expires_ms = 0;
     for (unsigned i = 0; i < WALK_STEPS; i++) {
         if (link == LINK_NONE) {
@@ -106,6 +107,14 @@ static bool known_expiry(const struct hash_engine *engine, hash_link link, uint6
         link = version_older(version);
     }
     return false;
+}
+
+static bool known_expiry(const struct hash_engine *engine, hash_link link, uint64_t hash,
+                         seq_no range_seq, uint64_t *out_expires_ms) {
+    struct epoch_slot *slot = epoch_enter(engine->environment->epoch);
+    bool is_known = find_expiry(engine, link, hash, range_seq, out_expires_ms);
+    epoch_exit(slot);
+    return is_known;
 }
 
 static bool same_side(uint64_t left_ms, uint64_t right_ms, uint64_t expires_ms) {

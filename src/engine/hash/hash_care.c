@@ -137,6 +137,7 @@ static tern_status list_blocks(struct hash_engine *engine, bool is_published,
                                struct buffer *out_blocks) {
     struct hash_base *base = &engine->base;
     tern_status status = TERN_OK;
+    struct epoch_slot *slot = epoch_enter(engine->environment->epoch);
     mutex_lock(&base->lock);
     for (uint32_t i = 0; i < base->segment_count && status == TERN_OK; i++) {
         const struct hash_segment *segment = base->segments[i];
@@ -161,6 +162,7 @@ static tern_status list_blocks(struct hash_engine *engine, bool is_published,
         }
     }
     mutex_unlock(&base->lock);
+    epoch_exit(slot);
     return status;
 }
 
