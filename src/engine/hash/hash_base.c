@@ -17,6 +17,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/varint.h"
+#include "engine/hash/hash_value.h"
 
 #define CHUNK_SHIFT           9u
 #define CHUNK_BLOCKS          ((uint32_t)1 << CHUNK_SHIFT)
@@ -208,6 +209,10 @@ bool record_decode(const uint8_t *payload, size_t size, uint32_t slot,
     }
     record.key = tern_slice_of(source, (size_t)key_size);
     record.record.value = tern_slice_of(source + key_size, (size_t)value_size);
+    if (record.record.kind == RECORD_LARGE &&
+        !hash_value_is_reference(record.record.value, record.record.value_size)) {
+        return false;
+    }
     record.incarnation = (uint32_t)incarnation;
     record.is_first = (head & RECORD_IS_FIRST) != 0;
     *out_record = record;

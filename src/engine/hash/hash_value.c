@@ -7,6 +7,7 @@
 #define PIECE_BYTES     ((size_t)256 << 10)
 #define REFERENCE_BYTES 25u
 #define ENTRY_BYTES     16u
+#define FORMAT          1u
 _Static_assert(REFERENCE_BYTES <= ENGINE_LARGE_REFERENCE_BYTES_MAX, "a reference fits");
 
 struct engine_large_writer {
@@ -107,7 +108,7 @@ tern_status hash_value_finish(struct engine_large_writer *writer, uint8_t *out_r
         hash_value_abandon(writer);
         return status;
     }
-    out_reference[0] = 1;
+    out_reference[0] = FORMAT;
     put_u64(out_reference + 1, writer->size);
     put_u32(out_reference + 9, ref.place);
     put_u32(out_reference + 13, ref.units);
@@ -117,16 +118,25 @@ tern_status hash_value_finish(struct engine_large_writer *writer, uint8_t *out_r
     return TERN_OK;
 }
 
+static bool is_well_formed(tern_slice reference) {
+    const uint8_t *bytes = reference.data;
+    return reference.size == REFERENCE_BYTES && bytes[0] == FORMAT;
+}
+
 uint64_t hash_value_size(tern_slice reference) {
     const uint8_t *bytes = reference.data;
-    return reference.size == REFERENCE_BYTES && bytes[0] == 1 ? get_u64(bytes + 1) : 0;
+    return is_well_formed(reference) ? get_u64(bytes + 1) : 0;
+}
+
+bool hash_value_is_reference(tern_slice reference, uint64_t size) {
+    return is_well_formed(reference) && hash_value_size(reference) == size;
 }
 
 /* The listing of a value; *out_size its size. */
 static tern_status read_listing(struct hash_file *file, tern_slice reference,
                                 struct buffer *out_listing, uint64_t *out_size, tern_error *error) {
     const uint8_t *bytes = reference.data;
-    if (reference.size != REFERENCE_BYTES || bytes[0] != 1) {
+    if (!is_well_formed(reference)) {
         return ERROR_AT(error, TERN_CORRUPTION, hash_file_path(file), -1, 0,
                         "the reference to a value stored apart is malformed");
     }

@@ -33,6 +33,8 @@ hash_value_extents(struct hash_file *file, const tern_allocator *allocator, tern
 TERN_MUST_CHECK tern_status hash_value_load(struct hash_file *file, const tern_allocator *allocator,
                                             tern_slice reference, struct buffer *out_value,
                                             tern_error *error);
+/* Is it the reference to a value of this size, by its form? */
+bool hash_value_is_reference(tern_slice reference, uint64_t size);
 /* Size that a reference tells, 0 when it is malformed. */
 uint64_t hash_value_size(tern_slice reference);
 
