@@ -40,7 +40,8 @@ static tern_status no_memory(tern_status status, tern_error *error) {
 static tern_status add_record(const struct hash_lookup *lookup, const struct hash_record *record,
                               struct cache_frame *frame, seq_no range_seq) {
     if (record->seq > lookup->seq) {
-        return record->is_first ? add_delete(lookup->resolution) : TERN_CANCELLED;
+        /* The first since the key was deleted, perhaps: hash_lookup asks what has left no trace. */
+        return record->is_first ? TERN_OK : TERN_CANCELLED;
     }
     if (record->seq < range_seq) {
         return add_delete(lookup->resolution);

@@ -223,6 +223,34 @@ static void a_cursor_whose_snapshot_was_ended_says_so_instead_of_leaving_keys_ou
     }
 }
 
+/* Nothing registers the moment of a read without a transaction. */
+static void a_key_deleted_and_put_again_is_not_missing_before_both(void **state) {
+    struct engine_world world;
+    struct engine_result result;
+    tern_error error = TERN_ERROR_INIT;
+    const tern_slice key = tern_slice_str("k");
+    (void)state;
+    begin(&world, 1);
+    assert_int_equal(world_put(&world, "k", "before"), TERN_OK);
+    const struct engine_moment moment = world_moment(&world);
+    struct engine_view *view = world.view;
+    engine_view_retain(view);
+    assert_int_equal(world_delete(&world, "k"), TERN_OK);
+    /* The engine learns with the next commit that the deletion is visible. */
+    assert_int_equal(world_put(&world, "other", "value"), TERN_OK);
+    assert_ok(world_checkpoint(&world, &error), error);
+    assert_int_equal(world_put(&world, "k", "after"), TERN_OK);
+    assert_ok(world_checkpoint(&world, &error), error);
+    struct epoch_slot *slot = epoch_enter(world.epoch);
+    assert_int_equal(world.methods->get(view, key, engine_key_hash(world.config.id, key), &moment,
+                                        &world.scratch, &result, &error),
+                     TERN_CANCELLED);
+    epoch_exit(slot);
+    engine_view_release(view, world.epoch);
+    world_check_now(&world);
+    world_destroy(&world);
+}
+
 /* Options come from a file, which may hold anything. */
 static void an_impossible_load_of_the_index_is_brought_within_bounds(void **state) {
     static const struct {
@@ -258,6 +286,7 @@ int main(void) {
         cmocka_unit_test(a_cursor_says_what_it_cannot),
         cmocka_unit_test(a_cursor_keeps_its_moment_while_everything_changes),
         cmocka_unit_test(a_cursor_whose_snapshot_was_ended_says_so_instead_of_leaving_keys_out),
+        cmocka_unit_test(a_key_deleted_and_put_again_is_not_missing_before_both),
         cmocka_unit_test(an_impossible_load_of_the_index_is_brought_within_bounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
