@@ -165,7 +165,11 @@ static void find_entries(const struct hash_lookup *lookup, struct entries *entri
     const struct hash_index *index = lookup->engine->index;
     for (;;) {
         uint64_t moves = hash_index_moves(index);
-        if (probe_once(lookup, entries) || ((moves & 1) == 0 && hash_index_moves(index) == moves)) {
+        if (probe_once(lookup, entries)) {
+            return;
+        }
+        atomic_thread_fence(memory_order_acquire);
+        if ((moves & 1) == 0 && hash_index_moves(index) == moves) {
             return;
         }
         spin_pause();

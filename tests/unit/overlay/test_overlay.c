@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Single properties of the overlay: memory, failures, hot keys, order, filter. */
+/*
+ * ctest: timeout=900
+ *
+ * Single properties of the overlay: memory, failures, hot keys, order, filter.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
