@@ -21,6 +21,8 @@ enum lsm_payload_type {
 #define LSM_INLINE_BYTES_MAX 16384u
 /* Most data blocks of one table; see lsm_table.h for why. */
 #define LSM_TABLE_BLOCKS_MAX ((uint32_t)1 << 19)
+/* Most partitions of one table: the cache numbers two blocks of each behind the data blocks. */
+#define LSM_TABLE_PARTITIONS_MAX (LSM_TABLE_BLOCKS_MAX / 2)
 /* Tables grow with the data rather than in number beyond this: each is an open file. */
 #define LSM_TABLES_WANTED 512u
 #define LSM_FOOTER_BYTES  64u

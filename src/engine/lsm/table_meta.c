@@ -222,7 +222,8 @@ static const char *decode_partitions(struct lsm_table *table, struct reader *rea
                                      uint64_t data_end) {
     const tern_allocator *allocator = lsm_allocator(table->lsm);
     uint32_t count = get_count(reader, 36);
-    if (reader->source == NULL) {
+    /* Beyond this the cache would take one's index for a block of another table. */
+    if (reader->source == NULL || count > LSM_TABLE_PARTITIONS_MAX) {
         return "meta.partitions";
     }
     table->partitions =
