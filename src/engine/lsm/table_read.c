@@ -80,6 +80,9 @@ tern_status table_read_block(struct lsm_table *table, struct lsm_ref ref,
     uint32_t stored_bytes = lsm_place_bytes(ref.place);
     const uint8_t *payload = NULL;
     size_t size = 0;
+    if (stored_bytes <= BLOCK_HEADER_BYTES) {
+        return damaged(table, ref, "block.size", error);
+    }
     uint8_t *stored = memory_allocate(allocator, stored_bytes);
     if (stored == NULL) {
         return ERROR_NO_MEMORY(error, "a block of a table");
@@ -138,6 +141,9 @@ static tern_status load(struct lsm_table *table, struct lsm_ref ref, enum lsm_pa
     const tern_allocator *allocator = lsm_allocator(table->lsm);
     size_t stored_bytes = lsm_place_bytes(ref.place);
     uint8_t *stored = NULL;
+    if (stored_bytes <= BLOCK_HEADER_BYTES) {
+        return damaged(table, ref, "block.size", error);
+    }
     size_t payload_bytes = stored_bytes - BLOCK_HEADER_BYTES;
     tern_status status = TERN_OK;
     if (table->numbers.compression != TERN_COMPRESSION_NONE) {

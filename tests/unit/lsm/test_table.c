@@ -74,9 +74,39 @@ static void more_partitions_than_the_cache_numbers_are_refused(void **state) {
     tear_down(&fixture);
 }
 
+/* A file whose footer leads to a meta block of that many bytes. */
+static void write_file(struct fixture *fixture, uint64_t number, uint32_t stored_bytes) {
+    const tern_file_system *system = fixture->environment.file_system;
+    char path[FILE_PATH_BYTES];
+    uint8_t bytes[BLOCK_HEADER_BYTES + LSM_FOOTER_BYTES] = {0};
+    tern_file *file = NULL;
+    tern_error error = TERN_ERROR_INIT;
+    const struct lsm_ref meta = {lsm_place_of(0, stored_bytes), 1};
+    table_footer_encode(meta, fixture->lsm.config.id, number, bytes + stored_bytes);
+    assert_ok(lsm_file_path(&fixture->lsm, number, LSM_FILE_TABLE, path, &error), error);
+    assert_ok(system->open(system->context, path, TERN_OPEN_CREATE, &file, &error), error);
+    assert_ok(file_write(file, 0, bytes, stored_bytes + LSM_FOOTER_BYTES, &error), error);
+    assert_ok(file_close(file, &error), error);
+}
+
+static void a_block_shorter_than_its_header_is_not_read(void **state) {
+    (void)state;
+    struct fixture fixture;
+    set_up(&fixture);
+    for (uint32_t size = 0; size <= BLOCK_HEADER_BYTES; size++) {
+        struct lsm_table *table = NULL;
+        tern_error error = TERN_ERROR_INIT;
+        write_file(&fixture, size + 1, size);
+        assert_int_equal(table_open(&fixture.lsm, size + 1, 0, &table, &error), TERN_CORRUPTION);
+        assert_non_null(strstr(error.message, "block.size"));
+    }
+    tear_down(&fixture);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(more_partitions_than_the_cache_numbers_are_refused),
+        cmocka_unit_test(a_block_shorter_than_its_header_is_not_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
