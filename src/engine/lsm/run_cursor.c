@@ -106,6 +106,22 @@ static tern_status decode_block(struct run_cursor *cursor, const uint8_t *payloa
     return TERN_OK;
 }
 
+/* The check of a block does not put keys together. What is written on from here must be in order.
+ */
+static tern_status check_order(const struct run_cursor *cursor, struct lsm_ref ref,
+                               tern_error *error) {
+    char name[LSM_FILE_NAME_BYTES];
+    for (uint32_t i = 1; i < cursor->count; i++) {
+        if (slice_compare(cursor->entries[i - 1].key, cursor->entries[i].key) >= 0) {
+            lsm_file_name(cursor->lsm->config.id, cursor->tables[cursor->table]->number,
+                          LSM_FILE_TABLE, name);
+            return ERROR_AT(error, TERN_CORRUPTION, name, lsm_place_offset(ref.place), 0,
+                            "data.order: the keys of a block are out of order; verify and repair");
+        }
+    }
+    return TERN_OK;
+}
+
 /* Holds a frame found in the caller's epoch, by a pin or a copy of its payload. */
 static tern_status hold(struct run_cursor *cursor, struct cache_frame *frame,
                         const uint8_t **out_payload, tern_error *error) {
@@ -147,6 +163,9 @@ static tern_status open_block(struct run_cursor *cursor, tern_error *error) {
     }
     if (status == TERN_OK) {
         status = decode_block(cursor, payload, error);
+    }
+    if (status == TERN_OK && cursor->beside_cache) {
+        status = check_order(cursor, ref, error);
     }
     if (status != TERN_OK) {
         let_go(cursor);

@@ -280,6 +280,13 @@ tern_status table_writer_add(struct table_writer *writer, tern_slice key,
                              const struct record *record, tern_error *error) {
     size_t page = writer->lsm->config.options.page_bytes - BLOCK_HEADER_BYTES;
     tern_status status = TERN_OK;
+    /* Records come out of tables, too, and those may say anything. */
+    if (writer->meta.numbers.records > 0 &&
+        slice_compare(buffer_slice(&writer->meta.last), key) >= 0) {
+        return ERROR_SET(error, TERN_CORRUPTION,
+                         "data.order: keys that a table is written from are out of order; verify "
+                         "and repair");
+    }
     if (writer->block.count > 0 && data_block_builder_size(&writer->block, key, record) > page) {
         status = end_block(writer, error);
     }

@@ -11,7 +11,7 @@ struct table_writer;
 TERN_MUST_CHECK tern_status table_writer_create(struct lsm *lsm, uint32_t level,
                                                 struct table_writer **out_writer,
                                                 tern_error *error);
-/* Keys ascend. A MERGE record's value is an operand list. */
+/* Keys ascend, or it is TERN_CORRUPTION. A MERGE record's value is an operand list. */
 TERN_MUST_CHECK tern_status table_writer_add(struct table_writer *writer, tern_slice key,
                                              const struct record *record, tern_error *error);
 /* Bytes written so far, about. */

@@ -3,7 +3,9 @@
 #include <stdio.h>
 
 #include "base/bytes.h"
+#include "engine/lsm/index_block.h"
 #include "engine/lsm/lsm_engine_internal.h"
+#include "engine/lsm/run_cursor.h"
 #include "engine/lsm/table_meta.h"
 #include "engine/lsm/table_writer.h"
 #include "support/cmocka_test.h"
@@ -103,10 +105,106 @@ static void a_block_shorter_than_its_header_is_not_read(void **state) {
     tear_down(&fixture);
 }
 
+static tern_status write_keys(struct fixture *fixture, const char *const *keys, unsigned count,
+                              struct lsm_table **out_table) {
+    struct table_writer *writer = NULL;
+    tern_error error = TERN_ERROR_INIT;
+    tern_status status = table_writer_create(&fixture->lsm, 0, &writer, &error);
+    assert_ok(status, error);
+    for (unsigned i = 0; status == TERN_OK && i < count; i++) {
+        const struct record record = {.kind = RECORD_PUT, .value = tern_slice_str("value")};
+        status = table_writer_add(writer, tern_slice_str(keys[i]), &record, &error);
+    }
+    if (status != TERN_OK) {
+        table_writer_abandon(writer);
+        return status;
+    }
+    return table_writer_finish(writer, NULL, 0, 1, out_table, &error);
+}
+
+static void keys_out_of_order_are_not_written(void **state) {
+    (void)state;
+    static const char *const ordered[] = {"a", "ab", "b"};
+    static const char *const descending[] = {"b", "a"};
+    static const char *const repeated[] = {"a", "b", "b"};
+    struct fixture fixture;
+    struct lsm_table *table = NULL;
+    set_up(&fixture);
+    assert_int_equal(write_keys(&fixture, ordered, 3, &table), TERN_OK);
+    table_release(table);
+    assert_int_equal(write_keys(&fixture, descending, 2, &table), TERN_CORRUPTION);
+    assert_int_equal(write_keys(&fixture, repeated, 3, &table), TERN_CORRUPTION);
+    tear_down(&fixture);
+}
+
+/* Makes the second key of the first block smaller than the first one, and all checksums fit. */
+static void swap_keys(struct fixture *fixture, struct lsm_table *table) {
+    const tern_file_system *system = fixture->environment.file_system;
+    const struct block_context context = {TERN_COMPRESSION_NONE, 1};
+    char path[FILE_PATH_BYTES];
+    uint8_t block[256];
+    tern_file *file = NULL;
+    tern_error error = TERN_ERROR_INIT;
+    struct buffer index;
+    buffer_init(&index, lsm_allocator(&fixture->lsm));
+    assert_ok(
+        table_read_block(table, table->partitions[0].index, LSM_PAYLOAD_INDEX, &index, &error),
+        error);
+    struct lsm_ref ref = index_block_ref(index.data, 0);
+    uint32_t size = lsm_place_bytes(ref.place);
+    assert_true(size <= sizeof(block));
+    assert_ok(lsm_file_path(&fixture->lsm, table->number, LSM_FILE_TABLE, path, &error), error);
+    assert_ok(system->open(system->context, path, 0, &file, &error), error);
+    assert_ok(file_read_exact(file, path, lsm_place_offset(ref.place), block, size, &error), error);
+    uint8_t *key = memchr(block + BLOCK_HEADER_BYTES + 16, 'b', size - BLOCK_HEADER_BYTES - 16);
+    assert_non_null(key);
+    *key = 'd';
+    ref.checksum = block_seal(&context, block, size - BLOCK_HEADER_BYTES);
+    assert_ok(file_write(file, lsm_place_offset(ref.place), block, size, &error), error);
+    /* The index keeps the checksum of the block, the meta block in memory that of the index. */
+    struct index_block_builder builder;
+    tern_slice payload;
+    index_block_builder_init(&builder, lsm_allocator(&fixture->lsm));
+    assert_int_equal(index_block_builder_add(&builder, tern_slice_str("b"), ref), TERN_OK);
+    assert_int_equal(index_block_builder_finish(&builder, &payload), TERN_OK);
+    struct lsm_ref *index_ref = &table->partitions[0].index;
+    size = lsm_place_bytes(index_ref->place);
+    assert_int_equal(size, BLOCK_HEADER_BYTES + payload.size);
+    memcpy(block + BLOCK_HEADER_BYTES, payload.data, payload.size);
+    index_ref->checksum = block_seal(&context, block, payload.size);
+    assert_ok(file_write(file, lsm_place_offset(index_ref->place), block, size, &error), error);
+    assert_ok(file_close(file, &error), error);
+    index_block_builder_release(&builder);
+    buffer_release(&index);
+}
+
+static void a_block_of_keys_out_of_order_is_not_walked(void **state) {
+    (void)state;
+    static const char *const keys[] = {"b", "c"};
+    struct fixture fixture;
+    struct lsm_table *table = NULL;
+    struct run_cursor cursor;
+    tern_error error = TERN_ERROR_INIT;
+    set_up(&fixture);
+    assert_int_equal(write_keys(&fixture, keys, 2, &table), TERN_OK);
+    run_cursor_init(&cursor, &fixture.lsm, &table, 1, true);
+    assert_ok(run_cursor_enter(&cursor, 0, 0, 0, &error), error);
+    run_cursor_release(&cursor);
+    swap_keys(&fixture, table);
+    run_cursor_init(&cursor, &fixture.lsm, &table, 1, true);
+    assert_int_equal(run_cursor_enter(&cursor, 0, 0, 0, &error), TERN_CORRUPTION);
+    assert_non_null(strstr(error.message, "data.order"));
+    run_cursor_release(&cursor);
+    table_release(table);
+    tear_down(&fixture);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(more_partitions_than_the_cache_numbers_are_refused),
         cmocka_unit_test(a_block_shorter_than_its_header_is_not_read),
+        cmocka_unit_test(keys_out_of_order_are_not_written),
+        cmocka_unit_test(a_block_of_keys_out_of_order_is_not_walked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
