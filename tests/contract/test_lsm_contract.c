@@ -207,6 +207,63 @@ static void a_table_that_is_named_twice_is_refused(void **state) {
     world_destroy(&world);
 }
 
+#define RANGES      20000u
+#define RANGE_BYTES 500u
+
+static tern_slice long_key(uint8_t *target, unsigned number, char filler) {
+    char digits[8];
+    memset(target, filler, RANGE_BYTES);
+    (void)snprintf(digits, sizeof(digits), "%06u", number);
+    memcpy(target, digits, 6);
+    return tern_slice_of(target, RANGE_BYTES);
+}
+
+/* Together they are longer than one block can be; `keys` lie among them. */
+static void drain_range_deletes(unsigned keys) {
+    struct engine_world world;
+    tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+    tern_error error = TERN_ERROR_INIT;
+    options.compression = TERN_COMPRESSION_NONE;
+    begin(&world, &options);
+    assert_ok(world_put(&world, "000003b", "beside"), error);
+    assert_ok(world_put(&world, "010000ab", "within"), error);
+    checkpoint(&world);
+    struct world_change *changes = calloc(RANGES + keys, sizeof(changes[0]));
+    uint8_t *bytes = malloc((size_t)(2 * RANGES + keys) * RANGE_BYTES);
+    assert_non_null(changes);
+    assert_non_null(bytes);
+    uint8_t *end = bytes;
+    for (unsigned i = 0; i < RANGES; i++) {
+        changes[i] = (struct world_change){.kind = CHANGE_DELETE_RANGE, .range_has_end = true};
+        changes[i].key = long_key(end, i, 'a');
+        changes[i].value = long_key(end + RANGE_BYTES, i, 'b');
+        end += (size_t)2 * RANGE_BYTES;
+    }
+    for (unsigned i = 0; i < keys; i++) {
+        /* At the begin of a range, and in the gap behind one. */
+        changes[RANGES + i] =
+            (struct world_change){.kind = RECORD_PUT, .value = tern_slice_str("value")};
+        changes[RANGES + i].key = long_key(end, i * (RANGES / keys), i % 2 == 0 ? 'a' : 'c');
+        end += RANGE_BYTES;
+    }
+    assert_ok(world_commit(&world, changes, RANGES + keys, &error), error);
+    assert_ok(world_checkpoint(&world, &error), error);
+    world_verify(&world);
+    world_check_now(&world);
+    world_close(&world);
+    assert_ok(world_open(&world, 0, &error), error);
+    world_check_now(&world);
+    world_destroy(&world);
+    free(bytes);
+    free(changes);
+}
+
+static void any_number_of_range_deletes_can_be_drained(void **state) {
+    (void)state;
+    drain_range_deletes(0);
+    drain_range_deletes(500);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dropping_an_expired_run_brings_no_operand_back),
@@ -214,6 +271,7 @@ int main(void) {
         cmocka_unit_test(names_of_an_earlier_failed_sync_are_synced),
         cmocka_unit_test(strange_names_harm_no_table),
         cmocka_unit_test(a_table_that_is_named_twice_is_refused),
+        cmocka_unit_test(any_number_of_range_deletes_can_be_drained),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

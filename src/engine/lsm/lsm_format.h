@@ -30,6 +30,7 @@ enum lsm_payload_type {
 
 /* Where a block lies: byte offset (40 bits) and stored size in bytes (24 bits). */
 typedef uint64_t lsm_place;
+#define LSM_STORED_BYTES_MAX 0xffffffu
 static inline lsm_place lsm_place_of(uint64_t offset, uint64_t stored_bytes) {
     return offset << 24 | stored_bytes;
 }

@@ -3,7 +3,11 @@
 
 #include "base/compare.h"
 #include "base/error.h"
+#include "base/varint.h"
 #include "engine/lsm/file_registry.h"
+
+/* Range deletes of one table, as its meta block has them; about. */
+#define RANGE_BYTES_MAX ((size_t)1 << 20)
 
 void output_init(struct lsm_output *output, struct lsm *lsm, uint32_t level, uint64_t target_bytes,
                  uint64_t age_seq, const struct lsm_range *ranges, uint32_t range_count) {
@@ -60,6 +64,10 @@ static tern_status take_ranges(struct lsm_output *output, const tern_slice *boun
     return TERN_OK;
 }
 
+static size_t range_bytes(const struct lsm_range *range) {
+    return range->begin.size + 1 + (range->has_end ? range->end.size : 0) + 2 * VARINT_BYTES_MAX;
+}
+
 static tern_status keep_table(struct lsm_output *output, struct lsm_table *table,
                               tern_error *error) {
     if (output->table_count == output->table_capacity) {
@@ -94,6 +102,7 @@ static tern_status end_table(struct lsm_output *output, const tern_slice *bounda
         output->written_bytes += table_writer_bytes(output->writer);
         status = table_writer_finish(output->writer, ranges, count, output->age_seq, &table, error);
         output->writer = NULL;
+        output->range_bytes = output->has_first_range ? range_bytes(&output->first_range) : 0;
     }
     memory_release(allocator, ranges);
     if (status != TERN_OK) {
@@ -104,6 +113,40 @@ static tern_status end_table(struct lsm_output *output, const tern_slice *bounda
         uint64_t number = table->number;
         table_release(table);
         (void)lsm_file_remove(output->lsm, number, LSM_FILE_TABLE, NULL);
+    }
+    return status;
+}
+
+static tern_status need_writer(struct lsm_output *output, tern_error *error) {
+    return output->writer != NULL
+               ? TERN_OK
+               : table_writer_create(output->lsm, output->level, &output->writer, error);
+}
+
+/*
+ * Counts the range deletes that begin below `key` (NULL: all that are left) for the table being
+ * written. Where they get too many for its meta block, a table ends before the next of them: all
+ * keys so far are below that one, but for one at its very begin.
+ */
+static tern_status count_ranges(struct lsm_output *output, const tern_slice *key,
+                                tern_error *error) {
+    tern_status status = TERN_OK;
+    while (status == TERN_OK && output->counted_ranges < output->range_count) {
+        const struct lsm_range *range = &output->ranges[output->counted_ranges];
+        if (key != NULL && slice_compare(range->begin, *key) >= 0) {
+            break;
+        }
+        bool is_too_much =
+            output->range_bytes > 0 && output->range_bytes + range_bytes(range) > RANGE_BYTES_MAX &&
+            (output->writer == NULL || table_writer_is_below(output->writer, range->begin));
+        if (is_too_much) {
+            status = need_writer(output, error);
+            status = status == TERN_OK ? end_table(output, &range->begin, error) : status;
+        }
+        if (status == TERN_OK) {
+            output->range_bytes += range_bytes(range);
+            output->counted_ranges++;
+        }
     }
     return status;
 }
@@ -121,13 +164,14 @@ static uint64_t target_bytes(const struct lsm_output *output) {
 
 static tern_status add_stored(struct lsm_output *output, tern_slice key,
                               const struct record *record, tern_error *error) {
-    tern_status status = TERN_OK;
-    if (output->writer != NULL && (table_writer_bytes(output->writer) >= target_bytes(output) ||
-                                   table_writer_is_full(output->writer))) {
+    tern_status status = count_ranges(output, &key, error);
+    if (status == TERN_OK && output->writer != NULL &&
+        (table_writer_bytes(output->writer) >= target_bytes(output) ||
+         table_writer_is_full(output->writer))) {
         status = end_table(output, &key, error);
     }
-    if (status == TERN_OK && output->writer == NULL) {
-        status = table_writer_create(output->lsm, output->level, &output->writer, error);
+    if (status == TERN_OK) {
+        status = need_writer(output, error);
     }
     return status == TERN_OK ? table_writer_add(output->writer, key, record, error) : status;
 }
@@ -173,9 +217,9 @@ tern_status output_add_copy(struct lsm_output *output, struct lsm *source, tern_
 
 tern_status output_finish(struct lsm_output *output, tern_error *error) {
     struct lsm_range range;
-    tern_status status = TERN_OK;
-    if (output->writer == NULL && has_range(output, &range)) {
-        status = table_writer_create(output->lsm, output->level, &output->writer, error);
+    tern_status status = count_ranges(output, NULL, error);
+    if (status == TERN_OK && has_range(output, &range)) {
+        status = need_writer(output, error);
     }
     if (status == TERN_OK && output->writer != NULL) {
         status = end_table(output, NULL, error);

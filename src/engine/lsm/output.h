@@ -22,7 +22,9 @@ struct lsm_output {
     uint32_t range_count, range_at;
     struct lsm_range first_range; /* the rest of ranges[range_at] after a cut */
     bool has_first_range;
-    struct arena arena; /* keys where ranges were cut */
+    uint32_t counted_ranges; /* those from range_at up to here fall to the table being written */
+    size_t range_bytes;      /* that they take in its meta block */
+    struct arena arena;      /* keys where ranges were cut */
     uint64_t written_bytes;
     bool is_kept; /* the tables are part of a version: abandoning leaves their files */
 };

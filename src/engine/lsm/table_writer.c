@@ -148,6 +148,11 @@ static tern_status write_block(struct table_writer *writer, tern_slice payload,
             return status;
         }
     }
+    if (stored > LSM_STORED_BYTES_MAX) {
+        return ERROR_SET(error, TERN_TOO_LARGE,
+                         "a block of %zu bytes is longer than a table can say; it was not written",
+                         stored);
+    }
     *out_ref = (struct lsm_ref){lsm_place_of(writer->offset, stored), checksum};
     writer->run.size += stored;
     writer->offset += stored;
@@ -281,8 +286,7 @@ tern_status table_writer_add(struct table_writer *writer, tern_slice key,
     size_t page = writer->lsm->config.options.page_bytes - BLOCK_HEADER_BYTES;
     tern_status status = TERN_OK;
     /* Records come out of tables, too, and those may say anything. */
-    if (writer->meta.numbers.records > 0 &&
-        slice_compare(buffer_slice(&writer->meta.last), key) >= 0) {
+    if (!table_writer_is_below(writer, key)) {
         return ERROR_SET(error, TERN_CORRUPTION,
                          "data.order: keys that a table is written from are out of order; verify "
                          "and repair");
@@ -317,6 +321,11 @@ tern_status table_writer_add(struct table_writer *writer, tern_slice key,
 
 uint64_t table_writer_bytes(const struct table_writer *writer) {
     return writer->offset + writer->block.entries.size;
+}
+
+bool table_writer_is_below(const struct table_writer *writer, tern_slice key) {
+    return writer->meta.numbers.records == 0 ||
+           slice_compare(buffer_slice(&writer->meta.last), key) < 0;
 }
 
 bool table_writer_is_full(const struct table_writer *writer) {

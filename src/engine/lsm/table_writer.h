@@ -16,6 +16,8 @@ TERN_MUST_CHECK tern_status table_writer_add(struct table_writer *writer, tern_s
                                              const struct record *record, tern_error *error);
 /* Bytes written so far, about. */
 uint64_t table_writer_bytes(const struct table_writer *writer);
+/* All keys so far are below this one. */
+bool table_writer_is_below(const struct table_writer *writer, tern_slice key);
 bool table_writer_is_full(const struct table_writer *writer);
 /* Completes the file with its range deletes (ascending, disjoint), not synced, and opens it. Frees
  * the writer; on failure the file is removed. */
