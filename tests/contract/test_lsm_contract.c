@@ -264,6 +264,30 @@ static void any_number_of_range_deletes_can_be_drained(void **state) {
     drain_range_deletes(500);
 }
 
+static void an_export_overwrites_no_file(void **state) {
+    (void)state;
+    struct engine_world world;
+    tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+    tern_error error = TERN_ERROR_INIT;
+    struct buffer exported;
+    begin(&world, &options);
+    const tern_file_system *system = world.environment.file_system;
+    put_and_checkpoint(&world, 0);
+    buffer_init(&exported, tern_allocator_default());
+    assert_ok(system->make_directory(system->context, "/copy", &error), error);
+    assert_ok(world.methods->export_base(world.view, "/copy", &exported, &error), error);
+    /* The names that are there now are links to the tables. */
+    exported.size = 0;
+    assert_int_equal(world.methods->export_base(world.view, "/copy", &exported, &error),
+                     TERN_EXISTS);
+    world_verify(&world);
+    world_close(&world);
+    assert_ok(world_open(&world, 0, &error), error);
+    world_check_now(&world);
+    buffer_release(&exported);
+    world_destroy(&world);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dropping_an_expired_run_brings_no_operand_back),
@@ -272,6 +296,7 @@ int main(void) {
         cmocka_unit_test(strange_names_harm_no_table),
         cmocka_unit_test(a_table_that_is_named_twice_is_refused),
         cmocka_unit_test(any_number_of_range_deletes_can_be_drained),
+        cmocka_unit_test(an_export_overwrites_no_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Whole bases out of sorted records: loading into an empty partition; and exporting a base by
- * linking its files, or copying them where that cannot be. */
+ * linking its files, or copying them where that cannot be; nothing in its target is overwritten. */
 #include "base/compare.h"
 #include "base/error.h"
 #include "engine/lsm/lsm_engine_internal.h"
@@ -87,7 +87,8 @@ static tern_status copy_file(struct export *export, const char *source, const ch
     if (status != TERN_OK) {
         return status;
     }
-    status = system->open(system->context, target, TERN_OPEN_CREATE | TERN_OPEN_TRUNCATE, &to,
+    /* What has that name already may be another name of the source: it is not touched. */
+    status = system->open(system->context, target, TERN_OPEN_CREATE | TERN_OPEN_EXCLUSIVE, &to,
                           export->error);
     if (status == TERN_OK) {
         status = copy_bytes(export, from, to);
