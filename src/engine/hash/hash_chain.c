@@ -348,6 +348,11 @@ static bool find_record(const struct hash_engine *engine, uint64_t hash, hash_li
     return false;
 }
 
+bool hash_is_indexed(const struct hash_engine *engine, uint64_t hash, hash_link record) {
+    struct holder holder;
+    return find_record(engine, hash, record, &holder);
+}
+
 static void note_removed(struct hash_engine *engine, seq_no seq) {
     if (seq > atomic_load_explicit(&engine->removed_seq, memory_order_relaxed)) {
         atomic_store_explicit(&engine->removed_seq, seq, memory_order_release);
@@ -450,7 +455,7 @@ static void link_record_move(struct hash_engine *engine, const struct hash_move 
     struct holder holder;
     hash_link disk = link_to_record(output_block(engine->drain.output, move->block), move->slot);
     bool is_found = find_record(engine, move->hash, move->from, &holder);
-    ASSERT(is_found);
+    ASSERT(is_found); /* so it was when the move was made: hash_is_indexed */
     if (holder.stub != NULL) {
         /* Readers take the whole word. */
         __atomic_store_n(&holder.stub->disk, disk, __ATOMIC_RELEASE);
@@ -477,7 +482,7 @@ static struct hash_version *find_unknown(const struct hash_engine *engine, tern_
 static void link_range_move(struct hash_engine *engine, struct hash_move *move) {
     struct holder holder;
     bool is_found = find_record(engine, move->hash, move->from, &holder);
-    ASSERT(is_found);
+    ASSERT(is_found); /* as above */
     tern_slice key = version_key(stub_version(move->stub));
     bool stays = move->is_kept;
     hash_link below = holder.stub != NULL ? link_to_version(stub_version(holder.stub)) : move->from;

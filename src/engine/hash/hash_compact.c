@@ -101,13 +101,20 @@ static tern_status move_block(struct hash_engine *engine, uint32_t number, tern_
         if (!record_decode(drain->payload.data, drain->payload.size, i, &record)) {
             return base_corrupt(base, info.place, "a record is malformed", error);
         }
+        uint64_t hash = engine_key_hash(engine_config_key_id(&engine->config), record.key);
+        mutex_lock(&engine->index_lock);
+        bool is_indexed = hash_is_indexed(engine, hash, link);
+        mutex_unlock(&engine->index_lock);
+        if (!is_indexed) {
+            return base_corrupt(base, info.place, "a record is not in the list of hashes", error);
+        }
         struct hash_move *move = hash_add_move(engine);
         if (move == NULL) {
             return ERROR_NO_MEMORY(error, "compaction");
         }
         move->kind = MOVE_RECORD;
         move->is_written = true;
-        move->hash = engine_key_hash(engine_config_key_id(&engine->config), record.key);
+        move->hash = hash;
         move->from = link;
         status = hash_output_add(drain->output, record.key, &record.record, move->hash, record.seq,
                                  record.is_first, &move->block, &move->slot, error);

@@ -340,17 +340,24 @@ static tern_status cover_record(struct hash_engine *engine, hash_link link,
     if (record->seq >= seq) {
         return TERN_OK;
     }
+    uint64_t hash = engine_key_hash(engine_config_key_id(&engine->config), record->key);
+    mutex_lock(&engine->index_lock);
+    bool is_indexed = hash_is_indexed(engine, hash, link);
+    bool is_kept = hash_needs_older(engine, seq);
+    mutex_unlock(&engine->index_lock);
+    if (!is_indexed) {
+        return base_corrupt(&engine->base, base_block(&engine->base, link_block(link))->place,
+                            "a record is not in the list of hashes", error);
+    }
     struct hash_move *move = hash_add_move(engine);
     if (move == NULL) {
         return ERROR_NO_MEMORY(error, "a drain");
     }
     move->kind = MOVE_RANGE;
-    move->hash = engine_key_hash(engine_config_key_id(&engine->config), record->key);
+    move->hash = hash;
     move->seq = seq;
     move->from = link;
-    mutex_lock(&engine->index_lock);
-    move->is_kept = hash_needs_older(engine, seq);
-    mutex_unlock(&engine->index_lock);
+    move->is_kept = is_kept;
     move->stub = hash_stub_create(engine, record->key, move->hash, seq);
     if (move->stub == NULL) {
         return ERROR_NO_MEMORY(error, "a drain");

@@ -136,6 +136,9 @@ static inline const tern_allocator *hash_allocator(const struct hash_engine *eng
 /* The memory entry of a key, under the index lock. NULL: none. *out_disk: an entry on disk fits. */
 index_slot *hash_find_head(const struct hash_engine *engine, tern_slice key, uint64_t hash,
                            struct hash_version **out_head, hash_link *out_disk);
+/* Does the index lead from this hash to the record? Not when the list of hashes was wrong, or made
+ * anew while the record could not be read. Under the index lock. */
+bool hash_is_indexed(const struct hash_engine *engine, uint64_t hash, hash_link record);
 /* Some snapshot may select what is older than `seq`. Under the index lock. */
 bool hash_needs_older(const struct hash_engine *engine, seq_no seq);
 /* Some snapshot may select `lower` although `upper` is above it. Under the index lock. */

@@ -17,6 +17,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "engine/hash/hash_base.h"
+#include "simd/hash.h"
 
 #define ROOT_HEADER_BYTES      8u
 #define ROOT_ENTRY_BYTES       80u
@@ -305,6 +306,13 @@ struct root_load {
     struct buffer directory, hashes, bitmap, block;
 };
 
+/* For what cannot be read: no key leads to it, and the entries of many spread over the index. */
+static uint64_t hash_of_unreadable(uint32_t place, uint32_t record) {
+    uint8_t bytes[8];
+    put_u64(bytes, (uint64_t)place << 16 | record);
+    return hash_u64(bytes, sizeof(bytes), 0);
+}
+
 /* Hashes of a segment whose list is damaged, from its records. */
 static tern_status rebuild_hashes(struct root_load *load, const struct listed_segment *listed,
                                   partition_id id, tern_error *error) {
@@ -325,7 +333,7 @@ static tern_status rebuild_hashes(struct root_load *load, const struct listed_se
         }
         for (uint32_t j = 0; j < info.records; j++) {
             struct hash_record record;
-            uint64_t hash = 0; /* what cannot be read now will not be found; verify tells */
+            uint64_t hash = hash_of_unreadable(info.place, j); /* verify tells */
             if (status == TERN_OK &&
                 record_decode(load->block.data, load->block.size, j, &record)) {
                 hash = engine_key_hash(id, record.key);

@@ -9,6 +9,7 @@
 
 #include "engine/hash/hash_engine.h"
 #include "engine/hash/hash_engine_internal.h"
+#include "os/file.h"
 #include "support/cmocka_test.h"
 #include "support/engine_world.h"
 
@@ -223,6 +224,65 @@ static void a_cursor_whose_snapshot_was_ended_says_so_instead_of_leaving_keys_ou
     }
 }
 
+static void flip_byte(struct engine_world *world, uint32_t place) {
+    const tern_file_system *system = power_cut_interface(world->disk);
+    struct hash_base *base = &((struct hash_engine *)world->engine)->base;
+    tern_file *file = NULL;
+    uint8_t byte = 0;
+    size_t got = 0;
+    uint64_t offset = (uint64_t)place * HASH_UNIT_BYTES + 100;
+    tern_error error = TERN_ERROR_INIT;
+    assert_ok(system->open(system->context, hash_file_path(base->file), 0, &file, &error), error);
+    assert_ok(file_read(file, offset, &byte, 1, &got, &error), error);
+    byte ^= 0x40;
+    assert_ok(file_write(file, offset, &byte, 1, &error), error);
+    assert_ok(file_sync(file, &error), error);
+    assert_ok(file_close(file, &error), error);
+}
+
+/* Records that nobody can read must not all go into one bucket. */
+static void opens_with_a_damaged_list_of_hashes_and_damaged_blocks(void **state) {
+    struct engine_world world;
+    tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+    tern_error error = TERN_ERROR_INIT;
+    struct hash_index_stats before;
+    struct hash_index_stats after;
+    char key[32];
+    (void)state;
+    options.page_bytes = 16384;
+    options.hash_index = TERN_HASH_INDEX_ROBIN_HOOD;
+    world_create(&world, &hash_engine_methods, &options, (uint64_t)2 << 20, 1,
+                 tern_allocator_default());
+    assert_ok(world_open(&world, 0, &error), error);
+    for (unsigned i = 0; i < 20000; i++) {
+        (void)snprintf(key, sizeof(key), "key-%u", i);
+        assert_int_equal(world_put(&world, key, "value"), TERN_OK);
+    }
+    assert_ok(world_checkpoint(&world, &error), error);
+    const struct hash_engine *engine = (const struct hash_engine *)world.engine;
+    hash_index_get_stats(engine->index, &before);
+    const struct hash_segment *segment = engine->base.segments[0];
+    assert_true(segment->block_count > 8);
+    uint32_t places[8];
+    flip_byte(&world, segment->hashes.place);
+    for (unsigned i = 0; i < 8; i++) {
+        places[i] = base_block(&engine->base, segment->blocks[i])->place;
+        flip_byte(&world, places[i]);
+    }
+    assert_ok(world_cut_and_open(&world, 0, 1, &error), error);
+    hash_index_get_stats(((const struct hash_engine *)world.engine)->index, &after);
+    assert_int_equal(after.entries, before.entries);
+    assert_true(after.bytes < 2 * before.bytes);
+    /* What can be read again is in the index under no key. */
+    for (unsigned i = 0; i < 8; i++) {
+        flip_byte(&world, places[i]);
+    }
+    const struct world_change all = {.kind = CHANGE_DELETE_RANGE};
+    assert_ok(world_commit(&world, &all, 1, &error), error);
+    assert_int_equal(world_checkpoint(&world, &error), TERN_CORRUPTION);
+    world_destroy(&world);
+}
+
 /* Nothing registers the moment of a read without a transaction. */
 static void a_key_deleted_and_put_again_is_not_missing_before_both(void **state) {
     struct engine_world world;
@@ -286,6 +346,7 @@ int main(void) {
         cmocka_unit_test(a_cursor_says_what_it_cannot),
         cmocka_unit_test(a_cursor_keeps_its_moment_while_everything_changes),
         cmocka_unit_test(a_cursor_whose_snapshot_was_ended_says_so_instead_of_leaving_keys_out),
+        cmocka_unit_test(opens_with_a_damaged_list_of_hashes_and_damaged_blocks),
         cmocka_unit_test(a_key_deleted_and_put_again_is_not_missing_before_both),
         cmocka_unit_test(an_impossible_load_of_the_index_is_brought_within_bounds),
     };
