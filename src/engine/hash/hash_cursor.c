@@ -198,35 +198,41 @@ static bool may_have_missed(const struct engine_cursor *cursor) {
            !hash_is_registered(engine, cursor->moment.seq);
 }
 
-/* Fills the items from the next bucket that has any. TERN_NOT_FOUND at the
- * end, TERN_CANCELLED when the snapshot has been ended. */
-static tern_status fill(struct engine_cursor *cursor, tern_error *error) {
+/* The items of the next bucket, if it has any. */
+static tern_status fill_from_bucket(struct engine_cursor *cursor, tern_error *error) {
     struct hash_engine *engine = cursor->engine;
-    struct epoch_slot *slot = epoch_enter(engine->environment->epoch);
-    tern_status status = TERN_OK;
-    cursor->item_count = 0;
-    cursor->bytes.size = 0;
-    while (status == TERN_OK && cursor->item_count == 0) {
+    for (;;) {
         struct hash_walk before = cursor->walk;
         uint64_t moves = hash_index_moves(engine->index);
         cursor->link_count = 0;
         cursor->has_failed = false;
         if (!hash_index_walk(engine->index, &cursor->walk, collect_link, cursor)) {
-            status = may_have_missed(cursor) ? TERN_CANCELLED : TERN_NOT_FOUND;
-            break;
+            return may_have_missed(cursor) ? TERN_CANCELLED : TERN_NOT_FOUND;
         }
         atomic_thread_fence(memory_order_seq_cst);
-        if ((moves & 1) != 0 || hash_index_moves(engine->index) != moves) {
-            cursor->walk = before;
-            continue;
+        if ((moves & 1) == 0 && hash_index_moves(engine->index) == moves) {
+            break;
         }
-        status =
-            cursor->has_failed ? ERROR_NO_MEMORY(error, "a cursor") : read_links(cursor, error);
-        if (status == TERN_OK && may_have_missed(cursor)) {
-            status = TERN_CANCELLED;
-        }
+        cursor->walk = before;
     }
-    epoch_exit(slot);
+    if (cursor->has_failed) {
+        return ERROR_NO_MEMORY(error, "a cursor");
+    }
+    tern_status status = read_links(cursor, error);
+    return status == TERN_OK && may_have_missed(cursor) ? TERN_CANCELLED : status;
+}
+
+/* Fills the items from the next bucket that has any, in an epoch for each that it looks at.
+ * TERN_NOT_FOUND at the end, TERN_CANCELLED when the snapshot has been ended. */
+static tern_status fill(struct engine_cursor *cursor, tern_error *error) {
+    tern_status status = TERN_OK;
+    cursor->item_count = 0;
+    cursor->bytes.size = 0;
+    while (status == TERN_OK && cursor->item_count == 0) {
+        struct epoch_slot *slot = epoch_enter(cursor->engine->environment->epoch);
+        status = fill_from_bucket(cursor, error);
+        epoch_exit(slot);
+    }
     cursor->position = 0;
     return status;
 }

@@ -177,6 +177,37 @@ static void a_cursor_keeps_its_moment_while_everything_changes(void **state) {
     world_destroy(&world);
 }
 
+/* Blocks that it has read stay as long as it is in the same epoch. */
+static void a_cursor_that_finds_nothing_holds_no_more_than_a_bucket(void **state) {
+    enum { COUNT = 5000, VALUE_BYTES = 4000 };
+    struct engine_world world;
+    struct engine_cursor *cursor = NULL;
+    tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+    tern_error error = TERN_ERROR_INIT;
+    const struct engine_cursor_bounds bounds = {.has_begin = true, .begin = tern_slice_str("z")};
+    char key[32];
+    static char value[VALUE_BYTES + 1];
+    (void)state;
+    memset(value, 'v', VALUE_BYTES);
+    options.page_bytes = 8192;
+    world_create(&world, &hash_engine_methods, &options, (uint64_t)1 << 20, 1,
+                 tern_allocator_default());
+    assert_ok(world_open(&world, 0, &error), error);
+    for (unsigned i = 0; i < COUNT; i++) {
+        (void)snprintf(key, sizeof(key), "key-%u", i);
+        assert_int_equal(world_put(&world, key, value), TERN_OK);
+    }
+    assert_ok(world_checkpoint(&world, &error), error);
+    uint64_t before = budget_used(&world.budget, BUDGET_OTHER);
+    const struct engine_moment moment = world_moment(&world);
+    assert_ok(world.methods->cursor_open(world.view, &moment, &bounds, false, &cursor, &error),
+              error);
+    assert_int_equal(world.methods->cursor_first(cursor, false, &error), TERN_NOT_FOUND);
+    assert_true(budget_used(&world.budget, BUDGET_OTHER) < before + ((uint64_t)1 << 20));
+    world.methods->cursor_close(cursor);
+    world_destroy(&world);
+}
+
 /* What the space policy does to a reader that holds too much: the horizon is without it. */
 static void a_cursor_whose_snapshot_was_ended_says_so_instead_of_leaving_keys_out(void **state) {
     enum { COUNT = 3000 };
@@ -345,6 +376,7 @@ int main(void) {
         cmocka_unit_test(survives_power_cuts_between_any_steps),
         cmocka_unit_test(a_cursor_says_what_it_cannot),
         cmocka_unit_test(a_cursor_keeps_its_moment_while_everything_changes),
+        cmocka_unit_test(a_cursor_that_finds_nothing_holds_no_more_than_a_bucket),
         cmocka_unit_test(a_cursor_whose_snapshot_was_ended_says_so_instead_of_leaving_keys_out),
         cmocka_unit_test(opens_with_a_damaged_list_of_hashes_and_damaged_blocks),
         cmocka_unit_test(a_key_deleted_and_put_again_is_not_missing_before_both),
