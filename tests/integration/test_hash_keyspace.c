@@ -425,6 +425,65 @@ static void all_that_an_ended_snapshot_held_goes(void **state) {
     check_idle_release(60000);
 }
 
+struct meddling {
+    tern_db *db;
+    tern_keyspace *keyspaces[2];
+    unsigned times;
+};
+
+static void overwrite_all(const struct meddling *meddling) {
+    tern_error error = TERN_ERROR_INIT;
+    for (unsigned i = 0; i < 2 * KEYS; i++) {
+        char key[24];
+        char value[200];
+        memset(value, (int)('a' + meddling->times % 26), sizeof(value));
+        assert_ok(tern_put(meddling->keyspaces[i % 2], key_of(i / 2, key),
+                           tern_slice_of(value, sizeof(value)), NULL, &error),
+                  error);
+    }
+}
+
+static bool overwrite_amid(void *context, const char *what, uint64_t done, uint64_t total) {
+    struct meddling *meddling = context;
+    tern_error error = TERN_ERROR_INIT;
+    (void)what;
+    (void)done;
+    (void)total;
+    for (unsigned i = 0; i < 3; i++) {
+        meddling->times++;
+        overwrite_all(meddling);
+        assert_ok(tern_checkpoint(meddling->db, &error), error);
+    }
+    return true;
+}
+
+/* The second keyspace is listed when all that it holds is younger than the view. */
+static void verify_finds_nothing_in_what_is_overwritten_meanwhile(void **state) {
+    (void)state;
+    struct step_machine machine;
+    struct meddling meddling = {0};
+    tern_verify_report report;
+    tern_error error = TERN_ERROR_INIT;
+    tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+    options.engine = TERN_ENGINE_HASH;
+    step_machine_init(&machine, 1);
+    machine.options.memory_bytes = (uint64_t)64 << 20;
+    machine.options.overlay_bytes = (uint64_t)32 << 20;
+    assert_ok(step_machine_open(&machine, &meddling.db, &error), error);
+    assert_ok(tern_keyspace_create(meddling.db, "one", &options, &meddling.keyspaces[0], &error),
+              error);
+    assert_ok(tern_keyspace_create(meddling.db, "two", &options, &meddling.keyspaces[1], &error),
+              error);
+    overwrite_all(&meddling);
+    assert_ok(tern_checkpoint(meddling.db, &error), error);
+    assert_ok(tern_verify(meddling.db, NULL, NULL, overwrite_amid, &meddling, &report, &error),
+              error);
+    assert_true(meddling.times > 0);
+    assert_int_equal(report.findings, 0);
+    assert_ok(tern_close(meddling.db, &error), error);
+    step_machine_release(&machine);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, txn_fixture_tear_down)
 
 int main(void) {
@@ -440,6 +499,7 @@ int main(void) {
         TEST(options_outlive_the_log_and_the_checkpoint),
         cmocka_unit_test(what_an_ended_snapshot_held_goes_without_another_commit),
         cmocka_unit_test(all_that_an_ended_snapshot_held_goes),
+        cmocka_unit_test(verify_finds_nothing_in_what_is_overwritten_meanwhile),
         TEST(impossible_options_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

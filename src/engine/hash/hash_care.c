@@ -130,11 +130,12 @@ static tern_status list_records(struct buffer *out_blocks, const struct hash_seg
 }
 
 /*
- * What lives now, as of one moment. `is_published`: only what the view in hand keeps from being
- * given back, and directories, too.
+ * What lives now, as of one moment. With a view only what it keeps from being given back, and
+ * directories, too.
  */
-static tern_status list_blocks(struct hash_engine *engine, bool is_published,
+static tern_status list_blocks(struct hash_engine *engine, const struct hash_view *view,
                                struct buffer *out_blocks) {
+    uint64_t newest = view != NULL ? view->generation : UINT64_MAX;
     struct hash_base *base = &engine->base;
     tern_status status = TERN_OK;
     struct epoch_slot *slot = epoch_enter(engine->environment->epoch);
@@ -144,10 +145,10 @@ static tern_status list_blocks(struct hash_engine *engine, bool is_published,
         if (segment == NULL) {
             continue;
         }
-        if (is_published && segment->is_closed && segment->born <= base->generation) {
+        if (view != NULL && segment->is_closed && segment->born <= newest) {
             status = list_meta(out_blocks, &segment->directory);
             status = status == TERN_OK ? list_meta(out_blocks, &segment->hashes) : status;
-            if (status == TERN_OK && segment->bitmap_born <= base->generation) {
+            if (status == TERN_OK && segment->bitmap_born <= newest) {
                 status = list_meta(out_blocks, &segment->bitmap);
             }
         }
@@ -156,7 +157,7 @@ static tern_status list_blocks(struct hash_engine *engine, bool is_published,
                 continue;
             }
             const struct block_info *info = base_block(base, segment->blocks[j]);
-            if (!is_published || info->born <= base->generation) {
+            if (info->born <= newest) {
                 status = list_records(out_blocks, segment, segment->blocks[j], info);
             }
         }
@@ -186,7 +187,7 @@ tern_status hash_verify(struct engine_view *view, tern_finding_function on_findi
     if (broken != NULL) {
         tell(&verifying, -1, "H-index", broken);
     }
-    tern_status status = list_blocks(engine, true, &blocks);
+    tern_status status = list_blocks(engine, hash_view_of(view), &blocks);
     if (status != TERN_OK) {
         status = ERROR_NO_MEMORY(error, "verifying");
     }
@@ -448,7 +449,7 @@ static tern_status copy_all(struct hash_engine *engine, struct hash_base *target
     struct buffer payload;
     buffer_init(&blocks, hash_allocator(engine));
     buffer_init(&payload, hash_allocator(engine));
-    tern_status status = list_blocks(engine, false, &blocks);
+    tern_status status = list_blocks(engine, NULL, &blocks);
     if (status != TERN_OK) {
         status = ERROR_NO_MEMORY(error, "copying a partition");
     }

@@ -410,6 +410,7 @@ static tern_status hash_publish(struct engine *base, uint64_t generation, tern_e
     if (status != TERN_OK) {
         return status;
     }
+    view->generation = generation;
     base_published(&engine->base, generation);
     engine->complete_seq = engine->sealed_complete_seq;
     engine->is_sealed = false;

@@ -33,6 +33,7 @@ struct hash_engine;
 
 struct hash_view {
     struct engine_view head;
+    uint64_t generation; /* of its root: what was born later may go while the view is held */
     uint32_t count;
     struct hash_memory *memories[VIEW_MEMORIES_MAX]; /* active first, then newest first */
 };

@@ -14,6 +14,7 @@ tern_status hash_view_create(struct hash_engine *engine, struct hash_memory *con
     view->head.methods = &hash_engine_methods;
     view->head.engine = &engine->head;
     view->head.floor_seq = floor_seq;
+    view->generation = engine->base.generation;
     atomic_init(&view->head.references, 1);
     view->count = count;
     for (uint32_t i = 0; i < count; i++) {
