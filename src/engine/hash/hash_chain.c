@@ -538,6 +538,7 @@ void hash_link_moves(struct hash_engine *engine) {
         base_supersede(&engine->base, drain->extents[i].place, drain->extents[i].units, 0);
     }
     drain->extent_count = 0;
+    drain->made_count = 0;
     hash_abandon_moves(engine);
 }
 

@@ -38,8 +38,12 @@ void hash_abandon_moves(struct hash_engine *engine) {
     for (size_t i = 0; i < drain->move_count; i++) {
         hash_stub_discard(engine, drain->moves[i].stub);
     }
+    for (size_t i = 0; i < drain->made_count; i++) {
+        hash_file_free(engine->base.file, drain->made[i].place, drain->made[i].units);
+    }
     drain->move_count = 0;
     drain->extent_count = 0;
+    drain->made_count = 0;
     if (drain->output != NULL) {
         output_discard(drain->output);
     }
@@ -52,6 +56,7 @@ void hash_drain_release(struct hash_engine *engine) {
     hash_memory_release(drain->memory);
     memory_release(hash_allocator(engine), drain->moves);
     memory_release(hash_allocator(engine), drain->extents);
+    memory_release(hash_allocator(engine), drain->made);
     buffer_release(&drain->payload);
     engine_scratch_release(&drain->scratch);
 }
@@ -73,21 +78,34 @@ struct hash_move *hash_add_move(struct hash_engine *engine) {
     return move;
 }
 
-static tern_status add_extent(void *context, uint32_t place, uint32_t units) {
-    struct hash_engine *engine = context;
-    struct hash_drain *drain = &engine->drain;
-    if (drain->extent_count == drain->extent_capacity) {
-        size_t capacity = drain->extent_capacity == 0 ? 64 : drain->extent_capacity * 2;
-        void *grown = memory_resize(hash_allocator(engine), drain->extents,
-                                    capacity * sizeof(drain->extents[0]));
+static tern_status append_extent(struct hash_engine *engine, struct value_extent **extents,
+                                 size_t *count, size_t *capacity, struct value_extent extent) {
+    if (*count == *capacity) {
+        size_t wanted = *capacity == 0 ? 64 : *capacity * 2;
+        void *grown =
+            memory_resize(hash_allocator(engine), *extents, wanted * sizeof((*extents)[0]));
         if (grown == NULL) {
             return TERN_NO_MEMORY;
         }
-        drain->extents = grown;
-        drain->extent_capacity = capacity;
+        *extents = grown;
+        *capacity = wanted;
     }
-    drain->extents[drain->extent_count++] = (struct value_extent){place, units};
+    (*extents)[(*count)++] = extent;
     return TERN_OK;
+}
+
+static tern_status add_extent(void *context, uint32_t place, uint32_t units) {
+    struct hash_engine *engine = context;
+    struct hash_drain *drain = &engine->drain;
+    return append_extent(engine, &drain->extents, &drain->extent_count, &drain->extent_capacity,
+                         (struct value_extent){place, units});
+}
+
+static tern_status add_made(void *context, uint32_t place, uint32_t units) {
+    struct hash_engine *engine = context;
+    struct hash_drain *drain = &engine->drain;
+    return append_extent(engine, &drain->made, &drain->made_count, &drain->made_capacity,
+                         (struct value_extent){place, units});
 }
 
 tern_status hash_add_value(struct hash_engine *engine, tern_slice reference, tern_error *error) {
@@ -184,7 +202,9 @@ static tern_status store_apart(struct hash_engine *engine, struct record *record
     if (status == TERN_OK) {
         status = hash_value_append(writer, record->value.data, record->value.size, error);
         if (status == TERN_OK) {
-            status = hash_value_finish(writer, reference, &size, error);
+            size_t before = engine->drain.made_count;
+            status = hash_value_finish_listed(writer, add_made, engine, reference, &size, error);
+            engine->drain.made_count = status == TERN_OK ? engine->drain.made_count : before;
         } else {
             hash_value_abandon(writer);
         }

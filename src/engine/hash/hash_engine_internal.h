@@ -73,6 +73,8 @@ struct hash_drain {
     size_t move_count, move_capacity;
     struct value_extent *extents;
     size_t extent_count, extent_capacity;
+    struct value_extent *made; /* written for the moves, free again when they are given up */
+    size_t made_count, made_capacity;
     uint32_t segment, block; /* where the range phase or compaction stands */
     struct buffer payload;
     struct engine_scratch scratch;

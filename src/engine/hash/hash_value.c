@@ -93,8 +93,28 @@ tern_status hash_value_append(struct engine_large_writer *writer, const void *by
     return TERN_OK;
 }
 
+/* All runs of units, the listing last. */
+static tern_status visit_all(tern_slice listing, const struct hash_ref *ref,
+                             tern_status (*visit)(void *context, uint32_t place, uint32_t units),
+                             void *context) {
+    const uint8_t *bytes = listing.data;
+    tern_status status = TERN_OK;
+    for (size_t at = 0; status == TERN_OK && at < listing.size; at += ENTRY_BYTES) {
+        status = visit(context, get_u32(bytes + at), get_u32(bytes + at + 4));
+    }
+    return status == TERN_OK ? visit(context, ref->place, ref->units) : status;
+}
+
 tern_status hash_value_finish(struct engine_large_writer *writer, uint8_t *out_reference,
                               size_t *out_reference_size, tern_error *error) {
+    return hash_value_finish_listed(writer, NULL, NULL, out_reference, out_reference_size, error);
+}
+
+tern_status hash_value_finish_listed(struct engine_large_writer *writer,
+                                     tern_status (*visit)(void *context, uint32_t place,
+                                                          uint32_t units),
+                                     void *context, uint8_t *out_reference,
+                                     size_t *out_reference_size, tern_error *error) {
     struct hash_ref ref = {0};
     tern_status status = TERN_OK;
     if (writer->piece.size > 0 || writer->listing.size == 0) {
@@ -103,6 +123,13 @@ tern_status hash_value_finish(struct engine_large_writer *writer, uint8_t *out_r
     if (status == TERN_OK) {
         status = hash_file_put(writer->file, writer->compression, writer->listing.data,
                                writer->listing.size, &ref, error);
+    }
+    if (status == TERN_OK && visit != NULL) {
+        status = visit_all(buffer_slice(&writer->listing), &ref, visit, context);
+        if (status != TERN_OK) {
+            hash_file_free(writer->file, ref.place, ref.units);
+            status = ERROR_NO_MEMORY(error, "a large value");
+        }
     }
     if (status != TERN_OK) {
         hash_value_abandon(writer);
@@ -219,12 +246,10 @@ tern_status hash_value_extents(struct hash_file *file, const tern_allocator *all
     uint64_t size = 0;
     buffer_init(&listing, allocator);
     tern_status status = read_listing(file, reference, &listing, &size, error);
-    for (size_t at = 0; status == TERN_OK && at < listing.size; at += ENTRY_BYTES) {
-        status = visit(context, get_u32(listing.data + at), get_u32(listing.data + at + 4));
-    }
     if (status == TERN_OK) {
         const uint8_t *bytes = reference.data;
-        status = visit(context, get_u32(bytes + 9), get_u32(bytes + 13));
+        const struct hash_ref ref = {get_u32(bytes + 9), get_u32(bytes + 13), 0};
+        status = visit_all(buffer_slice(&listing), &ref, visit, context);
     }
     buffer_release(&listing);
     return status;

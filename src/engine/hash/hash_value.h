@@ -20,6 +20,11 @@ tern_status hash_value_append(struct engine_large_writer *writer, const void *by
                               tern_error *error);
 tern_status hash_value_finish(struct engine_large_writer *writer, uint8_t *out_reference,
                               size_t *out_reference_size, tern_error *error);
+/* The same, and visits every run of units of the value; when that fails the value is given up. */
+TERN_MUST_CHECK tern_status hash_value_finish_listed(
+    struct engine_large_writer *writer,
+    tern_status (*visit)(void *context, uint32_t place, uint32_t units), void *context,
+    uint8_t *out_reference, size_t *out_reference_size, tern_error *error);
 void hash_value_abandon(struct engine_large_writer *writer);
 TERN_MUST_CHECK tern_status hash_value_read(struct hash_file *file, const tern_allocator *allocator,
                                             tern_slice reference, uint64_t offset, void *buffer,

@@ -6,8 +6,10 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <tern/txn.h>
 
 #include "engine/hash/hash_engine.h"
+#include "engine/hash/hash_engine_internal.h"
 #include "support/cmocka_test.h"
 #include "support/engine_world.h"
 #include "support/fault_allocator.h"
@@ -195,6 +197,45 @@ static void survives_failing_reads(void **state) {
     run_with_failing_calls(FAULT_READ, TERN_IO);
 }
 
+static uint64_t used_bytes(const struct engine_world *world) {
+    struct hash_file_stats stats;
+    hash_file_get_stats(((const struct hash_engine *)world->engine)->base.file, &stats);
+    return stats.file_bytes - stats.free_bytes;
+}
+
+/* The value that a merge amounts to is written apart before the block that refers to it. */
+static void failed_drains_give_back_what_merges_stored_apart(void **state) {
+    (void)state;
+    const tern_keyspace_options options = small_options();
+    tern_error error = TERN_ERROR_INIT;
+    struct engine_world world;
+    static char value[60001];
+    struct world_change append = {
+        .kind = RECORD_MERGE, .merge_kind = TERN_MERGE_APPEND, .key = tern_slice_str("key")};
+    world_create(&world, &hash_engine_methods, &options, 0, 5, tern_allocator_default());
+    struct fault_file_system *faults = fault_file_system_create(power_cut_interface(world.disk));
+    world.environment.file_system = fault_file_system_interface(faults);
+    assert_ok(world_open(&world, 0, &error), error);
+    memset(value, 'v', sizeof(value) - 1);
+    assert_int_equal(world_put(&world, "key", value), TERN_OK);
+    assert_ok(world_checkpoint(&world, &error), error);
+    append.value = tern_slice_of(value, 10000);
+    assert_ok(world_commit(&world, &append, 1, &error), error);
+    assert_ok(world_freeze(&world, &error), error);
+    uint64_t before = used_bytes(&world);
+    for (unsigned i = 0; i < 10; i++) {
+        const struct fault_plan plan = {.kinds = FAULT_WRITE, .nth = 3, .status = TERN_IO};
+        bool idle = false;
+        fault_file_system_arm(faults, &plan);
+        assert_int_equal(world_drain_step(&world, 20000, &idle, &error), TERN_IO);
+    }
+    fault_file_system_disarm(faults);
+    assert_int_equal(used_bytes(&world), before);
+    check_after(&world);
+    world_destroy(&world);
+    fault_file_system_destroy(faults);
+}
+
 static void goes_on_after_the_disk_was_full(void **state) {
     (void)state;
     const tern_keyspace_options options = small_options();
@@ -219,6 +260,7 @@ int main(void) {
         cmocka_unit_test(survives_failing_allocations),
         cmocka_unit_test(survives_failing_writes),
         cmocka_unit_test(survives_failing_reads),
+        cmocka_unit_test(failed_drains_give_back_what_merges_stored_apart),
         cmocka_unit_test(goes_on_after_the_disk_was_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
