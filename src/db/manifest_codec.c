@@ -179,10 +179,12 @@ static const char *get_keyspace(const uint8_t **position, const uint8_t *end,
     out->options.fan_out = get_u32(source + 24);
     out->name = tern_slice_of(source + KEYSPACE_HEADER_BYTES, name_size);
     source += KEYSPACE_HEADER_BYTES + name_size;
+    bool are_zeros = true;
     if (out->options.engine == TERN_ENGINE_HASH) {
         out->options.hash_index = (tern_hash_index)style;
         out->options.expected_keys = get_u64(source);
         out->options.max_load_percent = source[8];
+        are_zeros = get_u64(source + 8) >> 8 == 0;
     } else {
         out->options.compaction = (tern_compaction)style;
     }
@@ -194,7 +196,7 @@ static const char *get_keyspace(const uint8_t **position, const uint8_t *end,
     bool fits =
         conversion_bytes(source_engine) == 0 ||
         (out->keyspace_id != 0 && out->keyspace_id != out->id && out->shown_seq != SEQ_NONE);
-    return out->id != 0 && is_named && fits ? NULL : "manifest-keyspace";
+    return out->id != 0 && is_named && are_zeros && fits ? NULL : "manifest-keyspace";
 }
 
 const char *manifest_body_decode(tern_slice body, struct arena *arena,
