@@ -421,6 +421,17 @@ tern_status checkpoint_rewrite_manifest(struct tern_db *db, tern_error *error) {
     return status;
 }
 
+/* Dropped, and its engine still open; a view without it has been made. */
+static bool is_on_its_way_out(const tern_keyspace *keyspace) {
+    return atomic_load_explicit(&keyspace->state, memory_order_relaxed) == KEYSPACE_DROPPED &&
+           keyspace->engine != NULL && keyspace->gone_view_generation != 0;
+}
+
+static bool is_in_manifests(const struct tern_db *db, const tern_keyspace *keyspace) {
+    return keyspace->gone_manifest_generation + MANIFEST_SLOTS >
+           db->maintenance.manifest_generation;
+}
+
 /* A dropped keyspace is still in one of the manifests, so its files have to stay. */
 static bool names_dropped(struct tern_db *db) {
     bool found = false;
@@ -430,10 +441,7 @@ static bool names_dropped(struct tern_db *db) {
     mutex_lock(&db->catalog_mutex);
     for (const tern_keyspace *keyspace = db->keyspaces; keyspace != NULL && !found;
          keyspace = keyspace->next) {
-        found = atomic_load_explicit(&keyspace->state, memory_order_relaxed) == KEYSPACE_DROPPED &&
-                keyspace->engine != NULL && keyspace->gone_view_generation != 0 &&
-                keyspace->gone_manifest_generation + MANIFEST_SLOTS >
-                    db->maintenance.manifest_generation;
+        found = is_on_its_way_out(keyspace) && is_in_manifests(db, keyspace);
     }
     mutex_unlock(&db->catalog_mutex);
     return found;
@@ -443,11 +451,11 @@ tern_status checkpoint_settle(struct tern_db *db, tern_error *error) {
     struct maintenance *maintenance = &db->maintenance;
     bool is_settled = maintenance->previous_log_start == maintenance->written_log_start &&
                       maintenance->durable_generations[1] == maintenance->durable_generations[0];
-    bool has_dropped = names_dropped(db);
     if (maintenance->phase != CHECKPOINT_IDLE || maintenance->has_failed ||
         checkpoint_has_sealed(db)) {
         return TERN_OK;
     }
+    bool has_dropped = names_dropped(db);
     tern_status status = TERN_OK;
     if (has_dropped) {
         status = space_settle(db, error);
@@ -573,12 +581,8 @@ static tern_keyspace *next_dropped(struct tern_db *db) {
     mutex_lock(&db->catalog_mutex);
     for (tern_keyspace *keyspace = db->keyspaces; keyspace != NULL && found == NULL;
          keyspace = keyspace->next) {
-        bool is_gone =
-            atomic_load_explicit(&keyspace->state, memory_order_relaxed) == KEYSPACE_DROPPED &&
-            keyspace->engine != NULL && keyspace->gone_view_generation != 0 &&
-            keyspace->gone_manifest_generation + MANIFEST_SLOTS <=
-                db->maintenance.manifest_generation &&
-            !is_in_views(db, keyspace);
+        bool is_gone = is_on_its_way_out(keyspace) && !is_in_manifests(db, keyspace) &&
+                       !is_in_views(db, keyspace);
         found = is_gone ? keyspace : NULL;
     }
     mutex_unlock(&db->catalog_mutex);

@@ -8,6 +8,7 @@
 
 #include "db/database_internal.h"
 #include "support/cmocka_test.h"
+#include "support/keyspace_stat.h"
 #include "support/step_machine.h"
 
 #define VALUE_BYTES 900u
@@ -21,27 +22,6 @@ struct fixture {
     tern_keyspace *first, *second;
     uint64_t keys;
 };
-
-struct wanted_stat {
-    const char *name;
-    uint64_t value;
-};
-
-static bool match(void *context, const tern_stat *stat) {
-    struct wanted_stat *wanted = context;
-    if (strcmp(stat->name, wanted->name) == 0) {
-        wanted->value = stat->value;
-    }
-    return true;
-}
-
-static uint64_t stat_of(tern_keyspace *keyspace, const char *name) {
-    struct wanted_stat wanted = {name, UINT64_MAX};
-    tern_error error = TERN_ERROR_INIT;
-    assert_ok(tern_keyspace_stats(keyspace, match, &wanted, &error), error);
-    assert_true(wanted.value != UINT64_MAX);
-    return wanted.value;
-}
 
 static void set_up(struct fixture *fixture, tern_engine_kind engine) {
     tern_error error = TERN_ERROR_INIT;
@@ -110,8 +90,8 @@ static void fill_disk(struct fixture *fixture, uint64_t room) {
     put_some(fixture, fixture->first, 8000);
     checkpoint(fixture);
     pass_seconds(fixture, 2);
-    assert_int_equal(stat_of(fixture->first, "level_0_runs"), 0);
-    assert_true(stat_of(fixture->first, "file_bytes") > 2 * room);
+    assert_int_equal(keyspace_stat(fixture->first, "level_0_runs"), 0);
+    assert_true(keyspace_stat(fixture->first, "file_bytes") > 2 * room);
     fault_file_system_set_capacity(fixture->machine.faults,
                                    fault_file_system_used(fixture->machine.faults) + room);
     for (unsigned i = 0; i < 4; i++) {
@@ -119,8 +99,8 @@ static void fill_disk(struct fixture *fixture, uint64_t room) {
         put_some(fixture, fixture->second, 20);
         drain(fixture);
     }
-    assert_int_equal(stat_of(fixture->first, "level_0_runs"), 4);
-    assert_int_equal(stat_of(fixture->second, "level_0_runs"), 4);
+    assert_int_equal(keyspace_stat(fixture->first, "level_0_runs"), 4);
+    assert_int_equal(keyspace_stat(fixture->second, "level_0_runs"), 4);
 }
 
 static void a_compaction_without_room_is_tried_rarely_and_stops_no_other(void **state) {
@@ -129,17 +109,17 @@ static void a_compaction_without_room_is_tried_rarely_and_stops_no_other(void **
     const uint64_t room = (uint64_t)3 << 20;
     set_up(&fixture, TERN_ENGINE_LSM);
     fill_disk(&fixture, room);
-    uint64_t written = stat_of(fixture.first, "written_bytes");
+    uint64_t written = keyspace_stat(fixture.first, "written_bytes");
     pass_seconds(&fixture, 60);
     uint64_t failures = atomic_load(&fixture.db->counters.compaction_failures);
     assert_in_range(failures, 2, ATTEMPTS_MAX);
-    assert_true(stat_of(fixture.first, "written_bytes") - written <= ATTEMPTS_MAX * room);
-    assert_int_equal(stat_of(fixture.first, "level_0_runs"), 4);
-    assert_int_equal(stat_of(fixture.second, "level_0_runs"), 0);
+    assert_true(keyspace_stat(fixture.first, "written_bytes") - written <= ATTEMPTS_MAX * room);
+    assert_int_equal(keyspace_stat(fixture.first, "level_0_runs"), 4);
+    assert_int_equal(keyspace_stat(fixture.second, "level_0_runs"), 0);
 
     fault_file_system_set_capacity(fixture.machine.faults, 0);
     pass_seconds(&fixture, 61);
-    assert_int_equal(stat_of(fixture.first, "level_0_runs"), 0);
+    assert_int_equal(keyspace_stat(fixture.first, "level_0_runs"), 0);
     tear_down(&fixture);
 }
 
@@ -152,11 +132,11 @@ static void overlays_drain_however_long_level_zero_is_while_compaction_fails(voi
         put_some(&fixture, fixture.first, 5);
         checkpoint(&fixture);
     }
-    assert_true(stat_of(fixture.first, "level_0_runs") == 20);
-    assert_int_equal(stat_of(fixture.first, "drain_debt_bytes"), 0);
+    assert_true(keyspace_stat(fixture.first, "level_0_runs") == 20);
+    assert_int_equal(keyspace_stat(fixture.first, "drain_debt_bytes"), 0);
     fault_file_system_set_capacity(fixture.machine.faults, 0);
     pass_seconds(&fixture, 61);
-    assert_int_equal(stat_of(fixture.first, "level_0_runs"), 0);
+    assert_int_equal(keyspace_stat(fixture.first, "level_0_runs"), 0);
     tear_down(&fixture);
 }
 
@@ -194,19 +174,19 @@ static void a_file_that_cannot_shrink_does_not_keep_those_behind_it_from_shrinki
     assert_ok(step_machine_open(&fixture.machine, &fixture.db, &error), error);
     assert_ok(tern_keyspace_open(fixture.db, "first", &fixture.first, &error), error);
     assert_ok(tern_keyspace_open(fixture.db, "second", &fixture.second, &error), error);
-    uint64_t first_bytes = stat_of(fixture.first, "file_bytes");
-    uint64_t second_bytes = stat_of(fixture.second, "file_bytes");
+    uint64_t first_bytes = keyspace_stat(fixture.first, "file_bytes");
+    uint64_t second_bytes = keyspace_stat(fixture.second, "file_bytes");
     pass_seconds(&fixture, 60);
     assert_in_range(atomic_load(&fixture.db->counters.shrink_failures), 2, ATTEMPTS_MAX);
-    assert_true(stat_of(fixture.first, "file_bytes") >= first_bytes);
-    assert_true(stat_of(fixture.second, "file_bytes") < second_bytes / 2);
+    assert_true(keyspace_stat(fixture.first, "file_bytes") >= first_bytes);
+    assert_true(keyspace_stat(fixture.second, "file_bytes") < second_bytes / 2);
     tear_down(&fixture);
 }
 
 /* Whatever is done, `first` has something to compact again. */
 static void take_turn(struct fixture *fixture) {
     bool more = false;
-    while (stat_of(fixture->first, "level_0_runs") < 4) {
+    while (keyspace_stat(fixture->first, "level_0_runs") < 4) {
         put_some(fixture, fixture->first, 10);
         drain(fixture);
     }
@@ -225,8 +205,8 @@ static void a_keyspace_that_always_has_work_lets_others_have_their_turn(void **s
         put_some(&fixture, fixture.second, 10);
         drain(&fixture);
     }
-    assert_int_equal(stat_of(fixture.second, "level_0_runs"), 5);
-    while (stat_of(fixture.second, "level_0_runs") >= 4) {
+    assert_int_equal(keyspace_stat(fixture.second, "level_0_runs"), 5);
+    while (keyspace_stat(fixture.second, "level_0_runs") >= 4) {
         take_turn(&fixture);
         assert_true(++turns <= 4);
     }
@@ -245,8 +225,8 @@ static void files_shrink_though_there_is_always_something_to_compact(void **stat
     drain(&fixture);
     assert_ok(tern_delete_range(third, NULL, NULL, NULL, &error), error);
     drain(&fixture);
-    uint64_t bytes = stat_of(third, "file_bytes");
-    while (stat_of(third, "file_bytes") > bytes / 2) {
+    uint64_t bytes = keyspace_stat(third, "file_bytes");
+    while (keyspace_stat(third, "file_bytes") > bytes / 2) {
         take_turn(&fixture);
         assert_true(++turns <= 64);
     }

@@ -10,6 +10,7 @@
 #include "db/database_internal.h"
 #include "engine/lsm/lsm_engine_internal.h"
 #include "support/cmocka_test.h"
+#include "support/keyspace_stat.h"
 #include "support/step_machine.h"
 
 #define VALUE_BYTES   900u
@@ -29,27 +30,6 @@ struct fixture {
     uint64_t longest_help; /* steps run by one put while the whole base is being compacted */
     uint64_t longest_level_zero;
 };
-
-struct wanted_stat {
-    const char *name;
-    uint64_t value;
-};
-
-static bool match(void *context, const tern_stat *stat) {
-    struct wanted_stat *wanted = context;
-    if (strcmp(stat->name, wanted->name) == 0) {
-        wanted->value = stat->value;
-    }
-    return true;
-}
-
-static uint64_t stat_of(tern_keyspace *keyspace, const char *name) {
-    struct wanted_stat wanted = {name, UINT64_MAX};
-    tern_error error = TERN_ERROR_INIT;
-    assert_ok(tern_keyspace_stats(keyspace, match, &wanted, &error), error);
-    assert_true(wanted.value != UINT64_MAX);
-    return wanted.value;
-}
 
 static bool is_whole_under_way(const struct fixture *fixture) {
     const struct compaction *compaction = lsm_of(fixture->keyspace->engine)->compaction;
@@ -108,7 +88,7 @@ static bool write_meanwhile(void *context, const char *what, uint64_t done, uint
     (void)what;
     if (done < total) {
         put_some(fixture, fixture->puts);
-        uint64_t runs = stat_of(fixture->keyspace, "level_0_runs");
+        uint64_t runs = keyspace_stat(fixture->keyspace, "level_0_runs");
         fixture->longest_level_zero =
             runs > fixture->longest_level_zero ? runs : fixture->longest_level_zero;
     }
@@ -124,12 +104,12 @@ static void compaction_ends_though_drains_go_on(void **state) {
     (void)state;
     struct fixture fixture;
     set_up(&fixture, 100); /* half an overlay in each turn */
-    uint64_t data = stat_of(fixture.keyspace, "file_bytes");
-    uint64_t written = stat_of(fixture.keyspace, "written_bytes");
+    uint64_t data = keyspace_stat(fixture.keyspace, "file_bytes");
+    uint64_t written = keyspace_stat(fixture.keyspace, "written_bytes");
     fixture.turns_max = 1000;
     assert_int_equal(compact(&fixture), TERN_OK);
     assert_true(fixture.turns <= 8 * (data / COMPACT_BYTES + 3));
-    assert_true(stat_of(fixture.keyspace, "written_bytes") - written <= 3 * data);
+    assert_true(keyspace_stat(fixture.keyspace, "written_bytes") - written <= 3 * data);
     tear_down(&fixture);
 }
 
@@ -154,7 +134,7 @@ static void what_a_cancelled_compaction_left_does_not_count_for_the_next(void **
     step_machine_idle(&fixture.machine, 20);
     fixture.turns_max = 1000;
     assert_int_equal(compact(&fixture), TERN_OK);
-    assert_int_equal(stat_of(fixture.keyspace, "sorted_runs"), 1);
+    assert_int_equal(keyspace_stat(fixture.keyspace, "sorted_runs"), 1);
     tear_down(&fixture);
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/compare.h"
 #include "integration/txn_fixture.h"
+#include "support/keyspace_stat.h"
 #include "support/step_machine.h"
 
 #define KEYS 600u
@@ -360,24 +361,6 @@ static void impossible_options_are_refused(void **state) {
     }
 }
 
-struct wanted_stat {
-    const char *name;
-    uint64_t value;
-};
-
-static bool take_stat(void *context, const tern_stat *stat) {
-    struct wanted_stat *wanted = context;
-    wanted->value = strcmp(stat->name, wanted->name) == 0 ? stat->value : wanted->value;
-    return true;
-}
-
-static uint64_t stubs_of(tern_keyspace *keyspace) {
-    struct wanted_stat wanted = {"stubs", UINT64_MAX};
-    tern_error error = TERN_ERROR_INIT;
-    assert_ok(tern_keyspace_stats(keyspace, take_stat, &wanted, &error), error);
-    return wanted.value;
-}
-
 /* Nothing is written to the keyspace, or at all, after the snapshot has ended. */
 static void check_idle_release(unsigned keys) {
     struct step_machine machine;
@@ -406,10 +389,10 @@ static void check_idle_release(unsigned keys) {
     }
     assert_ok(tern_checkpoint(db, &error), error);
     step_machine_idle(&machine, 20);
-    assert_int_equal(stubs_of(keyspace), keys);
+    assert_int_equal(keyspace_stat(keyspace, "stubs"), keys);
     tern_txn_free(reader);
     step_machine_idle(&machine, 20);
-    assert_int_equal(stubs_of(keyspace), 0);
+    assert_int_equal(keyspace_stat(keyspace, "stubs"), 0);
     assert_ok(tern_close(db, &error), error);
     step_machine_release(&machine);
 }
