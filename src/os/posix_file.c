@@ -143,23 +143,29 @@ static tern_status write_zeros_past_end(struct posix_file *posix, uint64_t end, 
     return status;
 }
 
+/* 0, or the errno. Signals interrupt it on some file systems (tmpfs). */
+static int reserve_blocks(int descriptor, uint64_t offset, uint64_t size) {
+    int result;
+    do {
+        result = fallocate(descriptor, 0, (off_t)offset, (off_t)size);
+    } while (result != 0 && errno == EINTR);
+    return result == 0 ? 0 : errno;
+}
+
 static tern_status posix_allocate(tern_file *file, uint64_t offset, uint64_t size,
                                   tern_error *error) {
     struct posix_file *posix = posix_of(file);
     if (size == 0) {
         return TERN_OK;
     }
-    int result;
-    do {
-        result = fallocate(posix->descriptor, 0, (off_t)offset, (off_t)size);
-    } while (result != 0 && errno == EINTR);
-    if (result == 0) {
+    int reason = reserve_blocks(posix->descriptor, offset, size);
+    if (reason == 0) {
         return TERN_OK;
     }
-    if (errno == EOPNOTSUPP || errno == ENOSYS) {
+    if (reason == EOPNOTSUPP || reason == ENOSYS) {
         return write_zeros_past_end(posix, offset + size, error);
     }
-    return SYSTEM_ERROR(error, errno, posix->path, offset, "reserve blocks for the file");
+    return SYSTEM_ERROR(error, reason, posix->path, offset, "reserve blocks for the file");
 }
 
 /* True where an allocated block is overwritten in place, so that a mapped store needs no new one.
@@ -228,8 +234,9 @@ static tern_status posix_map(tern_file *file, size_t size, void **out_memory, te
             return ERROR_AT(error, TERN_UNSUPPORTED, posix->path, -1, 0,
                             "this file system cannot map files for writing safely");
         }
-        if (fallocate(posix->descriptor, 0, 0, (off_t)size) != 0) {
-            return SYSTEM_ERROR(error, errno, posix->path, -1, "reserve blocks for a mapping");
+        int reason = reserve_blocks(posix->descriptor, 0, size);
+        if (reason != 0) {
+            return SYSTEM_ERROR(error, reason, posix->path, -1, "reserve blocks for a mapping");
         }
     }
     int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;

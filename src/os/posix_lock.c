@@ -23,7 +23,10 @@ static void describe_self(char text[HOLDER_BYTES]) {
     char name[32] = "unknown";
     int descriptor = posix_open("/proc/self/comm", O_RDONLY);
     if (descriptor >= 0) {
-        ssize_t got = read(descriptor, name, sizeof(name) - 1);
+        ssize_t got;
+        do {
+            got = read(descriptor, name, sizeof(name) - 1);
+        } while (got < 0 && errno == EINTR);
         size_t size = got > 0 ? (size_t)got : 0;
         name[size] = '\0';
         name[strcspn(name, "\n")] = '\0';
@@ -40,7 +43,10 @@ static void describe_self(char text[HOLDER_BYTES]) {
 
 /* What the holder wrote, made fit to print: the file is anybody's. */
 static void read_holder(int descriptor, char text[HOLDER_BYTES]) {
-    ssize_t got = pread(descriptor, text, HOLDER_BYTES - 1, 0);
+    ssize_t got;
+    do {
+        got = pread(descriptor, text, HOLDER_BYTES - 1, 0);
+    } while (got < 0 && errno == EINTR);
     text[got > 0 ? got : 0] = '\0';
     for (char *at = text; *at != '\0'; at++) {
         if (*at == '\n') {
@@ -70,10 +76,17 @@ static tern_status write_self(int descriptor, const char *path, tern_error *erro
     char self[HOLDER_BYTES];
     describe_self(self);
     size_t size = strlen(self);
-    if (ftruncate(descriptor, 0) != 0) {
+    int result;
+    do {
+        result = ftruncate(descriptor, 0);
+    } while (result != 0 && errno == EINTR);
+    if (result != 0) {
         return SYSTEM_ERROR(error, errno, path, 0, "empty the lock file");
     }
-    ssize_t put = pwrite(descriptor, self, size, 0);
+    ssize_t put;
+    do {
+        put = pwrite(descriptor, self, size, 0);
+    } while (put < 0 && errno == EINTR);
     /* A full disk must not keep a database from being opened; only the name is lost. */
     if (put < 0 && errno != ENOSPC && errno != EDQUOT) {
         return SYSTEM_ERROR(error, errno, path, 0, "write the lock file");
