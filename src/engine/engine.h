@@ -28,6 +28,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <tern/cursor.h>
 #include <tern/db.h>
 #include <tern/error.h>
 #include <tern/keyspace.h>
@@ -372,10 +373,10 @@ struct engine_methods {
     void (*cursor_entry)(const struct engine_cursor *cursor, struct engine_entry *out_entry);
     /*
      * Hands out up to `capacity` entries following the position (from the first when it stands
-     * nowhere) and stands on the last of them. They live until the cursor moves. Without order an
-     * entry of kind LARGE comes alone, since nobody could seek back to it.
+     * nowhere) and stands on the last of them. They live until the cursor moves. A value that is
+     * stored apart comes alone, as cursor_entry tells. keys_only: values may be anything.
      */
-    tern_status (*cursor_next_batch)(struct engine_cursor *cursor, struct engine_entry *out_entries,
+    tern_status (*cursor_next_batch)(struct engine_cursor *cursor, tern_entry *out_entries,
                                      size_t capacity, size_t *out_count, tern_error *error);
 
     /* Estimated live keys and bytes in bounds, from fences. */

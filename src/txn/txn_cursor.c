@@ -4,50 +4,17 @@
 #include "base/error.h"
 #include "txn/txn_cursor_internal.h"
 
-/* Entries taken from the engine at once. */
-#define BATCH_ENTRIES 1024
 /* A batch with copied bytes ends when it holds that many. */
 #define BATCH_BYTES_MAX ((size_t)4 << 20)
-
-/* Room for so many is kept for the next cursor. */
-#define SPARE_BATCH_ENTRIES 128
 
 /* ---- opening and closing ---- */
 
 void txn_cursor_spares_init(struct txn_manager *manager) {
     spares_init(&manager->cursors, manager->allocator, sizeof(struct tern_cursor));
-    spares_init(&manager->batches, manager->allocator,
-                SPARE_BATCH_ENTRIES * sizeof(struct engine_entry));
 }
 
 void txn_cursor_spares_release(struct txn_manager *manager) {
     spares_release(&manager->cursors);
-    spares_release(&manager->batches);
-}
-
-static void release_batch(tern_cursor *cursor) {
-    if (cursor->batch_capacity == SPARE_BATCH_ENTRIES) {
-        spares_give(&cursor->keyspace->manager->batches, cursor->batch);
-    } else {
-        memory_release(cursor->allocator, cursor->batch);
-    }
-    cursor->batch = NULL;
-    cursor->batch_capacity = 0;
-}
-
-static tern_status reserve_batch(tern_cursor *cursor, size_t entries) {
-    if (entries <= cursor->batch_capacity) {
-        return TERN_OK;
-    }
-    release_batch(cursor);
-    bool is_small = entries <= SPARE_BATCH_ENTRIES;
-    cursor->batch = is_small ? spares_take(&cursor->keyspace->manager->batches)
-                             : memory_allocate(cursor->allocator, entries * sizeof(*cursor->batch));
-    if (cursor->batch == NULL) {
-        return ERROR_NO_MEMORY(&cursor->error, "a batch of a cursor");
-    }
-    cursor->batch_capacity = is_small ? SPARE_BATCH_ENTRIES : entries;
-    return TERN_OK;
 }
 
 static tern_status copy_bounds(tern_cursor *cursor, const tern_cursor_options *options) {
@@ -207,7 +174,6 @@ void txn_cursor_close(tern_cursor *cursor) {
     buffer_release(&cursor->low);
     buffer_release(&cursor->high);
     arena_release(&cursor->batch_arena);
-    release_batch(cursor);
     spares_give(&cursor->keyspace->manager->cursors, cursor);
 }
 
@@ -518,65 +484,8 @@ static tern_status fill_by_copies(tern_cursor *cursor, tern_entry *out_entries, 
     return status;
 }
 
-/* Entries of the engine as they are; false when one of them is stored apart. */
-static bool convert(const struct engine_entry *entries, size_t count, bool keys_only,
-                    tern_entry *out_entries) {
-    bool all_inline = true;
-    for (size_t i = 0; i < count; i++) {
-        out_entries[i].key = entries[i].key;
-        out_entries[i].value = entries[i].record.value;
-        all_inline &= entries[i].record.kind != RECORD_LARGE;
-    }
-    for (size_t i = 0; keys_only && i < count; i++) {
-        out_entries[i].value = tern_slice_of(NULL, 0);
-    }
-    return all_inline || keys_only;
-}
-
-/*
- * Some of the engine's batch is stored apart: goes back to before it and takes entry by entry. The
- * key to go back to is copied first, it is the engine's memory.
- */
-static tern_status refill(tern_cursor *cursor, tern_entry *out_entries, size_t capacity,
-                          size_t *out_count) {
-    cursor->sought.size = 0;
-    tern_slice first = cursor->batch[0].key;
-    if (buffer_append(&cursor->sought, first.data, first.size) != TERN_OK) {
-        return ERROR_NO_MEMORY(&cursor->error, "a batch of a cursor");
-    }
-    const struct engine_methods *methods = cursor->methods;
-    tern_status status =
-        methods->cursor_seek(cursor->engine, buffer_slice(&cursor->sought), false, &cursor->error);
-    if (status != TERN_OK) {
-        return finish_move(cursor, status);
-    }
-    methods->cursor_entry(cursor->engine, &cursor->entry);
-    cursor->place = CURSOR_ON_ENGINE;
-    cursor->engine_place = ENGINE_AT_CURRENT;
-    cursor->is_loaded = false;
-    arena_reset(&cursor->batch_arena);
-    status = copy_entry(cursor, &out_entries[0]);
-    size_t count = status == TERN_OK ? 1 : 0;
-    while (status == TERN_OK && count < capacity &&
-           cursor->batch_arena.allocated_bytes < BATCH_BYTES_MAX) {
-        status = move(cursor, false);
-        if (status == TERN_OK) {
-            status = copy_entry(cursor, &out_entries[count]);
-            count += status == TERN_OK;
-        }
-    }
-    if (status == TERN_NOT_FOUND) {
-        status = stand_on_last(cursor, &out_entries[count - 1]);
-    }
-    *out_count = count;
-    return status;
-}
-
-/* An engine without order hands out what is stored apart alone. */
+/* The engine's cursor stands on a value stored apart, which goes alone. */
 static tern_status copy_single(tern_cursor *cursor, tern_entry *out_entries, size_t *out_count) {
-    cursor->entry = cursor->batch[0];
-    cursor->place = CURSOR_ON_ENGINE;
-    cursor->engine_place = ENGINE_AT_CURRENT;
     cursor->is_loaded = false;
     arena_reset(&cursor->batch_arena);
     tern_status status = copy_entry(cursor, &out_entries[0]);
@@ -588,28 +497,26 @@ static tern_status copy_single(tern_cursor *cursor, tern_entry *out_entries, siz
 
 static tern_status pass_batch(tern_cursor *cursor, tern_entry *out_entries, size_t capacity,
                               size_t *out_count) {
-    size_t wanted = capacity < BATCH_ENTRIES ? capacity : BATCH_ENTRIES;
-    tern_status status = reserve_batch(cursor, wanted);
-    if (status != TERN_OK) {
-        return status;
-    }
+    size_t count = 0;
     if (cursor->place == CURSOR_NOWHERE) {
         cursor_restart(cursor);
     }
-    size_t count = 0;
-    status =
-        finish_move(cursor, cursor->methods->cursor_next_batch(cursor->engine, cursor->batch,
-                                                               wanted, &count, &cursor->error));
+    tern_status status =
+        finish_move(cursor, cursor->methods->cursor_next_batch(cursor->engine, out_entries,
+                                                               capacity, &count, &cursor->error));
     if (status != TERN_OK) {
         return status;
     }
-    if (!convert(cursor->batch, count, cursor->keys_only, out_entries)) {
-        return cursor->is_unordered ? copy_single(cursor, out_entries, out_count)
-                                    : refill(cursor, out_entries, count, out_count);
-    }
-    cursor->entry = cursor->batch[count - 1];
+    cursor->methods->cursor_entry(cursor->engine, &cursor->entry);
     cursor->place = CURSOR_ON_ENGINE;
     cursor->engine_place = ENGINE_AT_CURRENT;
+    if (cursor->keys_only) {
+        for (size_t i = 0; i < count; i++) {
+            out_entries[i].value = tern_slice_of(NULL, 0);
+        }
+    } else if (cursor->entry.record.kind == RECORD_LARGE) {
+        return copy_single(cursor, out_entries, out_count);
+    }
     *out_count = count;
     return TERN_OK;
 }

@@ -55,8 +55,6 @@ struct tern_cursor {
     struct buffer sought, spare;
     bool is_loaded; /* `value` holds the current LARGE value */
 
-    struct engine_entry *batch; /* room for a batch of the engine's */
-    size_t batch_capacity;
     struct arena batch_arena;
 
     /* Serializable: the range read since the last jump, [low, high]. */

@@ -49,7 +49,6 @@ struct txn_manager {
     const tern_allocator *allocator;
     struct spares txns;    /* handles, given back when they are freed */
     struct spares cursors; /* the same */
-    struct spares batches; /* their room for a small batch */
     const tern_clock *clock;
     const struct tern_executor *executor;
     struct epoch_domain *epoch;

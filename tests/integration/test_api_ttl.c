@@ -193,6 +193,49 @@ static void long_chains_of_merges_stay_cheap_and_right(void **state) {
     api_fixture_release(&fixture);
 }
 
+#define EXPIRING 1000
+
+static void number_key(char *key, size_t capacity, char kind, unsigned number) {
+    (void)snprintf(key, capacity, "a/prefix/that/all/of/them/share/%c%04u", kind, number);
+}
+
+/* Entries of a batch lie in the leaf that the cursor stands in, until it moves. */
+static void a_batch_ends_where_the_rest_of_a_leaf_has_expired(void **state) {
+    (void)state;
+    struct api_fixture fixture;
+    char key[64];
+    tern_entry entries[64];
+    api_fixture_init(&fixture, true);
+    for (unsigned i = 0; i < EXPIRING; i++) {
+        number_key(key, sizeof(key), 'b', i);
+        put_for(fixture.keyspace, key, "gone", 1000);
+        number_key(key, sizeof(key), 'c', i);
+        api_put(fixture.keyspace, key, "there");
+    }
+    number_key(key, sizeof(key), 'a', 1);
+    api_put(fixture.keyspace, key, "first");
+    checkpoint(&fixture);
+    number_key(key, sizeof(key), 'a', 2);
+    api_put(fixture.keyspace, key, "second");
+    api_fixture_pass_ms(&fixture, 2000);
+    tern_txn *txn = api_begin_reading(&fixture);
+    tern_cursor *cursor = NULL;
+    size_t count = 0;
+    unsigned found = 0;
+    assert_ok(tern_cursor_open(txn, fixture.keyspace, NULL, &cursor), *tern_txn_error(txn));
+    while (tern_cursor_next_batch(cursor, entries, 64, &count) == TERN_OK) {
+        for (size_t i = 0; i < count; i++, found++) {
+            number_key(key, sizeof(key), found < 2 ? 'a' : 'c', found < 2 ? found + 1 : found - 2);
+            assert_int_equal(entries[i].key.size, strlen(key));
+            assert_memory_equal(entries[i].key.data, key, strlen(key));
+        }
+    }
+    assert_int_equal(found, EXPIRING + 2);
+    tern_cursor_close(cursor);
+    tern_txn_free(txn);
+    api_fixture_release(&fixture);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_key_expires_though_nobody_writes),
@@ -200,6 +243,7 @@ int main(void) {
         cmocka_unit_test(a_snapshot_keeps_what_was_alive_in_its_time),
         cmocka_unit_test(a_clock_that_goes_back_brings_nothing_back),
         cmocka_unit_test(a_new_write_replaces_the_expiry),
+        cmocka_unit_test(a_batch_ends_where_the_rest_of_a_leaf_has_expired),
         cmocka_unit_test(a_merge_keeps_the_expiry_and_begins_anew_after_it),
         cmocka_unit_test(merges_have_a_result_for_every_value),
         cmocka_unit_test(long_chains_of_merges_stay_cheap_and_right),

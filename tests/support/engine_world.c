@@ -626,12 +626,33 @@ static void check_cursor(struct engine_world *world, struct engine_view *view,
     world->methods->cursor_close(cursor);
 }
 
+/* One entry of a batch. The cursor stands on the last, and knows more about it. */
+static void compare_entry(struct engine_world *world, const struct engine_cursor *cursor,
+                          const tern_entry *entries, size_t index, size_t count,
+                          const struct oracle_entry *expected) {
+    tern_slice key = entries[index].key;
+    struct engine_entry last;
+    struct record record = {
+        .kind = RECORD_PUT, .value = entries[index].value, .expires_ms = expected->expires_ms};
+    if (index + 1 == count) {
+        world->methods->cursor_entry(cursor, &last);
+        if (!slice_equal(last.key, key) || !slice_equal(last.record.value, record.value)) {
+            fail(world, "the cursor does not stand on the last of the batch", key);
+        }
+        if (last.record.kind == RECORD_LARGE && count > 1) {
+            fail(world, "a value stored apart does not come alone", key);
+        }
+        record = last.record;
+    }
+    compare_record(world, key, &record, expected);
+}
+
 static void check_batches(struct engine_world *world, struct engine_view *view,
                           const struct engine_moment *moment, const struct oracle *oracle) {
     struct engine_cursor *cursor = NULL;
     tern_error error = TERN_ERROR_INIT;
     const struct engine_cursor_bounds bounds = {0};
-    struct engine_entry entries[37];
+    tern_entry entries[37];
     must(world->methods->cursor_open(view, moment, &bounds, false, &cursor, &error), &error,
          "cursor_open");
     size_t i = 0;
@@ -651,7 +672,7 @@ static void check_batches(struct engine_world *world, struct engine_view *view,
                 !slice_equal(entries[j].key, oracle_key(&oracle->entries[i]))) {
                 fail(world, "a batch has another key", entries[j].key);
             }
-            compare_record(world, entries[j].key, &entries[j].record, &oracle->entries[i]);
+            compare_entry(world, cursor, entries, j, count, &oracle->entries[i]);
         }
     }
     while (i < oracle->count && oracle->entries[i].expires_ms != 0 &&
@@ -670,7 +691,7 @@ static void check_unordered(struct engine_world *world, struct engine_view *view
     struct engine_cursor *cursor = NULL;
     tern_error error = TERN_ERROR_INIT;
     const struct engine_cursor_bounds bounds = {0};
-    struct engine_entry entries[23];
+    tern_entry entries[23];
     bool *seen = check_allocate(oracle->count + 1);
     size_t expected = 0;
     size_t found = 0;
@@ -695,8 +716,7 @@ static void check_unordered(struct engine_world *world, struct engine_view *view
                      entries[j].key);
             }
             seen[at] = true;
-            compare_record(world, entries[j].key, &entries[j].record,
-                           oracle_find(oracle, entries[j].key, moment->time_ms));
+            compare_entry(world, cursor, entries, j, count, &oracle->entries[at]);
             found++;
         }
     }

@@ -59,6 +59,12 @@ static inline const uint8_t *leaf_number(const uint8_t *source, uint64_t *out_va
     return source;
 }
 
+/* A record without flags whose sizes take a byte each: most are. */
+#define LEAF_SHORT_HEADER_BYTES 3u
+static inline bool leaf_cell_is_short(const uint8_t *start) {
+    return (start[0] | ((start[1] | start[2]) & 0x80)) == 0;
+}
+
 static inline const uint8_t *leaf_cell_parse(const uint8_t *start, struct leaf_cell *out_cell) {
     const uint8_t *position = start;
     uint32_t flags = *position++;

@@ -293,20 +293,20 @@ void hash_cursor_entry(const struct engine_cursor *cursor, struct engine_entry *
     entry_at(cursor, cursor->position, out_entry);
 }
 
-tern_status hash_cursor_next_batch(struct engine_cursor *cursor, struct engine_entry *out_entries,
+tern_status hash_cursor_next_batch(struct engine_cursor *cursor, tern_entry *out_entries,
                                    size_t capacity, size_t *out_count, tern_error *error) {
     tern_status status = hash_cursor_next(cursor, error);
     size_t count = 0;
     if (status != TERN_OK) {
         return status;
     }
-    /* What is stored apart goes alone: whoever asked cannot come back to it by its key. */
     for (;;) {
-        entry_at(cursor, cursor->position, &out_entries[count++]);
+        struct engine_entry entry;
+        entry_at(cursor, cursor->position, &entry);
+        out_entries[count++] = (tern_entry){entry.key, entry.record.value};
         size_t next = cursor->position + 1;
         if (count == capacity || next == cursor->item_count ||
-            cursor->items[next].record.kind == RECORD_LARGE ||
-            out_entries[count - 1].record.kind == RECORD_LARGE) {
+            cursor->items[next].record.kind == RECORD_LARGE || entry.record.kind == RECORD_LARGE) {
             break;
         }
         cursor->position = next;

@@ -209,7 +209,7 @@ tern_status hash_cursor_first(struct engine_cursor *cursor, bool backward, tern_
 tern_status hash_cursor_next(struct engine_cursor *cursor, tern_error *error);
 tern_status hash_cursor_previous(struct engine_cursor *cursor, tern_error *error);
 void hash_cursor_entry(const struct engine_cursor *cursor, struct engine_entry *out_entry);
-tern_status hash_cursor_next_batch(struct engine_cursor *cursor, struct engine_entry *out_entries,
+tern_status hash_cursor_next_batch(struct engine_cursor *cursor, tern_entry *out_entries,
                                    size_t capacity, size_t *out_count, tern_error *error);
 
 /* ---- hash_drain.c, hash_compact.c ---- */

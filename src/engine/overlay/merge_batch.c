@@ -10,54 +10,32 @@
 #define LEAF_ENTRIES 256u
 
 struct batch {
-    struct engine_entry *entries;
+    tern_entry *entries;
     size_t capacity;
     size_t count;
-    bool holds_base; /* some entries are lent by the base's leaf */
+    struct engine_entry last; /* of those */
+    bool holds_base;          /* some entries are lent by the base's leaf */
 };
 
-/* Removes expired entries from the end of the batch, where `added` have come. */
-static void drop_expired(const struct engine_cursor *cursor, struct batch *batch, size_t added) {
-    struct engine_entry *entries = batch->entries + batch->count;
-    size_t kept = 0;
-    for (size_t i = 0; i < added; i++) {
-        if (__builtin_expect(record_has_expired(&entries[i].record, cursor->moment.time_ms), 0)) {
-            continue;
-        }
-        if (kept != i) {
-            entries[kept] = entries[i];
-        }
-        kept++;
-    }
-    batch->count += kept;
-    batch->holds_base = batch->holds_base || kept > 0;
+static bool comes_alone(const struct engine_cursor *cursor, const struct record *record) {
+    return record->kind == RECORD_LARGE && !cursor->keys_only;
 }
 
 /* The rest of the base's leaf goes to the caller as it is, if no overlay has to do with it. */
 static bool can_hand_out_leaf(const struct engine_cursor *cursor, bool has_overlay_key,
                               tern_slice overlay_key) {
-    if (cursor->has_ranges || merge_has_leaf(cursor)) {
+    if (cursor->has_ranges) {
         return false;
     }
+    if (!has_overlay_key) {
+        return true;
+    }
+    if (merge_has_leaf(cursor)) {
+        return slice_compare(overlay_key, cursor->leaf[cursor->leaf_count - 1].key) > 0;
+    }
     tern_slice fence;
-    return !has_overlay_key || (cursor->base->methods->leaf_fence(cursor->base, &fence) &&
-                                slice_compare(overlay_key, fence) >= 0);
-}
-
-static tern_status hand_out_leaf(struct engine_cursor *cursor, struct batch *batch,
-                                 tern_error *error) {
-    const tern_slice *end = cursor->bounds.has_end ? &cursor->bounds.end : NULL;
-    size_t added = cursor->base->methods->leaf_batch(
-        cursor->base, end, batch->entries + batch->count, batch->capacity - batch->count);
-    if (added == 0) {
-        cursor->is_base_valid = false; /* the end of the bounds */
-        return TERN_OK;
-    }
-    drop_expired(cursor, batch, added);
-    if (batch->holds_base) {
-        return TERN_OK; /* it stands on the last of them */
-    }
-    return merge_step_base(cursor, error);
+    return cursor->base->methods->leaf_fence(cursor->base, &fence) &&
+           slice_compare(overlay_key, fence) >= 0;
 }
 
 /* Takes the rest of the base's leaf over into `leaf`. */
@@ -77,19 +55,89 @@ static tern_status load_leaf(struct engine_cursor *cursor, tern_error *error) {
     return TERN_OK;
 }
 
+/* False: all of them have to be looked at one by one. */
+static bool hand_out_pairs(struct engine_cursor *cursor, struct batch *batch) {
+    const struct base_cursor_methods *methods = cursor->base->methods;
+    const struct base_wanted wanted = {
+        .end = cursor->bounds.has_end ? &cursor->bounds.end : NULL,
+        .now_ms = cursor->moment.time_ms,
+        .keys_only = cursor->keys_only,
+    };
+    if (methods->leaf_pairs == NULL || merge_has_leaf(cursor)) {
+        return false;
+    }
+    size_t added = methods->leaf_pairs(cursor->base, &wanted, batch->entries + batch->count,
+                                       batch->capacity - batch->count);
+    if (added == 0) {
+        return false;
+    }
+    batch->count += added;
+    batch->last.key = batch->entries[batch->count - 1].key;
+    methods->record(cursor->base, &batch->last.record);
+    return true;
+}
+
+/* What `leaf` still has; stands on the last one handed out. */
+static tern_status hand_out_loaded(struct engine_cursor *cursor, struct batch *batch,
+                                   bool *out_is_full, tern_error *error) {
+    size_t last = SIZE_MAX;
+    for (size_t at = cursor->leaf_position;
+         at < cursor->leaf_count && batch->count < batch->capacity; at++) {
+        const struct engine_entry *entry = &cursor->leaf[at];
+        if (record_has_expired(&entry->record, cursor->moment.time_ms)) {
+            continue;
+        }
+        bool is_alone = comes_alone(cursor, &entry->record);
+        if (!is_alone || batch->count == 0) {
+            batch->entries[batch->count++] = (tern_entry){entry->key, entry->record.value};
+            batch->last = *entry;
+            last = at;
+        } else {
+            *out_is_full = true;
+            cursor->leaf_position = last == SIZE_MAX ? at : last;
+        }
+        if (is_alone) {
+            break;
+        }
+    }
+    if (last != SIZE_MAX) {
+        cursor->leaf_position = last;
+        *out_is_full = true;
+    }
+    *out_is_full = *out_is_full || batch->holds_base;
+    if (*out_is_full) {
+        return TERN_OK;
+    }
+    merge_forget_leaf(cursor); /* all of it has expired */
+    return merge_step_base(cursor, error);
+}
+
+static tern_status hand_out_leaf(struct engine_cursor *cursor, struct batch *batch,
+                                 bool *out_is_full, tern_error *error) {
+    if (hand_out_pairs(cursor, batch)) {
+        *out_is_full = true;
+        return TERN_OK;
+    }
+    tern_status status = merge_has_leaf(cursor) ? TERN_OK : load_leaf(cursor, error);
+    /* Not valid: the end of the bounds. */
+    return status == TERN_OK && cursor->is_base_valid
+               ? hand_out_loaded(cursor, batch, out_is_full, error)
+               : status;
+}
+
 static tern_status append_entry(struct engine_cursor *cursor, struct batch *batch, tern_slice key,
                                 const struct engine_result *result, bool is_in_base,
                                 tern_error *error) {
-    struct engine_entry *entry = &batch->entries[batch->count];
-    entry->key = key;
-    entry->record = result->record;
-    if (result->source == ENGINE_SOURCE_SCRATCH && result->record.value.size > 0) {
-        entry->record.value = arena_copy(&cursor->arena, result->record.value);
-        if (entry->record.value.data == NULL) {
+    tern_slice value = result->record.value;
+    if (result->source == ENGINE_SOURCE_SCRATCH && value.size > 0) {
+        value = arena_copy(&cursor->arena, value);
+        if (value.data == NULL) {
             return ERROR_NO_MEMORY(error, "merged values");
         }
     }
-    batch->count++;
+    batch->entries[batch->count++] = (tern_entry){key, value};
+    batch->last = (struct engine_entry){key, result->record};
+    batch->last.record.value = value;
     batch->holds_base = batch->holds_base || is_in_base;
     return TERN_OK;
 }
@@ -148,10 +196,16 @@ static tern_status merge_one(struct engine_cursor *cursor, struct batch *batch, 
     }
     struct engine_result result;
     status = merge_resolve(cursor, key, is_in_base, &result, error);
+    bool is_alone = status == TERN_OK && comes_alone(cursor, &result.record);
+    if (is_alone && batch->count > 0) {
+        *out_is_full = true;
+        return TERN_OK;
+    }
     if (status == TERN_OK && result.record.kind != RECORD_NONE) {
         status = append_entry(cursor, batch, key, &result, is_in_base, error);
     }
-    if (status == TERN_OK && batch->count < batch->capacity) {
+    *out_is_full = *out_is_full || is_alone;
+    if (status == TERN_OK && !is_alone && batch->count < batch->capacity) {
         status = pass_merged(cursor, batch, is_in_base, out_is_full, error);
     }
     return status;
@@ -167,8 +221,7 @@ static tern_status fill(struct engine_cursor *cursor, struct batch *batch, tern_
         }
         tern_status status;
         if (cursor->is_base_valid && can_hand_out_leaf(cursor, has_key, key)) {
-            status = hand_out_leaf(cursor, batch, error);
-            is_full = batch->holds_base;
+            status = hand_out_leaf(cursor, batch, &is_full, error);
         } else {
             status = merge_one(cursor, batch, has_key, key, &is_full, error);
         }
@@ -207,7 +260,7 @@ static tern_status leave_position(struct engine_cursor *cursor, tern_error *erro
     return merge_step_base(cursor, error);
 }
 
-tern_status merge_cursor_next_batch(struct engine_cursor *cursor, struct engine_entry *out_entries,
+tern_status merge_cursor_next_batch(struct engine_cursor *cursor, tern_entry *out_entries,
                                     size_t capacity, size_t *out_count, tern_error *error) {
     struct epoch_slot *slot = merge_enter(cursor);
     struct batch batch = {.entries = out_entries, .capacity = capacity};
@@ -219,7 +272,7 @@ tern_status merge_cursor_next_batch(struct engine_cursor *cursor, struct engine_
         status = TERN_NOT_FOUND;
     }
     if (status == TERN_OK) {
-        cursor->entry = out_entries[batch.count - 1];
+        cursor->entry = batch.last;
         cursor->is_standing = true;
         *out_count = batch.count;
     }

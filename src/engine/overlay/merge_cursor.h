@@ -14,6 +14,11 @@
  * key: PUT or LARGE. Bytes live until it moves. Works inside an epoch; between calls it keeps what
  * it stands on alive by itself (a pin or a copy). */
 struct base_cursor;
+struct base_wanted {
+    const tern_slice *end; /* NULL: no end */
+    uint64_t now_ms;
+    bool keys_only;
+};
 struct base_cursor_methods {
     /* First >= key / last <= key (backward). TERN_NOT_FOUND: stands nowhere. key NULL: first/last.
      */
@@ -31,6 +36,13 @@ struct base_cursor_methods {
      */
     size_t (*leaf_batch)(struct base_cursor *cursor, const tern_slice *end,
                          struct engine_entry *out_entries, size_t capacity);
+    /*
+     * The same without records: leaves out what `wanted` says has expired, and ends before a value
+     * stored apart unless values are not wanted. 0: leaf_batch has to tell what is there. NULL:
+     * always so.
+     */
+    size_t (*leaf_pairs)(struct base_cursor *cursor, const struct base_wanted *wanted,
+                         tern_entry *out_entries, size_t capacity);
     /* A key at or after every key of the leaf it stands in; false when it is the last leaf. */
     bool (*leaf_fence)(const struct base_cursor *cursor, tern_slice *out_fence);
     void (*close)(struct base_cursor *cursor);
@@ -64,8 +76,7 @@ TERN_MUST_CHECK tern_status merge_cursor_next(struct engine_cursor *cursor, tern
 TERN_MUST_CHECK tern_status merge_cursor_previous(struct engine_cursor *cursor, tern_error *error);
 void merge_cursor_entry(const struct engine_cursor *cursor, struct engine_entry *out_entry);
 TERN_MUST_CHECK tern_status merge_cursor_next_batch(struct engine_cursor *cursor,
-                                                    struct engine_entry *out_entries,
-                                                    size_t capacity, size_t *out_count,
-                                                    tern_error *error);
+                                                    tern_entry *out_entries, size_t capacity,
+                                                    size_t *out_count, tern_error *error);
 
 #endif

@@ -147,6 +147,26 @@ static size_t leaf_batch(struct base_cursor *base, const tern_slice *end,
     return count;
 }
 
+static size_t leaf_pairs(struct base_cursor *base, const struct base_wanted *wanted,
+                         tern_entry *out_entries, size_t capacity) {
+    struct array_cursor *cursor = (struct array_cursor *)base;
+    size_t first = cursor->leaf * cursor->leaf_entries;
+    size_t begin = cursor->position;
+    size_t count = 0;
+    for (size_t at = begin; count < capacity && at < first + cursor->entry_count; at++) {
+        const struct engine_entry *entry = &cursor->entries[at - first];
+        bool is_behind_end = wanted->end != NULL && slice_compare(entry->key, *wanted->end) >= 0;
+        if (is_behind_end || (entry->record.kind == RECORD_LARGE && !wanted->keys_only)) {
+            break;
+        }
+        if (!record_has_expired(&entry->record, wanted->now_ms)) {
+            out_entries[count++] = (tern_entry){entry->key, entry->record.value};
+            cursor->position = at;
+        }
+    }
+    return count;
+}
+
 static bool leaf_fence(const struct base_cursor *base, tern_slice *out_fence) {
     const struct array_cursor *cursor = (const struct array_cursor *)base;
     if (cursor->fence != NULL) {
@@ -169,6 +189,7 @@ static const struct base_cursor_methods array_methods = {
     .key = key_here,
     .record = record_here,
     .leaf_batch = leaf_batch,
+    .leaf_pairs = leaf_pairs,
     .leaf_fence = leaf_fence,
     .close = close_cursor,
 };

@@ -205,8 +205,28 @@ struct walk {
     uint64_t backward_percent;
 };
 
+static bool is_stored_apart(struct fixture *fixture, size_t key, seq_no seq) {
+    static struct model_value value;
+    return is_visible(fixture, key, seq, &value) && value.is_large;
+}
+
+/* The cursor stands on the last one, and knows its record. */
+static void check_entry_of_batch(struct fixture *fixture, const struct walk *walk,
+                                 const tern_entry *entry, size_t key, bool is_last) {
+    static struct model_value value;
+    struct engine_entry whole = {.key = entry->key};
+    assert_true(is_visible(fixture, key, walk->seq, &value));
+    whole.record =
+        (struct record){.kind = RECORD_PUT, .value = entry->value, .expires_ms = value.expires_ms};
+    if (is_last) {
+        merge_cursor_entry(walk->cursor, &whole);
+        assert_true(slice_equal(whole.key, entry->key));
+    }
+    check_entry(fixture, &whole, key, walk->seq, walk->keys_only);
+}
+
 static void check_batch(struct fixture *fixture, struct walk *walk) {
-    struct engine_entry entries[BATCH_MAX];
+    tern_entry entries[BATCH_MAX];
     size_t count = 0;
     size_t capacity = 1 + model_random(&fixture->model, BATCH_MAX);
     size_t from = walk->at == SIZE_MAX ? walk->begin : walk->at + 1;
@@ -221,7 +241,8 @@ static void check_batch(struct fixture *fixture, struct walk *walk) {
     assert_true(count > 0 && count <= capacity);
     for (size_t i = 0; i < count; i++) {
         assert_true(key != SIZE_MAX);
-        check_entry(fixture, &entries[i], key, walk->seq, walk->keys_only);
+        check_entry_of_batch(fixture, walk, &entries[i], key, i + 1 == count);
+        assert_true(count == 1 || walk->keys_only || !is_stored_apart(fixture, key, walk->seq));
         walk->at = key;
         key = find_visible(fixture, walk->seq, key + 1, walk->begin, walk->end, false);
     }
@@ -399,7 +420,7 @@ static void failing_allocations_leave_a_cursor_that_can_be_closed(void **state) 
         struct engine_cursor *cursor = NULL;
         fault_allocator_fail(faults, nth, nth % 2 == 0);
         tern_status status = merge_cursor_open(&options, &cursor, NULL);
-        struct engine_entry entries[BATCH_MAX];
+        tern_entry entries[BATCH_MAX];
         size_t count = 0;
         for (size_t i = 0; cursor != NULL && i < 20; i++) {
             status = i % 3 == 0   ? merge_cursor_next_batch(cursor, entries, 7, &count, NULL)
