@@ -219,6 +219,44 @@ static void a_file_shrinks_after_deletes(void **state) {
     api_fixture_release(&fixture);
 }
 
+/* Where moved values leave room only later, they are not moved again and again until it is there.
+ */
+static void an_idle_file_of_few_large_values_comes_to_rest(void **state) {
+    (void)state;
+    struct api_fixture fixture;
+    const unsigned keys = 65;
+    static char value[8192];
+    char key[16];
+    tern_error error = TERN_ERROR_INIT;
+    open_with(&fixture, (uint64_t)256 << 20, 0);
+    for (unsigned round = 0; round < 20; round++) {
+        memset(value, (int)round + 1, sizeof(value));
+        for (unsigned i = 0; i < keys; i++) {
+            assert_ok(tern_put(fixture.keyspace, key_of(i, key),
+                               tern_slice_of(value, sizeof(value)), NULL, &error),
+                      error);
+        }
+        if (round == 0) {
+            assert_ok(tern_checkpoint(fixture.db, &error), error);
+            api_fixture_reopen(&fixture);
+        }
+    }
+    assert_ok(tern_checkpoint(fixture.db, &error), error);
+    uint64_t written = 0;
+    unsigned still = 0;
+    for (unsigned i = 0; i < SHRINK_TURNS && still < 40; i++) {
+        uint64_t now = keyspace_stat(&fixture, "written_bytes");
+        still = now == written ? still + 1 : 0;
+        written = now;
+        (void)usleep(50000);
+    }
+    print_message("%llu bytes written, %llu in the file\n", (unsigned long long)written,
+                  (unsigned long long)keyspace_stat(&fixture, "file_bytes"));
+    assert_true(still >= 40);
+    api_assert_sound(fixture.db);
+    api_fixture_release(&fixture);
+}
+
 /* Several times what overlays may have, in keyspaces that are dropped again. */
 #define DROPPED      8u
 #define DROPPED_KEYS 4000u
@@ -286,6 +324,7 @@ int main(void) {
         cmocka_unit_test(a_scan_goes_on_while_its_overlays_are_spilled),
         cmocka_unit_test(a_reader_through_twenty_overwrites_costs_one_copy),
         cmocka_unit_test(a_file_shrinks_after_deletes),
+        cmocka_unit_test(an_idle_file_of_few_large_values_comes_to_rest),
         cmocka_unit_test(dropped_keyspaces_that_readers_hold_are_spilled),
         cmocka_unit_test(dropped_keyspaces_that_no_reader_sees_give_their_memory_back),
     };

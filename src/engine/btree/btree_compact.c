@@ -257,7 +257,8 @@ tern_status btree_compact_step(struct engine *base, size_t quantum_bytes,
         drain_abandon(drain);
         return status;
     }
-    uint64_t written = drain->builder->output.written_bytes - before + UNIT_BYTES;
+    uint64_t written =
+        drain->builder->output.written_bytes - before + drain->moved_bytes + UNIT_BYTES;
     uint64_t *budget = &engine->compaction.budget_bytes;
     *budget = *budget > written ? *budget - written : 0;
     bool is_slice = drain->is_done || drain->builder->output.written_bytes >= engine->slice_bytes;

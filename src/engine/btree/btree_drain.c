@@ -500,6 +500,7 @@ tern_status drain_run(struct drain *drain, size_t quantum_bytes, tern_error *err
     ASSERT(drain->is_active);
     tern_status status = TERN_OK;
     drain->work_bytes = 0;
+    drain->moved_bytes = 0;
     drain->cache_has_room = cache_has_room(drain, 2 * quantum_bytes + DRAIN_CACHE_SLACK_BYTES);
     while (status == TERN_OK && !drain->is_done && drain->work_bytes < quantum_bytes) {
         if (drain->leaf.is_open) {

@@ -76,6 +76,7 @@ struct drain {
     uint64_t next_place; /* behind the last leaf read: sequential reads go on there */
     bool cache_has_room;
     uint64_t work_bytes;  /* done in this step */
+    uint64_t moved_bytes; /* of values, in this step */
     uint64_t merged_keys; /* of the source since drain_start */
     bool has_merged;      /* a key or range delete of the source has been merged */
 };

@@ -185,6 +185,7 @@ static tern_status move_record(struct drain *drain, tern_error *error) {
     }
     record.value = tern_slice_of(reference, size);
     drain->work_bytes += record.value_size;
+    drain->moved_bytes += record.value_size;
     drain->key.size = 0;
     size_t key_size =
         leaf_prefix_size(leaf->payload) + leaf_key_suffix(leaf->payload, leaf->index).size;
