@@ -91,6 +91,9 @@ static tern_status open_keyspace(struct tern_store *store, tern_engine_kind engi
     tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
     options.engine = engine;
     options.compression = compression_code(store->options.compression);
+    if (engine == TERN_ENGINE_LSM)
+        options.filter_bits =
+            store->options.filter_bits > 0 ? store->options.filter_bits : TERN_FILTER_OFF;
     tern_keyspace **keyspace = &store->keyspaces[index];
     tern_status status = tern_keyspace_open(store->db, names[index], keyspace, detail);
     if (status == TERN_NOT_FOUND)

@@ -50,6 +50,15 @@ typedef enum tern_hash_index {
     TERN_HASH_INDEX_TAG_GROUPS = 2  /**< groups of entries whose tags are compared at once (SIMD) */
 } tern_hash_index;
 
+/** tern_keyspace_options::filter_bits: tables without filters. */
+#define TERN_FILTER_OFF UINT32_MAX
+
+/** Levels of the LSM engine. Drains write into level 0; the last holds most of the data. */
+#define TERN_LSM_LEVELS 8
+
+/** An entry of tern_keyspace_options::level_compression. */
+#define TERN_LEVEL_COMPRESSION(compression) ((uint8_t)(1 + (compression)))
+
 /** Options of a keyspace, given at creation; tern_keyspace_convert() changes them. Zero means
  * default. */
 typedef struct tern_keyspace_options {
@@ -67,6 +76,11 @@ typedef struct tern_keyspace_options {
                                        split, 30 to 95; 75 */
     uint64_t expected_keys; /**< hash only: the index begins with room for so many, as far as a
                                  quarter of the memory budget goes, at most 2^40; none */
+    uint32_t filter_bits;   /**< LSM only: bits of the filters for each key, 1 to 64; 10; or
+                                 TERN_FILTER_OFF */
+    uint8_t level_compression[TERN_LSM_LEVELS]; /**< LSM only: TERN_LEVEL_COMPRESSION() of tables
+                                 that are written into this level; 0: as `compression`, but lz4
+                                 instead of zstd in the levels 0 and 1 */
 } tern_keyspace_options;
 
 #ifdef __cplusplus

@@ -7,6 +7,7 @@
 #include "cli/terminal.h"
 #include "cli/text_table.h"
 #include <stdlib.h>
+#include <string.h>
 
 static const char *engine_name(tern_engine_kind engine) {
     switch (engine) {
@@ -30,6 +31,73 @@ static const char *compression_name(tern_compression compression) {
 static const char *hash_index_name(tern_hash_index index) {
     static const char *const names[] = {"buckets", "robin-hood", "tag-groups"};
     return (size_t)index < sizeof(names) / sizeof(names[0]) ? names[index] : "unknown";
+}
+
+static const char *compaction_name(tern_compaction compaction) {
+    static const char *const names[] = {"leveled", "tiered", "fifo"};
+    return (size_t)compaction < sizeof(names) / sizeof(names[0]) ? names[compaction] : "unknown";
+}
+
+static uint32_t filter_bits(const tern_keyspace_options *options) {
+    return options->filter_bits == TERN_FILTER_OFF ? 0 : options->filter_bits;
+}
+
+static const char *level_compression_name(uint8_t code) {
+    return code == 0 ? "default" : compression_name((tern_compression)(code - 1));
+}
+
+/* A list of names with commas, from level 0 on; false: one is unknown, or there are too many. */
+static bool read_levels(const char *text, uint8_t levels[TERN_LSM_LEVELS]) {
+    uint8_t read[TERN_LSM_LEVELS] = {0};
+    for (size_t level = 0; level < TERN_LSM_LEVELS; level++) {
+        size_t size = strcspn(text, ",");
+        uint8_t code = 0;
+        const uint8_t last = TERN_LEVEL_COMPRESSION(TERN_COMPRESSION_SNAPPY);
+        while (code <= last && (strlen(level_compression_name(code)) != size ||
+                                strncmp(level_compression_name(code), text, size) != 0)) {
+            code++;
+        }
+        if (code > last) {
+            return false;
+        }
+        read[level] = code;
+        text += size;
+        if (*text == '\0') {
+            memcpy(levels, read, sizeof(read));
+            return true;
+        }
+        text++;
+    }
+    return false;
+}
+
+static tern_status read_lsm_options(struct session *session, const struct invocation *invocation,
+                                    tern_keyspace_options *options) {
+    static const enum option_id lsm_only[] = {OPTION_COMPACTION, OPTION_FILTER_BITS,
+                                              OPTION_LEVEL_COMPRESSION};
+    for (size_t i = 0; i < sizeof(lsm_only) / sizeof(lsm_only[0]); i++) {
+        if (options->engine != TERN_ENGINE_LSM && invocation_has(invocation, lsm_only[i])) {
+            return session_fail(session, TERN_INVALID,
+                                "--compaction, --filter-bits and --level-compression need "
+                                "--engine lsm");
+        }
+    }
+    options->compaction = (tern_compaction)invocation_number(invocation, OPTION_COMPACTION,
+                                                             (uint64_t)options->compaction);
+    if (invocation_has(invocation, OPTION_FILTER_BITS)) {
+        uint64_t bits = invocation_number(invocation, OPTION_FILTER_BITS, 0);
+        options->filter_bits = bits == 0           ? TERN_FILTER_OFF
+                               : bits < UINT32_MAX ? (uint32_t)bits
+                                                   : UINT32_MAX - 1;
+    }
+    const char *levels = invocation_text(invocation, OPTION_LEVEL_COMPRESSION, NULL);
+    if (levels != NULL && !read_levels(levels, options->level_compression)) {
+        return session_fail(session, TERN_INVALID,
+                            "--level-compression '%s' is no list of at most %d of none, lz4, zstd, "
+                            "snappy and default",
+                            levels, TERN_LSM_LEVELS);
+    }
+    return TERN_OK;
 }
 
 /* Options of another engine would be ignored: better to say so. */
@@ -74,6 +142,9 @@ static tern_status read_options(struct session *session, const struct invocation
     options.fan_out = (uint32_t)fan_out;
     options.fill_percent = (uint32_t)fill_percent;
     tern_status status = read_hash_options(session, invocation, &options);
+    if (status == TERN_OK) {
+        status = read_lsm_options(session, invocation, &options);
+    }
     if (status == TERN_OK) {
         *out_options = options;
     }
@@ -216,6 +287,15 @@ static void options_to_json(struct json_writer *json, const tern_keyspace_option
         json_unsigned(json, "max_load_percent", options->max_load_percent);
         json_unsigned(json, "expected_keys", options->expected_keys);
     }
+    if (options->engine == TERN_ENGINE_LSM) {
+        json_text(json, "compaction", compaction_name(options->compaction));
+        json_unsigned(json, "filter_bits", filter_bits(options));
+        json_begin_array(json, "level_compression");
+        for (size_t i = 0; i < TERN_LSM_LEVELS; i++) {
+            json_text(json, NULL, level_compression_name(options->level_compression[i]));
+        }
+        json_end_array(json);
+    }
 }
 
 static void list_row(struct listing *listing, const char *name,
@@ -319,6 +399,15 @@ tern_status run_keyspace_info(struct session *session, const struct invocation *
             fprintf(session->out, "index of %s, filled to %u %%, begun for %llu keys\n",
                     hash_index_name(options.hash_index), options.max_load_percent,
                     (unsigned long long)options.expected_keys);
+        }
+        if (options.engine == TERN_ENGINE_LSM) {
+            fprintf(session->out, "%s compaction, filters of %u bits for each key, levels",
+                    compaction_name(options.compaction), filter_bits(&options));
+            for (size_t i = 0; i < TERN_LSM_LEVELS; i++) {
+                fprintf(session->out, "%c%s", i == 0 ? ' ' : ',',
+                        level_compression_name(options.level_compression[i]));
+            }
+            fprintf(session->out, "\n");
         }
         buffer_release(&page);
     }

@@ -23,6 +23,14 @@ static const struct option_spec create_options[] = {
      "hash: the index begins with room for so many"},
     {OPTION_MAX_LOAD, 0, "max-load", "PERCENT", OPTION_IS_COUNT, NULL,
      "hash: how full the index gets before it grows, 30 to 95 (default 75)"},
+    {OPTION_COMPACTION, 0, "compaction", "STYLE", OPTION_IS_CHOICE, "leveled|tiered|fifo",
+     "lsm: how tables are merged: for reads and space, for writes, or dropped as they expire "
+     "(default leveled)"},
+    {OPTION_FILTER_BITS, 0, "filter-bits", "N", OPTION_IS_COUNT, NULL,
+     "lsm: bits of the filters for each key, 1 to 64; 0 means none (default 10)"},
+    {OPTION_LEVEL_COMPRESSION, 0, "level-compression", "LIST", OPTION_IS_TEXT, NULL,
+     "lsm: codecs of tables by the level they are written into, from level 0 to 7, with commas: "
+     "none, lz4, zstd, snappy, or default, as --compression (default: lz4 for zstd in 0 and 1)"},
     {OPTION_IF_MISSING, 0, "if-missing", NULL, OPTION_IS_FLAG, NULL,
      "do nothing when it exists already"},
     {0},
@@ -31,6 +39,9 @@ static const struct example create_examples[] = {
     {"tern -d shop keyspace create prices", "also creates the database when there is none"},
     {"tern -d shop keyspace create events --compression zstd --page-bytes 16K", NULL},
     {"tern -d shop keyspace create sessions --engine hash", "point reads and writes, no order"},
+    {"tern -d shop keyspace create events --engine lsm --filter-bits 14 --level-compression "
+     "none,none,lz4 --compression zstd",
+     "sorted tables: the upper levels fast, the last small"},
     {0},
 };
 static const struct option_spec convert_options[] = {
@@ -50,6 +61,13 @@ static const struct option_spec convert_options[] = {
      "hash: the index begins with room for so many"},
     {OPTION_MAX_LOAD, 0, "max-load", "PERCENT", OPTION_IS_COUNT, NULL,
      "hash: how full the index gets before it grows, 30 to 95"},
+    {OPTION_COMPACTION, 0, "compaction", "STYLE", OPTION_IS_CHOICE, "leveled|tiered|fifo",
+     "lsm: how tables are merged from now on; alone, it copies nothing"},
+    {OPTION_FILTER_BITS, 0, "filter-bits", "N", OPTION_IS_COUNT, NULL,
+     "lsm: bits of the filters for each key, 1 to 64; 0 means none"},
+    {OPTION_LEVEL_COMPRESSION, 0, "level-compression", "LIST", OPTION_IS_TEXT, NULL,
+     "lsm: codecs of tables by the level they are written into, from level 0 to 7, with commas: "
+     "none, lz4, zstd, snappy, or default, as --compression"},
     {0},
 };
 static const struct example convert_examples[] = {
@@ -89,6 +107,7 @@ const struct command keyspace_commands[] = {
      list_examples,
      "{\"keyspaces\":[{\"name\":…,\"engine\":…,\"compression\":…,\"page_bytes\":N,\"fan_out\":N,"
      "\"fill_percent\":N, of hash \"hash_index\":…, \"max_load_percent\":N, \"expected_keys\":N,"
+     " of lsm \"compaction\":…, \"filter_bits\":N, \"level_compression\":[…],"
      "\"estimated_records\":N,\"estimated_bytes\":N}]}",
      NULL, USES_DATABASE, PLACE_BOTH},
     {COMMAND_KEYSPACE_INFO, "keyspace info", NULL, "options and numbers of a keyspace", NULL,

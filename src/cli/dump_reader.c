@@ -49,7 +49,8 @@ static enum dump_event read_header(struct dump_reader *reader) {
 static enum dump_event take_keyspace(struct dump_reader *reader, size_t size) {
     const char *at = reader->payload;
     bool is_hash = size >= 20 && load_u32(at) == TERN_ENGINE_HASH;
-    size_t fixed = is_hash ? 36 : 20;
+    bool is_lsm = size >= 20 && load_u32(at) == TERN_ENGINE_LSM;
+    size_t fixed = is_hash ? 36 : is_lsm ? 32 : 20;
     if (size <= fixed || size - fixed > TERN_KEYSPACE_NAME_BYTES) {
         return refuse(reader, "a keyspace block has the wrong size");
     }
@@ -66,6 +67,13 @@ static enum dump_event take_keyspace(struct dump_reader *reader, size_t size) {
         reader->options.hash_index = (tern_hash_index)load_u32(at + 20);
         reader->options.max_load_percent = load_u32(at + 24);
         reader->options.expected_keys = load_u64(at + 28);
+    }
+    if (is_lsm) {
+        reader->options.compaction = (tern_compaction)load_u32(at + 20);
+        reader->options.filter_bits = load_u32(at + 24);
+        for (uint32_t i = 0; i < TERN_LSM_LEVELS; i++) {
+            reader->options.level_compression[i] = (uint8_t)(load_u32(at + 28) >> 4 * i & 15);
+        }
     }
     reader->name = tern_slice_of(at + fixed, size - fixed);
     reader->has_keyspace = true;

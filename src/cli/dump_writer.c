@@ -64,6 +64,15 @@ void dump_write_keyspace(struct dump_writer *writer, const char *name,
         append_u32(&writer->payload, options->max_load_percent);
         append_u64(&writer->payload, options->expected_keys);
     }
+    if (options->engine == TERN_ENGINE_LSM) {
+        uint32_t levels = 0;
+        for (uint32_t i = 0; i < TERN_LSM_LEVELS; i++) {
+            levels |= (uint32_t)options->level_compression[i] << 4 * i;
+        }
+        append_u32(&writer->payload, (uint32_t)options->compaction);
+        append_u32(&writer->payload, options->filter_bits);
+        append_u32(&writer->payload, levels);
+    }
     buffer_append_text(&writer->payload, name);
     write_block(writer, 1, 0);
     writer->totals.keyspaces++;

@@ -13,6 +13,7 @@
 #include "base/assert.h"
 #include "base/error.h"
 #include "db/database_internal.h"
+#include "engine/lsm_options.h"
 
 void catalog_init(struct tern_db *db) {
     mutex_init(&db->catalog_mutex);
@@ -58,6 +59,26 @@ static tern_status check_hash_options(const tern_keyspace_options *options, tern
     return TERN_OK;
 }
 
+static tern_status check_lsm_options(const tern_keyspace_options *options, tern_error *error) {
+    if (options->engine != TERN_ENGINE_LSM) {
+        return TERN_OK;
+    }
+    if (options->filter_bits > 64 && options->filter_bits != TERN_FILTER_OFF) {
+        return ERROR_SET(error, TERN_INVALID,
+                         "filter_bits is %u; it must be from 1 to 64, or TERN_FILTER_OFF",
+                         options->filter_bits);
+    }
+    for (size_t i = 0; i < TERN_LSM_LEVELS; i++) {
+        if (options->level_compression[i] > TERN_LEVEL_COMPRESSION(TERN_COMPRESSION_SNAPPY)) {
+            return ERROR_SET(error, TERN_INVALID,
+                             "level_compression[%zu] is %u; it must be 0, or "
+                             "TERN_LEVEL_COMPRESSION of none, lz4, zstd or snappy",
+                             i, options->level_compression[i]);
+        }
+    }
+    return TERN_OK;
+}
+
 tern_status catalog_check_options(const tern_keyspace_options *options,
                                   tern_keyspace_options *out_resolved, tern_error *error) {
     tern_keyspace_options resolved = TERN_KEYSPACE_OPTIONS_INIT;
@@ -81,6 +102,12 @@ tern_status catalog_check_options(const tern_keyspace_options *options,
         resolved.expected_keys = 0;
     } else if (resolved.max_load_percent == 0) {
         resolved.max_load_percent = 75;
+    }
+    if (resolved.engine != TERN_ENGINE_LSM) {
+        resolved.filter_bits = 0;
+        memset(resolved.level_compression, 0, sizeof(resolved.level_compression));
+    } else if (resolved.filter_bits == 0) {
+        resolved.filter_bits = LSM_FILTER_BITS_DEFAULT;
     }
     if (engine_methods_of(resolved.engine) == NULL) {
         return ERROR_SET(error, TERN_UNSUPPORTED, "engine %d is not known to this release",
@@ -111,6 +138,9 @@ tern_status catalog_check_options(const tern_keyspace_options *options,
                          (int)resolved.compaction);
     }
     tern_status status = check_hash_options(&resolved, error);
+    if (status == TERN_OK) {
+        status = check_lsm_options(&resolved, error);
+    }
     if (status == TERN_OK) {
         *out_resolved = resolved;
     }

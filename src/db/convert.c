@@ -76,7 +76,9 @@ static bool are_equal(const tern_keyspace_options *left, const tern_keyspace_opt
            left->fill_percent == right->fill_percent && left->compaction == right->compaction &&
            left->hash_index == right->hash_index &&
            left->max_load_percent == right->max_load_percent &&
-           left->expected_keys == right->expected_keys;
+           left->expected_keys == right->expected_keys && left->filter_bits == right->filter_bits &&
+           memcmp(left->level_compression, right->level_compression,
+                  sizeof(left->level_compression)) == 0;
 }
 
 /* One conversion of a keyspace at a time. */

@@ -19,19 +19,24 @@
  *      and compaction (high 4 bits; of hash the index), u16 fill percent,
  *      u32 page bytes, u32 fan-out, u16 name size, u32 state size, name,
  *      [of hash: u64 expected keys, u8 maximum load in percent, u8[7] zero],
+ *      [when bit 6 of the engine is set, of LSM: u8 filter bits, u8[3] zero, u32 compression of
+ *      the levels, u8[8] zero],
  *      [when bit 7 of the engine is set, of a partition that a conversion builds or has built:
  *      u64 id of the keyspace, u64 seq of the conversion (all ones: not done)], state
  */
 #include "db/manifest_codec.h"
 
 #include "base/bytes.h"
+#include "engine/lsm_options.h"
 #include "simd/hash.h"
 
 #define BODY_HEADER_BYTES     68
 #define KEYSPACE_HEADER_BYTES 34
 #define HASH_OPTIONS_BYTES    16
+#define LSM_OPTIONS_BYTES     16
 #define CONVERSION_BYTES      16
 #define ENGINE_CONVERTED      0x80u
+#define ENGINE_SPECIAL        0x40u /* options of LSM that are not the defaults */
 #define FLAG_HAS_EXPIRING     1u
 
 static const uint8_t magic[8] = {'T', 'E', 'R', 'N', 'R', 'O', 'O', 'T'};
@@ -75,9 +80,15 @@ static uint32_t style_of(const tern_keyspace_options *options) {
                                                : (uint32_t)options->compaction;
 }
 
-/* What stands between name and state. */
+/* What stands between name and state: at most one of the first two. */
 static size_t hash_bytes(uint8_t engine) {
     return (engine & ~ENGINE_CONVERTED) == TERN_ENGINE_HASH ? HASH_OPTIONS_BYTES : 0;
+}
+
+static size_t lsm_bytes(uint8_t engine) {
+    return (engine & ~ENGINE_CONVERTED) == (ENGINE_SPECIAL | (uint32_t)TERN_ENGINE_LSM)
+               ? LSM_OPTIONS_BYTES
+               : 0;
 }
 
 static size_t conversion_bytes(uint8_t engine) {
@@ -95,6 +106,10 @@ static tern_status put_more(const struct manifest_keyspace *keyspace, struct buf
         put_u64(bytes, keyspace->options.expected_keys);
         bytes[8] = (uint8_t)keyspace->options.max_load_percent;
         size = HASH_OPTIONS_BYTES;
+    } else if (lsm_options_are_special(&keyspace->options)) {
+        bytes[0] = lsm_options_filter(&keyspace->options);
+        put_u32(bytes + 4, lsm_options_levels(&keyspace->options));
+        size = LSM_OPTIONS_BYTES;
     }
     if (is_of_conversion(keyspace)) {
         put_u64(bytes + size, keyspace->keyspace_id);
@@ -108,7 +123,8 @@ static void put_keyspace(uint8_t *target, const struct manifest_keyspace *keyspa
     put_u64(target, keyspace->id);
     put_u64(target + 8, keyspace->created_seq);
     target[16] = (uint8_t)((uint32_t)keyspace->options.engine |
-                           (is_of_conversion(keyspace) ? ENGINE_CONVERTED : 0));
+                           (is_of_conversion(keyspace) ? ENGINE_CONVERTED : 0) |
+                           (lsm_options_are_special(&keyspace->options) ? ENGINE_SPECIAL : 0));
     target[17] =
         (uint8_t)((uint32_t)keyspace->options.compression | style_of(&keyspace->options) << 4);
     put_u16(target + 18, (uint16_t)keyspace->options.fill_percent);
@@ -158,13 +174,13 @@ static const char *get_keyspace(const uint8_t **position, const uint8_t *end,
     uint8_t source_engine = source[16];
     size_t name_size = get_u16(source + 28);
     size_t state_size = get_u32(source + 30);
-    size_t more_size = hash_bytes(source_engine) + conversion_bytes(source_engine);
+    size_t options_size = hash_bytes(source_engine) + lsm_bytes(source_engine);
+    size_t more_size = options_size + conversion_bytes(source_engine);
     if ((size_t)(end - source) - KEYSPACE_HEADER_BYTES < name_size + more_size + state_size) {
         return "manifest-body-size";
     }
     uint32_t style = source[17] >> 4;
-    const uint8_t *conversion =
-        source + KEYSPACE_HEADER_BYTES + name_size + hash_bytes(source_engine);
+    const uint8_t *conversion = source + KEYSPACE_HEADER_BYTES + name_size + options_size;
     *out = (struct manifest_keyspace){
         .id = get_u64(source), .keyspace_id = get_u64(source), .created_seq = get_u64(source + 8)};
     if (conversion_bytes(source_engine) > 0) {
@@ -172,7 +188,8 @@ static const char *get_keyspace(const uint8_t **position, const uint8_t *end,
         out->shown_seq = get_u64(conversion + 8);
     }
     out->options.size = sizeof(out->options);
-    out->options.engine = (tern_engine_kind)(source_engine & ~ENGINE_CONVERTED);
+    uint8_t plain = source_engine & (uint8_t)~ENGINE_CONVERTED;
+    out->options.engine = (tern_engine_kind)(lsm_bytes(plain) > 0 ? TERN_ENGINE_LSM : plain);
     out->options.compression = (tern_compression)(source[17] & 15);
     out->options.fill_percent = get_u16(source + 18);
     out->options.page_bytes = get_u32(source + 20);
@@ -187,6 +204,10 @@ static const char *get_keyspace(const uint8_t **position, const uint8_t *end,
         are_zeros = get_u64(source + 8) >> 8 == 0;
     } else {
         out->options.compaction = (tern_compaction)style;
+    }
+    if (lsm_bytes(source_engine) > 0) {
+        lsm_options_read(&out->options, source[0], get_u32(source + 4));
+        are_zeros = get_u32(source) >> 8 == 0 && get_u64(source + 8) == 0;
     }
     out->state = tern_slice_of(source + more_size, state_size);
     *position = source + more_size + state_size;

@@ -8,7 +8,8 @@
  *        u8 0 create, 1 drop, 2 convert; ids
  *        convert: varint id of the partition that the keyspace gets
  *        create: u8 engine, u8 compression, varint page bytes, fan-out, fill percent,
- *                varint name size, name; of hash: varint expected keys, maximum load
+ *                varint name size, name; of hash: varint expected keys, maximum load;
+ *                when bit 6 of the engine is set, of LSM: varint filter bits, compression of levels
  *   .  varint  number of parts, each:
  *        ids, varint number of changes, each:
  *          u8  tag: bits 0-2 kind, bit 3 expires, bit 4 range has an end, bits 5-6 merge kind
@@ -27,11 +28,13 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/varint.h"
+#include "engine/lsm_options.h"
 
 #define TAG_EXPIRES       0x08u
 #define TAG_RANGE_END     0x10u
 #define TAG_MERGE_SHIFT   5
 #define END_MARKER        UINT64_MAX
+#define ENGINE_SPECIAL    0x40u /* options of LSM that are not the defaults */
 #define CHANGE_BYTES_MAX  48
 #define PART_BYTES_MAX    30
 #define CATALOG_BYTES_MAX (100 + TERN_KEYSPACE_NAME_BYTES)
@@ -65,7 +68,8 @@ static uint8_t *put_catalog_change(uint8_t *target, const struct catalog_change 
     if (change->is_drop) {
         return target;
     }
-    *target++ = (uint8_t)keyspace->options.engine;
+    bool is_special = lsm_options_are_special(&keyspace->options);
+    *target++ = (uint8_t)((uint32_t)keyspace->options.engine | (is_special ? ENGINE_SPECIAL : 0));
     bool is_hash = keyspace->options.engine == TERN_ENGINE_HASH;
     uint32_t style =
         is_hash ? (uint32_t)keyspace->options.hash_index : (uint32_t)keyspace->options.compaction;
@@ -77,6 +81,10 @@ static uint8_t *put_catalog_change(uint8_t *target, const struct catalog_change 
     if (is_hash) {
         target = varint_put(target, keyspace->options.expected_keys);
         target = varint_put(target, keyspace->options.max_load_percent);
+    }
+    if (is_special) {
+        target = varint_put(target, lsm_options_filter(&keyspace->options));
+        target = varint_put(target, lsm_options_levels(&keyspace->options));
     }
     return target;
 }
@@ -203,7 +211,9 @@ static void read_catalog_change(struct reader *reader, struct decoded_catalog_ch
         out->target = read_varint(reader);
     }
     if (kind == CATALOG_CREATE) {
-        out->options.engine = (tern_engine_kind)read_u8(reader);
+        uint8_t engine = read_u8(reader);
+        bool is_special = engine == (ENGINE_SPECIAL | (uint32_t)TERN_ENGINE_LSM);
+        out->options.engine = is_special ? TERN_ENGINE_LSM : (tern_engine_kind)engine;
         uint8_t styles = read_u8(reader); /* compression, and compaction or index above it */
         out->options.compression = (tern_compression)(styles & 15);
         out->options.page_bytes = read_u32_varint(reader);
@@ -216,6 +226,10 @@ static void read_catalog_change(struct reader *reader, struct decoded_catalog_ch
             out->options.max_load_percent = read_u32_varint(reader);
         } else {
             out->options.compaction = (tern_compaction)(styles >> 4);
+        }
+        if (is_special) {
+            uint32_t filter = read_u32_varint(reader);
+            lsm_options_read(&out->options, filter, read_u32_varint(reader));
         }
     }
     if (kind > CATALOG_CONVERT || (kind == CATALOG_CONVERT && out->target == 0)) {

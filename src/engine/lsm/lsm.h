@@ -21,6 +21,7 @@ struct file_registry;
 struct lsm {
     const struct engine_environment *environment;
     struct engine_config config; /* defaults filled in */
+    uint32_t filter_bits;        /* for each key; 0: tables are written without filters */
     uint32_t space;              /* of the cache; maintenance role */
     uint32_t next_serial;
     _Atomic uint64_t next_file; /* numbers of files are not reused */

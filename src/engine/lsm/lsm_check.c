@@ -120,17 +120,23 @@ static tern_status check_partition(struct check *check, struct run_cursor *curso
                                    uint32_t partition, uint64_t *records) {
     const struct table_partition *part = &check->table->partitions[partition];
     tern_error detail = TERN_ERROR_INIT;
-    tern_status status =
-        table_read_block(check->table, part->filter, LSM_PAYLOAD_FILTER, &check->filter, &detail);
-    if (status != TERN_OK) {
-        check->filter.size = 0;
+    tern_status status = TERN_OK;
+    check->filter.size = 0;
+    if (partition_has_filter(part)) {
+        status = table_read_block(check->table, part->filter, LSM_PAYLOAD_FILTER, &check->filter,
+                                  &detail);
+        if (status != TERN_OK) {
+            check->filter.size = 0;
+        }
+        status =
+            tolerate(check, status, &detail, lsm_place_offset(part->filter.place), "filter.block");
+        check->report->pages++;
     }
-    status = tolerate(check, status, &detail, lsm_place_offset(part->filter.place), "filter.block");
     if (status != TERN_OK) {
         return status;
     }
     status = table_read_block(check->table, part->index, LSM_PAYLOAD_INDEX, &check->index, &detail);
-    check->report->pages += 2;
+    check->report->pages++;
     if (status != TERN_OK) {
         return tolerate(check, status, &detail, lsm_place_offset(part->index.place), "index.block");
     }

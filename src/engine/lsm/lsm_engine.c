@@ -13,6 +13,7 @@
 #include "base/assert.h"
 #include "base/error.h"
 #include "engine/lsm/value_file.h"
+#include "engine/lsm_options.h"
 
 #define PAGE_BYTES_DEFAULT 8192u
 #define FAN_OUT_DEFAULT    256u
@@ -25,6 +26,7 @@ tern_status lsm_enter(struct lsm *lsm, const struct engine_environment *environm
     tern_keyspace_options *options = &lsm->config.options;
     options->page_bytes = options->page_bytes != 0 ? options->page_bytes : PAGE_BYTES_DEFAULT;
     options->fan_out = options->fan_out != 0 ? options->fan_out : FAN_OUT_DEFAULT;
+    lsm->filter_bits = lsm_options_filter(options);
     atomic_init(&lsm->next_file, 1);
     return file_registry_create(lsm, &lsm->files, error);
 }

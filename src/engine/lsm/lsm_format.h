@@ -26,7 +26,7 @@ enum lsm_payload_type {
 /* Tables grow with the data rather than in number beyond this: each is an open file. */
 #define LSM_TABLES_WANTED 512u
 #define LSM_FOOTER_BYTES  64u
-#define LSM_LEVELS        8u
+#define LSM_LEVELS        8u /* TERN_LSM_LEVELS */
 
 /* Where a block lies: byte offset (40 bits) and stored size in bytes (24 bits). */
 typedef uint64_t lsm_place;

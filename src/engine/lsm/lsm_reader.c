@@ -77,6 +77,9 @@ static void find_partitions(const struct lsm_run *run, struct probe *probes, siz
             probe->table = NULL;
             continue;
         }
+        if (!partition_has_filter(&probe->table->partitions[probe->partition])) {
+            continue;
+        }
         const void *hinted = table_filter_hinted(probe->table, probe->partition);
         if (hinted != NULL) {
             __builtin_prefetch(hinted);
@@ -92,6 +95,10 @@ static void probe_filters(struct probe *probes, size_t count, tern_error *error)
             continue;
         }
         probe->key_hash = table_key_hash(probe->table, probe->get->key, probe->get->key_hash);
+        probe->frame = NULL;
+        if (!partition_has_filter(&probe->table->partitions[probe->partition])) {
+            continue;
+        }
         probe->get->status =
             table_filter_frame(probe->table, probe->partition, &probe->frame, error);
         if (probe->get->status != TERN_OK) {
@@ -102,7 +109,7 @@ static void probe_filters(struct probe *probes, size_t count, tern_error *error)
     }
     for (size_t i = 0; i < count; i++) {
         struct probe *probe = &probes[i];
-        if (probe->table != NULL &&
+        if (probe->table != NULL && probe->frame != NULL &&
             !bloom_line_may_contain(filter_line(frame_payload(probe->frame), probe->key_hash),
                                     probe->key_hash)) {
             probe->table = NULL;

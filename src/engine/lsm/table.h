@@ -34,7 +34,7 @@ struct value_use {
 struct table_partition {
     tern_slice lower; /* not above any key in it */
     struct lsm_ref index;
-    struct lsm_ref filter;
+    struct lsm_ref filter; /* place 0: it has none */
     uint32_t first_block;
     uint32_t block_count;
     uint64_t records;
@@ -82,6 +82,10 @@ struct lsm_table {
     struct value_use *uses; /* ascending by number */
 };
 
+static inline bool partition_has_filter(const struct table_partition *partition) {
+    return partition->filter.place != 0;
+}
+
 /* Opens a table; meta_checksum 0: whatever the footer says (salvage). */
 TERN_MUST_CHECK tern_status table_open(struct lsm *lsm, uint64_t number, uint64_t meta_checksum,
                                        struct lsm_table **out_table, tern_error *error);
@@ -103,6 +107,7 @@ static inline const uint8_t *frame_payload(const struct cache_frame *frame) {
 /* Frames are readable until the epoch is left. */
 TERN_MUST_CHECK tern_status table_index_frame(struct lsm_table *table, uint32_t partition,
                                               struct cache_frame **out_frame, tern_error *error);
+/* Only where there is a filter. */
 TERN_MUST_CHECK tern_status table_filter_frame(struct lsm_table *table, uint32_t partition,
                                                struct cache_frame **out_frame, tern_error *error);
 TERN_MUST_CHECK tern_status table_data_frame(struct lsm_table *table, uint32_t block,

@@ -7,7 +7,7 @@
  *            bytes, data blocks
  *   first key, last key (each: varint size, bytes)
  *   varint partitions, each: lower key, u64 place and u64 checksum of the index, the same of the
- *            filter, varint first block, varint blocks, varint records
+ *            filter (zeros: none), varint first block, varint blocks, varint records
  *   varint range deletes, each: begin key, u8 has end, end key
  *   varint files of values, each: varint number, varint references, varint bytes
  *
@@ -208,9 +208,12 @@ static uint32_t get_count(struct reader *reader, size_t bytes_min) {
     return (uint32_t)count;
 }
 
-static struct lsm_ref get_ref(struct reader *reader, uint64_t data_end) {
+static struct lsm_ref get_ref(struct reader *reader, uint64_t data_end, bool may_be_none) {
     struct lsm_ref ref = {get_fixed(reader), 0};
     ref.checksum = get_fixed(reader);
+    if (may_be_none && ref.place == 0 && ref.checksum == 0) {
+        return ref;
+    }
     if (lsm_place_bytes(ref.place) <= BLOCK_HEADER_BYTES ||
         lsm_place_offset(ref.place) + lsm_place_bytes(ref.place) > data_end) {
         reader->source = NULL;
@@ -238,8 +241,8 @@ static const char *decode_partitions(struct lsm_table *table, struct reader *rea
     for (uint32_t i = 0; wrong == NULL && i < count; i++) {
         struct table_partition *partition = &table->partitions[i];
         partition->lower = lowers[i] = get_key(reader);
-        partition->index = get_ref(reader, data_end);
-        partition->filter = get_ref(reader, data_end);
+        partition->index = get_ref(reader, data_end, false);
+        partition->filter = get_ref(reader, data_end, true);
         partition->first_block = (uint32_t)get_number(reader);
         partition->block_count = (uint32_t)get_number(reader);
         partition->records = get_number(reader);

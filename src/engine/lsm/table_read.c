@@ -316,12 +316,13 @@ tern_status table_lookup(struct lsm_table *table, tern_slice key, uint64_t key_h
         return TERN_OK;
     }
     key_hash = table_key_hash(table, key, key_hash);
-    tern_status status = table_filter_frame(table, partition, &frame, error);
-    if (status != TERN_OK) {
-        return status;
-    }
-    if (!bloom_line_may_contain(filter_line(frame_payload(frame), key_hash), key_hash)) {
-        return TERN_OK;
+    tern_status status = TERN_OK;
+    if (__builtin_expect(partition_has_filter(&table->partitions[partition]), 1)) {
+        status = table_filter_frame(table, partition, &frame, error);
+        if (status != TERN_OK ||
+            !bloom_line_may_contain(filter_line(frame_payload(frame), key_hash), key_hash)) {
+            return status;
+        }
     }
     status = table_index_frame(table, partition, &frame, error);
     if (status != TERN_OK) {

@@ -24,7 +24,9 @@
 #define RUN_BYTES ((size_t)512 << 10)
 /* An index block that would be longer begins a new partition. */
 #define INDEX_BYTES_MAX ((size_t)12 << 10)
-#define BITS_PER_KEY    10u
+/* So does a filter that would be longer; a filter of few bits a key could be as long as its block
+ * may be. */
+#define FILTER_BYTES_WANTED ((size_t)32 << 10)
 /* A place has 24 bits for the size of a block. The meta block's keeps well below that. */
 #define META_BYTES_MAX ((size_t)4 << 20)
 
@@ -66,7 +68,11 @@ static void free_writer(struct table_writer *writer) {
 
 /* Data that is soon written again is not worth a slow compressor. */
 static tern_compression compression_for(const struct lsm *lsm, uint32_t level) {
-    tern_compression wanted = lsm->config.options.compression;
+    const tern_keyspace_options *options = &lsm->config.options;
+    tern_compression wanted = options->compression;
+    if (options->level_compression[level] != 0) {
+        return (tern_compression)(options->level_compression[level] - 1);
+    }
     return wanted == TERN_COMPRESSION_ZSTD && level < 2 ? TERN_COMPRESSION_LZ4 : wanted;
 }
 
@@ -159,6 +165,17 @@ static tern_status write_block(struct table_writer *writer, tern_slice payload,
     return TERN_OK;
 }
 
+static tern_status write_filter(struct table_writer *writer, struct lsm_ref *out_filter,
+                                tern_error *error) {
+    size_t size = filter_block_size(writer->hash_count, writer->lsm->filter_bits);
+    writer->scratch.size = 0;
+    if (buffer_reserve(&writer->scratch, size) != TERN_OK) {
+        return no_memory(error);
+    }
+    filter_block_build(writer->scratch.data, size, writer->hashes, writer->hash_count);
+    return write_block(writer, tern_slice_of(writer->scratch.data, size), out_filter, error);
+}
+
 static tern_status end_partition(struct table_writer *writer, tern_error *error) {
     struct lsm_ref index = {0};
     struct lsm_ref filter = {0};
@@ -166,14 +183,10 @@ static tern_status end_partition(struct table_writer *writer, tern_error *error)
     if (writer->index.count == 0) {
         return TERN_OK;
     }
-    size_t size = filter_block_size(writer->hash_count, BITS_PER_KEY);
-    writer->scratch.size = 0;
-    if (buffer_reserve(&writer->scratch, size) != TERN_OK) {
-        return no_memory(error);
+    tern_status status = TERN_OK;
+    if (writer->lsm->filter_bits > 0) {
+        status = write_filter(writer, &filter, error);
     }
-    filter_block_build(writer->scratch.data, size, writer->hashes, writer->hash_count);
-    tern_status status =
-        write_block(writer, tern_slice_of(writer->scratch.data, size), &filter, error);
     if (status != TERN_OK) {
         return status;
     }
@@ -236,6 +249,8 @@ static tern_status begin_block(struct table_writer *writer, tern_slice key, tern
     }
     if (writer->index.count == INDEX_BLOCKS_MAX ||
         (writer->index.count > 0 &&
+         writer->hash_count * writer->lsm->filter_bits >= FILTER_BYTES_WANTED * 8) ||
+        (writer->index.count > 0 &&
          index_block_builder_size(&writer->index, size) > INDEX_BYTES_MAX)) {
         tern_status status = end_partition(writer, error);
         if (status != TERN_OK) {
@@ -250,6 +265,9 @@ static tern_status begin_block(struct table_writer *writer, tern_slice key, tern
 }
 
 static tern_status note_hash(struct table_writer *writer, uint64_t hash) {
+    if (writer->lsm->filter_bits == 0) {
+        return TERN_OK;
+    }
     if (writer->hash_count == writer->hash_capacity) {
         size_t capacity = writer->hash_capacity * 2 + 1024;
         uint64_t *grown =

@@ -56,6 +56,23 @@ class Records(TernTest):
         self.run_tern("keyspace", "convert", "a", "--max-load", "50", code=2)
         self.run_tern("verify")
 
+    def test_options_of_sorted_tables_are_given_shown_and_changed(self):
+        self.run_tern("keyspace", "create", "a", "--engine", "lsm", "--filter-bits", "0",
+                      "--compaction", "tiered", "--level-compression", "none,default,lz4",
+                      "--compression", "zstd")
+        info = self.json("keyspace", "info", "a")
+        self.assertEqual([info[name] for name in ("compaction", "filter_bits")], ["tiered", 0])
+        self.assertEqual(info["level_compression"], ["none", "default", "lz4"] + ["default"] * 5)
+        self.assertIn("tiered compaction, filters of 0 bits", self.out("keyspace", "info", "a"))
+        self.run_tern("keyspace", "convert", "a", "--filter-bits", "12", "--compaction", "leveled")
+        info = self.json("keyspace", "info", "a")
+        self.assertEqual([info[name] for name in ("compaction", "filter_bits")], ["leveled", 12])
+        self.assertEqual(info["level_compression"][0], "none")
+        for wrong in (("--filter-bits", "65"), ("--level-compression", "gzip"),
+                      ("--level-compression", ",".join(["lz4"] * 9))):
+            self.run_tern("keyspace", "convert", "a", *wrong, code=2)
+        self.run_tern("keyspace", "create", "b", "--compaction", "fifo", code=2)
+
     def test_values_of_any_bytes_come_back(self):
         self.create("a")
         for value in ("", "two\nlines", "\ttab", '"quoted"', "é漢", "-", "--json"):
