@@ -152,7 +152,9 @@ TERN_API void tern_keyspace_get_options(const tern_keyspace *keyspace,
  * Converts a keyspace to another engine, or to other options of its engine, while it is read and
  * written. Returns when the keyspace is stored as `to` says, or as before when that failed.
  *
- * The records are copied beside what there is, so the disk must have room for both, and for the
+ * Another style of compaction alone is only noted (in the manifest), in some milliseconds, and what
+ * is merged from then on is merged in that style. With anything else the
+ * records are copied beside what there is, so the disk must have room for both, and for the
  * keys written meanwhile. Commits go on; when they outrun the copying they are held back by some
  * milliseconds each. At the end commits wait for some milliseconds while the new engine takes over
  * in one commit; whoever reads an older snapshot goes on with the old one, whose files go when
@@ -169,6 +171,7 @@ TERN_API void tern_keyspace_get_options(const tern_keyspace *keyspace,
  * TERN_DISK_FULL, TERN_NO_MEMORY, TERN_SNAPSHOT_TOO_OLD (the space policy ended the snapshot that
  * is being copied), TERN_READ_ONLY, TERN_POISONED, and those of a commit. After TERN_UNKNOWN the
  * next open shows which.
+ * A style that could not be noted may be in force after the next open all the same.
  * @param to       NULL for defaults. What the keyspace has already: nothing is done.
  * @param progress told records copied and their estimated number, with the name of the keyspace;
  *                 returning false cancels. May be NULL. It may use the database.

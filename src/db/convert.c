@@ -81,13 +81,21 @@ static bool are_equal(const tern_keyspace_options *left, const tern_keyspace_opt
                   sizeof(left->level_compression)) == 0;
 }
 
+/* Nothing that is stored would be otherwise, only how it is merged from now on. */
+static bool is_style_only(const tern_keyspace_options *from, const tern_keyspace_options *to) {
+    tern_keyspace_options same = *from;
+    same.compaction = to->compaction;
+    return to->engine == TERN_ENGINE_LSM && are_equal(&same, to);
+}
+
 /* One conversion of a keyspace at a time. */
-static tern_status claim(struct conversion *conversion, bool *out_needed) {
+static tern_status claim(struct conversion *conversion, bool *out_needed, bool *out_copies) {
     tern_keyspace *keyspace = conversion->keyspace;
     mutex_lock(&conversion->db->catalog_mutex);
     bool is_free = !keyspace->is_converting;
     keyspace->is_converting = true;
     *out_needed = !are_equal(&keyspace->options, &conversion->options);
+    *out_copies = !is_style_only(&keyspace->options, &conversion->options);
     conversion->checks_keys = keyspace->key_bytes_max > conversion->key_bytes_max;
     mutex_unlock(&conversion->db->catalog_mutex);
     return is_free ? TERN_OK
@@ -165,6 +173,37 @@ static tern_status write_manifests(struct tern_db *db, tern_error *error) {
     for (unsigned i = 0; status == TERN_OK && i < MANIFEST_SLOTS; i++) {
         status = checkpoint_rewrite_manifest(db, error);
     }
+    return status;
+}
+
+static void set_style(struct tern_db *db, tern_keyspace *keyspace, tern_compaction compaction) {
+    mutex_lock(&db->catalog_mutex);
+    keyspace->options.compaction = compaction;
+    mutex_unlock(&db->catalog_mutex);
+}
+
+/* Only how tables are merged from now on: the catalog says so, and nothing is copied. */
+static tern_status restyle(struct conversion *conversion) {
+    struct tern_db *db = conversion->db;
+    tern_keyspace *keyspace = conversion->keyspace;
+    tern_status status = lock_idle(conversion);
+    if (status != TERN_OK) {
+        return status;
+    }
+    status = keyspace_check_absence(keyspace, conversion->error);
+    if (status == TERN_OK) {
+        tern_compaction before = keyspace->options.compaction;
+        set_style(db, keyspace, conversion->options.compaction);
+        status = write_manifests(db, conversion->error);
+        if (status == TERN_OK) {
+            keyspace->methods->restyle(keyspace->engine, &conversion->options);
+            checkpoint_update_debt(db);
+        } else {
+            set_style(db, keyspace, before);
+        }
+    }
+    mutex_unlock(&db->maintenance_mutex);
+    maintenance_wake(db);
     return status;
 }
 
@@ -369,6 +408,7 @@ tern_status tern_keyspace_convert(tern_keyspace *keyspace, const tern_keyspace_o
                                     .progress_context = progress_context,
                                     .error = error};
     bool is_needed;
+    bool copies;
     tern_status status = check(db, keyspace, error);
     if (status == TERN_OK) {
         status = catalog_check_options(to, &conversion.options, error);
@@ -378,7 +418,7 @@ tern_status tern_keyspace_convert(tern_keyspace *keyspace, const tern_keyspace_o
     }
     conversion.methods = engine_methods_of(conversion.options.engine);
     conversion.key_bytes_max = conversion.methods->key_bytes_max(&conversion.options);
-    status = claim(&conversion, &is_needed);
+    status = claim(&conversion, &is_needed, &copies);
     if (status != TERN_OK) {
         return status;
     }
@@ -386,7 +426,7 @@ tern_status tern_keyspace_convert(tern_keyspace *keyspace, const tern_keyspace_o
     change_capture_init(&conversion.capture, db->allocator, &db->budget, CAPTURE_BYTES,
                         &db->writers_held);
     if (is_needed) {
-        status = convert(&conversion);
+        status = copies ? convert(&conversion) : restyle(&conversion);
     }
     change_capture_release(&conversion.capture);
     buffer_release(&conversion.state);

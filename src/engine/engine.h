@@ -322,6 +322,12 @@ struct engine_methods {
      */
     tern_status (*spill)(struct engine_view *view, size_t quantum_bytes, uint64_t *out_bytes,
                          tern_error *error);
+    /*
+     * From now on the partition is kept as `options` have it, which differ from those that it was
+     * opened with only in what needs no rewriting: how tables are merged (compaction). NULL: the
+     * engine has no such options.
+     */
+    void (*restyle)(struct engine *engine, const tern_keyspace_options *options);
     /* Any thread. NULL: the engine's files hold nothing that compact_step and shrink could give
      * back. */
     void (*space)(struct engine *engine, struct engine_space *out_space);

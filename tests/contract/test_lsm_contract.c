@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <tern/txn.h>
 
+#include "engine/lsm/lsm_engine_internal.h"
 #include "os/file.h"
 #include "support/cmocka_test.h"
 #include "support/engine_world.h"
@@ -288,6 +289,77 @@ static void an_export_overwrites_no_file(void **state) {
     world_destroy(&world);
 }
 
+/* Some keys around those that matter, so that nothing can only be moved. */
+static void fill_run(struct engine_world *world, unsigned round) {
+    tern_error error = TERN_ERROR_INIT;
+    char key[16];
+    for (unsigned i = 0; i < 10; i++) {
+        (void)snprintf(key, sizeof(key), "%c%u.%u", i % 2 == 0 ? 'a' : 'z', round, i);
+        assert_ok(world_put(world, key, "v"), error);
+    }
+}
+
+/* A delete that goes down to a level of several runs stays as long as an older one of them has the
+ * key. */
+static void a_level_of_several_runs_hides_nothing_that_was_deleted(void **state) {
+    (void)state;
+    struct engine_world world;
+    tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+    tern_error error = TERN_ERROR_INIT;
+    options.page_bytes = 4096;
+    options.compaction = TERN_COMPACTION_TIERED;
+    begin(&world, &options);
+    change(&world, RECORD_PUT, "key", tern_slice_str("value"), 0, 0);
+    for (unsigned i = 0; i < 8; i++) {
+        fill_run(&world, i);
+        checkpoint(&world); /* and merges each four of them */
+    }
+    struct lsm_engine *engine = lsm_of(world.engine);
+    assert_int_equal(engine->current->version->run_count, 2);
+    assert_int_equal(engine->current->version->runs[0].level, 1);
+    assert_int_equal(engine->current->version->runs[1].level, 1);
+    world.config.options.compaction = TERN_COMPACTION_LEVELED;
+    assert_ok(world_delete(&world, "key"), error);
+    fill_run(&world, 8);
+    assert_ok(world_freeze(&world, &error), error);
+    bool idle = false;
+    while (!idle) {
+        assert_ok(world_drain_step(&world, 1 << 20, &idle, &error), error);
+    }
+    world.methods->restyle(world.engine, &world.config.options);
+    struct compaction_plan *plan = NULL;
+    assert_ok(compaction_pick(engine->current->version, LSM_STYLE_LEVELED, &engine->memory, &plan,
+                              &error),
+              error);
+    assert_non_null(plan);
+    /* Level 0 is not long, so the level of two runs becomes one first. */
+    assert_int_equal(plan->run_count, 2);
+    assert_int_equal(plan->level, 1);
+    compaction_plan_destroy(&engine->lsm, plan);
+    for (unsigned i = 9; i < 12; i++) {
+        fill_run(&world, i);
+        assert_ok(world_freeze(&world, &error), error);
+        for (idle = false; !idle;) {
+            assert_ok(world_drain_step(&world, 1 << 20, &idle, &error), error);
+        }
+    }
+    /* Now it is: it goes to the newer of the two. */
+    assert_ok(compaction_pick(engine->current->version, LSM_STYLE_LEVELED, &engine->memory, &plan,
+                              &error),
+              error);
+    assert_true(plan->joins_run);
+    assert_int_equal(plan->first_older_run, 5);
+    compaction_plan_destroy(&engine->lsm, plan);
+    assert_ok(world_maintain(&world, &error), error);
+    world_verify(&world);
+    world_check_now(&world);
+    assert_int_equal(engine->current->version->run_count, 1);
+    world_close(&world);
+    assert_ok(world_open(&world, 0, &error), error);
+    world_check_now(&world);
+    world_destroy(&world);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dropping_an_expired_run_brings_no_operand_back),
@@ -297,6 +369,7 @@ int main(void) {
         cmocka_unit_test(a_table_that_is_named_twice_is_refused),
         cmocka_unit_test(any_number_of_range_deletes_can_be_drained),
         cmocka_unit_test(an_export_overwrites_no_file),
+        cmocka_unit_test(a_level_of_several_runs_hides_nothing_that_was_deleted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

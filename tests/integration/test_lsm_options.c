@@ -208,6 +208,71 @@ static void options_outlive_the_log_and_the_checkpoint(void **state) {
     tear_down(&fixture);
 }
 
+static bool count_progress(void *context, const char *phase, uint64_t done, uint64_t total) {
+    (void)phase;
+    (void)done;
+    (void)total;
+    ++*(unsigned *)context;
+    return true;
+}
+
+static void convert_style(struct fixture *fixture, tern_compaction compaction) {
+    tern_error error = TERN_ERROR_INIT;
+    tern_keyspace_options options = small_tables();
+    unsigned told = 0;
+    options.compaction = compaction;
+    uint64_t written = keyspace_stat(fixture->keyspace, "written_bytes");
+    assert_ok(tern_keyspace_convert(fixture->keyspace, &options, count_progress, &told, &error),
+              error);
+    assert_int_equal(told, 1); /* that it is done */
+    assert_int_equal(keyspace_stat(fixture->keyspace, "written_bytes"), written);
+    tern_keyspace_get_options(fixture->keyspace, &options);
+    assert_int_equal(options.compaction, compaction);
+}
+
+/* Drains so many overlays, and merges what wants to be merged. */
+static void drain(struct fixture *fixture, unsigned overlays) {
+    tern_error error = TERN_ERROR_INIT;
+    for (unsigned i = 0; i < overlays; i++) {
+        put_keys(fixture, 0, KEYS / 40);
+        assert_ok(tern_checkpoint(fixture->db, &error), error);
+        step_machine_idle(&fixture->machine, 20);
+    }
+}
+
+static uint64_t runs_below(struct fixture *fixture) {
+    return keyspace_stat(fixture->keyspace, "sorted_runs") -
+           keyspace_stat(fixture->keyspace, "level_0_runs");
+}
+
+static void a_style_of_compaction_changes_without_a_copy_and_is_followed(void **state) {
+    (void)state;
+    struct fixture fixture;
+    tern_error error = TERN_ERROR_INIT;
+    tern_keyspace_options options = small_tables();
+    set_up(&fixture, &options);
+    put_keys(&fixture, 0, KEYS);
+    compact(&fixture);
+    convert_style(&fixture, TERN_COMPACTION_TIERED);
+    drain(&fixture, 8);
+    assert_int_equal(keyspace_stat(fixture.keyspace, "level_1_runs"), 2);
+    convert_style(&fixture, TERN_COMPACTION_LEVELED);
+    power_cut_now(fixture.machine.disk);
+    tern_status closed = tern_close(fixture.db, &error);
+    (void)closed; /* there may have been nothing left to write */
+    step_machine_cut(&fixture.machine, POWER_CUT_KEEP_NOTHING, 1);
+    assert_ok(step_machine_open(&fixture.machine, &fixture.db, &error), error);
+    assert_ok(tern_keyspace_open(fixture.db, "k", &fixture.keyspace, &error), error);
+    tern_keyspace_get_options(fixture.keyspace, &options);
+    assert_int_equal(options.compaction, TERN_COMPACTION_LEVELED);
+    step_machine_idle(&fixture.machine, 50);
+    assert_true(keyspace_stat(fixture.keyspace, "level_1_runs") <= 1);
+    drain(&fixture, 8);
+    assert_true(runs_below(&fixture) <= 2);
+    check_reads(&fixture);
+    tear_down(&fixture);
+}
+
 static void impossible_options_are_refused(void **state) {
     (void)state;
     struct fixture fixture;
@@ -230,6 +295,7 @@ int main(void) {
         cmocka_unit_test(a_filter_of_many_small_records_is_not_cut_short),
         cmocka_unit_test(each_level_has_its_codec),
         cmocka_unit_test(options_outlive_the_log_and_the_checkpoint),
+        cmocka_unit_test(a_style_of_compaction_changes_without_a_copy_and_is_followed),
         cmocka_unit_test(impossible_options_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

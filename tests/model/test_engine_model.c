@@ -3,8 +3,8 @@
  * ctest: timeout=900
  *
  * Random operations on an engine against an oracle: commits of every kind, snapshots, freezes,
- * drains in slices with commits between them, compaction, shrinking, and reopening from either
- * manifest with a replay of the log.
+ * drains in slices with commits between them, compaction, also quantum by quantum amid all that,
+ * changes of its style, shrinking, and reopening from either manifest with a replay of the log.
  *
  * TERN_SEED replays a run; TERN_STEPS makes it longer.
  */
@@ -25,6 +25,7 @@ struct run {
     uint8_t value[400000];
     size_t key_bytes_max;
     bool has_large;
+    bool changes_style;
 };
 
 /* Families of keys: short, with a long shared prefix, very long, binary. */
@@ -149,12 +150,44 @@ static void reopen(struct run *run) {
     world_check_now(world);
 }
 
+/* One quantum, of what may take many; what it has done may be shown at once, or later. */
+static void work_some(struct run *run) {
+    struct engine_world *world = &run->world;
+    tern_error error = TERN_ERROR_INIT;
+    enum engine_drain_state state = ENGINE_DRAIN_IDLE;
+    bool is_asked = seeded_random_chance(&run->random, 1, 3);
+    tern_status status = TERN_OK;
+    if (is_asked) {
+        status = world->methods->compact_step(world->engine, 1, &state, &error);
+    } else if (world->methods->maintain_step != NULL) {
+        status = world->methods->maintain_step(world->engine, 1, &state, &error);
+    }
+    assert_ok(status, error);
+    if (state == ENGINE_DRAIN_SLICE && seeded_random_chance(&run->random, 1, 2)) {
+        assert_ok(world_publish(world, &error), error);
+        world_verify(world);
+    }
+}
+
+static void restyle(struct run *run) {
+    struct engine_world *world = &run->world;
+    if (run->changes_style && world->methods->restyle != NULL) {
+        tern_keyspace_options *options = &world->config.options;
+        options->compaction = (tern_compaction)seeded_random_below(&run->random, 3);
+        world->methods->restyle(world->engine, options);
+    }
+}
+
 static void step(struct run *run) {
     struct engine_world *world = &run->world;
     struct seeded_random *random = &run->random;
     tern_error error = TERN_ERROR_INIT;
     uint64_t what = seeded_random_below(random, 1000);
     bool idle = false;
+    if (run->changes_style && seeded_random_chance(random, 1, 4)) {
+        work_some(run);
+        return;
+    }
     if (what < 700) {
         commit(run);
     } else if (what < 740) {
@@ -179,6 +212,9 @@ static void step(struct run *run) {
     } else if (what < 940) {
         assert_ok(world_maintain(world, &error), error);
         world_verify(world);
+    } else if (what < 943) {
+        work_some(run);
+        restyle(run);
     } else if (what < 950) {
         uint64_t freed = 0;
         world_release(world);
@@ -194,8 +230,8 @@ static void step(struct run *run) {
     }
 }
 
-static void run_model(const tern_keyspace_options *options, bool has_large, uint64_t cache_bytes,
-                      uint64_t seed, unsigned steps) {
+static void run_model_with(const tern_keyspace_options *options, bool has_large, bool changes_style,
+                           uint64_t cache_bytes, uint64_t seed, unsigned steps) {
     struct run *run = calloc(1, sizeof(*run));
     tern_error error = TERN_ERROR_INIT;
     assert_non_null(run);
@@ -204,6 +240,7 @@ static void run_model(const tern_keyspace_options *options, bool has_large, uint
                  tern_allocator_default());
     run->key_bytes_max = run->world.methods->key_bytes_max(options);
     run->has_large = has_large;
+    run->changes_style = changes_style;
     assert_ok(world_open(&run->world, 0, &error), error);
     for (unsigned i = 0; i < steps; i++) {
         step(run);
@@ -215,6 +252,11 @@ static void run_model(const tern_keyspace_options *options, bool has_large, uint
     reopen(run);
     world_destroy(&run->world);
     free(run);
+}
+
+static void run_model(const tern_keyspace_options *options, bool has_large, uint64_t cache_bytes,
+                      uint64_t seed, unsigned steps) {
+    run_model_with(options, has_large, false, cache_bytes, seed, steps);
 }
 
 static unsigned steps_wanted(void) {
@@ -272,6 +314,16 @@ static void agrees_with_the_oracle_first_in_first_out(void **state) {
               steps_wanted() / 2);
 }
 
+static void agrees_with_the_oracle_amid_merges_of_changing_style(void **state) {
+    tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+    options.engine = *(const tern_engine_kind *)*state;
+    options.page_bytes = 4096;
+    options.fan_out = 16;
+    options.filter_bits = TERN_FILTER_OFF;
+    run_model_with(&options, true, true, (uint64_t)4 << 20,
+                   seeded_random_seed("engine model, changing style"), steps_wanted() * 2);
+}
+
 int main(void) {
     static tern_engine_kind engines[] = {TERN_ENGINE_BTREE, TERN_ENGINE_HASH, TERN_ENGINE_LSM};
     int failed = 0;
@@ -283,10 +335,11 @@ int main(void) {
             cmocka_unit_test_prestate(agrees_with_the_oracle_when_compressed, engine),
             cmocka_unit_test_prestate(agrees_with_the_oracle_in_tiers, engine),
             cmocka_unit_test_prestate(agrees_with_the_oracle_first_in_first_out, engine),
+            cmocka_unit_test_prestate(agrees_with_the_oracle_amid_merges_of_changing_style, engine),
         };
-        /* The styles of compaction are the last two, and only one engine has them. */
+        /* The styles of compaction are the last three, and only one engine has them. */
         size_t count = sizeof(tests) / sizeof(tests[0]);
-        count -= engines[i] == TERN_ENGINE_LSM ? 0 : 2;
+        count -= engines[i] == TERN_ENGINE_LSM ? 0 : 3;
         failed += _cmocka_run_group_tests("engine model", tests, count, NULL, NULL);
     }
     return failed;

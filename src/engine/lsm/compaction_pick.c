@@ -8,6 +8,9 @@
  * at a time, round the keys. Level 0 also goes down when it is as large as all below: then merging
  * costs no more than what was written already, and space is never more than about twice the data.
  *
+ * A level below 0 is one run then. One of several, which another style has left, is merged into one
+ * before anything is chosen in it; what goes down to it until then joins its newest run.
+ *
  * Tiered: levels hold up to TIERED_RUNS runs; when a level has more, all go to one run of the next.
  * FIFO: as tiered with more runs, and the oldest run goes when all in it has expired. It stays as
  * long as younger runs have operands: those committed before the expiry of what they were added to
@@ -133,12 +136,14 @@ static void add_run(struct compaction_plan *plan, const struct lsm_run *run) {
     end_run(plan);
 }
 
+/* The output joins the newest run of its level; other runs of that level are older. */
 static void set_older(struct compaction_plan *plan, const struct lsm_version *version) {
-    uint32_t first = version->run_count;
-    while (first > 0 && version->runs[first - 1].level > plan->level) {
-        first--;
+    uint32_t first = 0;
+    while (first < version->run_count && version->runs[first].level < plan->level) {
+        first++;
     }
-    plan->first_older_run = first;
+    bool has_level = first < version->run_count && version->runs[first].level == plan->level;
+    plan->first_older_run = has_level ? first + 1 : first;
 }
 
 /* Adds the tables of a run that overlap any input so far. Since the output may then reach as far as
@@ -327,6 +332,29 @@ static bool find_early(const struct lsm_version *version, uint32_t *out_run, uin
     return false;
 }
 
+static struct compaction_plan *plan_runs(struct lsm_version *version, uint32_t first,
+                                         uint32_t count, uint32_t level, tern_error *error) {
+    struct compaction_plan *plan = create_plan(version, error);
+    if (plan == NULL) {
+        return NULL;
+    }
+    plan->level = level;
+    for (uint32_t i = 0; i < count; i++) {
+        add_run(plan, &version->runs[first + i]);
+    }
+    plan->first_older_run = first + count;
+    return plan;
+}
+
+/* The uppermost level below 0 of more than one run; LSM_LEVELS: there is none. */
+static uint32_t find_crowded(const struct shape *shape) {
+    uint32_t level = 1;
+    while (level < LSM_LEVELS && shape->levels[level].runs <= 1) {
+        level++;
+    }
+    return level;
+}
+
 static struct compaction_plan *pick_leveled(struct lsm_version *version,
                                             struct compaction_memory *memory, tern_error *error) {
     struct shape shape;
@@ -334,6 +362,11 @@ static struct compaction_plan *pick_leveled(struct lsm_version *version,
     const struct level_numbers *zero = &shape.levels[0];
     if (zero->runs >= RUNS_WANTED || (zero->runs > 0 && zero->bytes >= shape.below_bytes)) {
         return plan_level_zero(version, &shape, error);
+    }
+    uint32_t crowded = find_crowded(&shape);
+    if (crowded < LSM_LEVELS) {
+        const struct level_numbers *level = &shape.levels[crowded];
+        return plan_runs(version, level->first_run, level->runs, crowded, error);
     }
     uint32_t worst = 0;
     double worst_score = 1.0;
@@ -361,20 +394,6 @@ static struct compaction_plan *pick_leveled(struct lsm_version *version,
 }
 
 /* ---- tiered and FIFO ---- */
-
-static struct compaction_plan *plan_runs(struct lsm_version *version, uint32_t first,
-                                         uint32_t count, uint32_t level, tern_error *error) {
-    struct compaction_plan *plan = create_plan(version, error);
-    if (plan == NULL) {
-        return NULL;
-    }
-    plan->level = level;
-    for (uint32_t i = 0; i < count; i++) {
-        add_run(plan, &version->runs[first + i]);
-    }
-    plan->first_older_run = first + count;
-    return plan;
-}
 
 static struct compaction_plan *pick_tiered(struct lsm_version *version, uint32_t runs_max,
                                            tern_error *error) {

@@ -444,6 +444,7 @@ const struct engine_methods lsm_engine_methods = {
     .compact_begin = lsm_compact_begin,
     .compact_step = lsm_compact_step,
     .maintain_step = lsm_maintain_step,
+    .restyle = lsm_restyle,
     .spill = lsm_spill,
     .shrink = lsm_shrink,
     .current_view = lsm_current_view,

@@ -102,6 +102,7 @@ tern_status lsm_compact_step(struct engine *engine, size_t quantum_bytes,
                              enum engine_drain_state *out_state, tern_error *error);
 tern_status lsm_maintain_step(struct engine *engine, size_t quantum_bytes,
                               enum engine_drain_state *out_state, tern_error *error);
+void lsm_restyle(struct engine *engine, const tern_keyspace_options *options);
 tern_status lsm_shrink(struct engine *engine, uint64_t *out_freed_bytes, tern_error *error);
 uint64_t lsm_drain_debt(struct engine *engine);
 void lsm_update_debt(struct lsm_engine *engine);

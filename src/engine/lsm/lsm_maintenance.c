@@ -117,6 +117,14 @@ tern_status lsm_maintain_step(struct engine *base, size_t quantum_bytes,
     return step_compaction(lsm_of(base), false, quantum_bytes, out_state, error);
 }
 
+/* Levels stay as they are: what the new style wants otherwise it chooses to merge. */
+void lsm_restyle(struct engine *base, const tern_keyspace_options *options) {
+    struct lsm_engine *engine = lsm_of(base);
+    engine->style = (enum lsm_style)options->compaction;
+    engine->lsm.config.options.compaction = options->compaction;
+    lsm_update_debt(engine);
+}
+
 /* ---- drains ---- */
 
 /* Begins with the oldest frozen overlay, if there is one. */

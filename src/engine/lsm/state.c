@@ -5,9 +5,8 @@
  *   varint  complete seq
  *   varint  base time in ms
  *   varint  next file number
- *   varint  runs, newest first, each: varint level (not below that of the run before; of a leveled
- *           partition each but 0 at most once), varint tables, each: varint number (only once), u64
- *           checksum of the meta block
+ *   varint  runs, newest first, each: varint level (not below that of the run before), varint
+ *           tables, each: varint number (only once), u64 checksum of the meta block
  */
 #include "engine/lsm/state.h"
 
@@ -90,16 +89,10 @@ static tern_status open_one(struct opening *opening, struct decoded *decoded, ui
     return status;
 }
 
-/* What choosing a compaction relies on: older runs are not above newer ones, and a level below 0 of
- * a leveled partition is one run. */
-static bool is_level_fit(const struct opening *opening, const struct decoded *decoded,
-                         uint64_t level) {
-    if (level >= LSM_LEVELS || decoded->run_count == 0) {
-        return level < LSM_LEVELS;
-    }
-    uint32_t above = decoded->shapes[decoded->run_count - 1].level;
-    bool is_leveled = opening->lsm->config.options.compaction == TERN_COMPACTION_LEVELED;
-    return level > above || (level == above && (level == 0 || !is_leveled));
+/* What choosing a compaction relies on: older runs are not above newer ones. */
+static bool is_level_fit(const struct decoded *decoded, uint64_t level) {
+    return level < LSM_LEVELS &&
+           (decoded->run_count == 0 || level >= decoded->shapes[decoded->run_count - 1].level);
 }
 
 static int compare_numbers(const void *left, const void *right) {
@@ -136,7 +129,7 @@ static tern_status open_runs(struct opening *opening, struct decoded *decoded,
         uint64_t count = 0;
         source = varint_get(source, end, &level);
         source = source != NULL ? varint_get(source, end, &count) : NULL;
-        if (source == NULL || !is_level_fit(opening, decoded, level) ||
+        if (source == NULL || !is_level_fit(decoded, level) ||
             count > (uint64_t)(end - source) / 9) {
             return malformed(opening->error);
         }
