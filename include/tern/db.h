@@ -153,6 +153,9 @@ typedef struct tern_db_options {
                                      durability, and the log is written past the page cache, where
                                      the file system can, until others come; 64, or
                                      TERN_DIRECT_LOG_OFF */
+    uint64_t compaction_bytes_per_second; /**< most that compaction of LSM keyspaces writes, on
+                                     average over some tenths of a second, also on request; what
+                                     writers would else have to wait for may be more; 0: no limit */
 } tern_db_options;
 
 /** Defaults for tern_db_options. */

@@ -36,6 +36,8 @@ const struct option_spec global_options[] = {
      "where B+tree pages come from: the cache, or a mapping of the file outside of the budget"},
     {OPTION_READ_AHEAD, 0, "read-ahead", "SIZE", OPTION_IS_SIZE, NULL,
      "most that a scan reads ahead at once, 64 KiB to 4 MiB (default 256 KiB); 0 means nothing"},
+    {OPTION_COMPACTION_RATE, 0, "compaction-rate", "SIZE", OPTION_IS_SIZE, NULL,
+     "most that compaction of lsm keyspaces writes in a second (default: no limit)"},
     {OPTION_KEEP_GOING, 'k', "keep-going", NULL, OPTION_IS_FLAG, NULL,
      "when commands come from a file or pipe: go on after one that fails"},
     {OPTION_COLOR, 0, "color", "WHEN", OPTION_IS_CHOICE, "auto|always|never",

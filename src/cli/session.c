@@ -54,6 +54,8 @@ void session_configure(struct session *session, const struct invocation *invocat
     if (invocation_has(invocation, OPTION_READ_AHEAD) && session->options.read_ahead_bytes == 0) {
         session->options.read_ahead_bytes = TERN_READ_AHEAD_OFF;
     }
+    session->options.compaction_bytes_per_second =
+        invocation_number(invocation, OPTION_COMPACTION_RATE, 0);
     session->directory = invocation_text(invocation, OPTION_DIRECTORY, session->directory);
     session->has_color = wants_color(session->out, invocation);
     session->has_error_color = wants_color(session->err, invocation);

@@ -39,6 +39,7 @@ static tern_status compact_some(struct tern_db *db, tern_keyspace *keyspace, boo
     }
     tern_status status =
         keyspace->methods->compact_step(keyspace->engine, COMPACT_QUANTUM_BYTES, &state, error);
+    care_note_written(db);
     if (status == TERN_OK) {
         status = checkpoint_publish(db, false, error);
     }
@@ -46,10 +47,16 @@ static tern_status compact_some(struct tern_db *db, tern_keyspace *keyspace, boo
     return status == TERN_OK && !*out_more ? shrink(db, keyspace, out_freed_bytes, error) : status;
 }
 
+/* Compaction on request keeps to the limit, too. */
+static bool has_to_wait(struct tern_db *db, const tern_keyspace *keyspace, uint64_t *out_delay_ns) {
+    return keyspace->methods->maintain_step != NULL && care_is_paced(db, out_delay_ns);
+}
+
 /* Writers' room comes first; after each checkpoint there is a quantum all the same. `turns`: in a
  * row, without one. */
 static tern_status compact_one_step(struct tern_db *db, tern_keyspace *keyspace, unsigned *turns,
                                     bool *out_more, uint64_t *out_freed_bytes, tern_error *error) {
+    uint64_t delay_ns = 0;
     *out_more = true;
     mutex_lock(&db->maintenance_mutex);
     tern_status status = maintenance_first(db, error);
@@ -58,12 +65,17 @@ static tern_status compact_one_step(struct tern_db *db, tern_keyspace *keyspace,
         bool more;
         status = checkpoint_step(db, false, &more, error);
     }
-    if (status == TERN_OK && db->maintenance.phase == CHECKPOINT_IDLE) {
+    bool is_idle = status == TERN_OK && db->maintenance.phase == CHECKPOINT_IDLE;
+    if (is_idle && !has_to_wait(db, keyspace, &delay_ns)) {
         *turns = 0;
         status = compact_some(db, keyspace, out_more, out_freed_bytes, error);
     }
     mutex_unlock(&db->maintenance_mutex);
-    maintenance_give_way(db);
+    if (delay_ns > 0) {
+        maintenance_pause(delay_ns);
+    } else {
+        maintenance_give_way(db);
+    }
     return status;
 }
 

@@ -74,6 +74,7 @@ static tern_status open_private(struct conversion *conversion, const tern_keyspa
         .methods = engine_methods_of(options->engine)};
     out->environment.write_queue = NULL; /* drains have it */
     out->environment.overlay_pool = NULL;
+    out->environment.compacted_bytes = NULL; /* who asked for a conversion waits for it */
     if (budget != NULL) {
         out->environment.budget = budget;
     }

@@ -252,7 +252,8 @@ static tern_status create_parts(struct tern_db *db, tern_error *error) {
                                                   .read_only = db->options.read_only,
                                                   .buffered_io = db->options.buffered_io,
                                                   .page_source = db->options.page_source,
-                                                  .read_ahead_bytes = db->options.read_ahead_bytes};
+                                                  .read_ahead_bytes = db->options.read_ahead_bytes,
+                                                  .compacted_bytes = &db->counters.compacted_bytes};
     return status;
 }
 

@@ -51,6 +51,9 @@ struct maintenance {
     bool space_is_looking;
     bool space_is_left;      /* the look has passed a file that is to be tried again later */
     bool space_is_asked;     /* by a caller, who waits */
+    uint64_t pace_ns;        /* compaction has written what its limit lets it up to this time */
+    uint64_t paced_bytes;    /* of compacted_bytes, how many that counts */
+    bool has_put_off;        /* some compaction waits for that time */
     uint64_t spill_after_ns; /* spilling failed: not to be tried again before */
     bool has_failed;         /* a manifest sync failed: no more manifests */
     tern_error failure;
@@ -72,6 +75,7 @@ struct database_counters {
     _Atomic uint64_t log_release_failures;
     _Atomic uint64_t recovered_records, recovery_ms, ended_snapshots, ticks, interval_syncs;
     _Atomic uint64_t conversions, conversions_failed, converted_records;
+    _Atomic uint64_t compacted_bytes, compaction_pauses, compaction_unpaced_bytes;
 };
 
 struct tern_db {
@@ -128,6 +132,8 @@ struct tern_db {
     bool wanted_spare;                  /* the log did, when the sync task looked last; its own */
     _Atomic uint64_t release_after_ns;  /* something of the log could not be let go: to be tried
                                            again then; 0: nothing */
+    _Atomic uint64_t space_wanted;      /* free bytes that some care waits for; 0: none does */
+    _Atomic bool space_has_come;        /* they are there */
     _Atomic uint32_t dropped_keyspaces; /* whose engines are still open */
 
     struct tern_commit_hook *hooks; /* under catalog_mutex */
@@ -224,6 +230,8 @@ void maintenance_wake(struct tern_db *db);
  * step of the checkpoint that is under way or wanted, or of what else makes room for writers.
  */
 TERN_MUST_CHECK tern_status maintenance_first(struct tern_db *db, tern_error *error);
+/* Waits so long, or a turn of maintenance if that is shorter. Holds no role. */
+void maintenance_pause(uint64_t ns);
 /* Between two turns with the role, which is not held: writers who wait for it get it. */
 void maintenance_give_way(struct tern_db *db);
 /* Runs steps (or waits for those who do) until everything committed up to `seq` is in bases. */
@@ -248,11 +256,18 @@ void old_views_forget(struct tern_db *db);
 /* One quantum of what can wait while a checkpoint is wanted; *out_more false: nothing is to be done
  * now. What fails is tried again later. */
 void care_step(struct tern_db *db, bool *out_more);
-/* Something has failed and is to be tried again in that time. */
+/* Compaction has written more than compaction_bytes_per_second lets it by now: *out_delay_ns until
+ * it may go on. */
+bool care_is_paced(const struct tern_db *db, uint64_t *out_delay_ns);
+/* Notes what compaction has written; after each of its steps. */
+void care_note_written(struct tern_db *db);
+/* Something has failed, or keeps to a limit, and is to be tried again in that time. */
 bool care_is_waiting(struct tern_db *db, uint64_t *out_delay_ns);
 /* Whether it may be tried (again). */
 bool care_is_due(const struct tern_db *db, const struct keyspace_care *care);
-void care_failed(const struct tern_db *db, struct keyspace_care *care);
+void care_failed(struct tern_db *db, struct keyspace_care *care, tern_status status);
+/* Any thread: looks whether the disk has room again for what has failed for want of it. */
+void care_watch_space(struct tern_db *db);
 void care_succeeded(struct keyspace_care *care);
 
 /* ---- space.c ---- */

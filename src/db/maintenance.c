@@ -292,6 +292,7 @@ static tern_task_state memory_step(struct tern_task *task) {
     memory_share_again(db);
     (void)epoch_reclaim(db->manager.epoch);
     space_watch(db);
+    care_watch_space(db);
     if (is_release_due(db)) {
         maintenance_wake(db);
     }
@@ -431,6 +432,11 @@ static void wait_a_moment(struct tern_db *db) {
     _Atomic uint32_t word = 0;
     (void)db;
     futex_wait(&word, 0, WAIT_NS);
+}
+
+void maintenance_pause(uint64_t ns) {
+    _Atomic uint32_t word = 0;
+    futex_wait(&word, 0, ns < TURN_NS ? ns : TURN_NS);
 }
 
 void maintenance_give_way(struct tern_db *db) {

@@ -170,7 +170,7 @@ static void step_file(struct tern_db *db, tern_keyspace *keyspace, bool *out_mor
         /* Not now; what was moved is moved, and the other files have their turn. */
         keyspace->is_shrinking = false;
         maintenance->space_is_left = true;
-        care_failed(db, &keyspace->space_care);
+        care_failed(db, &keyspace->space_care, status);
         atomic_fetch_add_explicit(&db->counters.shrink_failures, 1, memory_order_relaxed);
     } else if (*out_more && done) {
         care_succeeded(&keyspace->space_care);

@@ -66,7 +66,9 @@ struct engine_environment {
     bool read_only;
     bool buffered_io;
     tern_page_source page_source;
-    uint64_t read_ahead_bytes; /* 0: default; TERN_READ_AHEAD_OFF */
+    uint64_t read_ahead_bytes;         /* 0: default; TERN_READ_AHEAD_OFF */
+    _Atomic uint64_t *compacted_bytes; /* grows by what maintain_step and compact_step write, where
+                                          the engine tells; may be NULL */
 };
 
 /* What is fixed when a partition is created. */

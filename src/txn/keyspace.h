@@ -26,6 +26,8 @@ enum keyspace_state {
 struct keyspace_care {
     uint64_t after_ns; /* monotonic; 0: it has not failed */
     uint64_t delay_ns;
+    uint64_t
+        wanted_bytes; /* the disk was full: it is tried again when so much is free; 0: not so */
 };
 
 struct change_capture;

@@ -220,12 +220,29 @@ static tern_status merge_record(struct compaction *compaction, tern_error *error
     return output_add(&compaction->output, key, &record, error);
 }
 
+/* Bytes of tables and of values apart so far. */
+static uint64_t bytes_written(const struct compaction *compaction) {
+    const struct lsm_output *output = &compaction->output;
+    return output->written_bytes +
+           (output->writer != NULL ? table_writer_bytes(output->writer) : 0);
+}
+
+/* A rate limit goes by this, so it is told as it happens. */
+static void tell_written(const struct compaction *compaction, uint64_t before) {
+    _Atomic uint64_t *told = compaction->lsm->environment->compacted_bytes;
+    uint64_t now = bytes_written(compaction);
+    if (told != NULL && now > before) {
+        atomic_fetch_add_explicit(told, now - before, memory_order_relaxed);
+    }
+}
+
 tern_status compaction_run(struct compaction *compaction, size_t quantum_bytes, tern_error *error) {
     struct base_cursor *cursor = compaction->cursor;
     tern_status status = TERN_OK;
     if (compaction->is_done) {
         return TERN_OK;
     }
+    uint64_t before = bytes_written(compaction);
     compaction->work_bytes = 0;
     quantum_bytes = quantum_bytes > QUANTUM_BYTES_MIN ? quantum_bytes : QUANTUM_BYTES_MIN;
     if (!compaction->has_begun) {
@@ -244,6 +261,7 @@ tern_status compaction_run(struct compaction *compaction, size_t quantum_bytes, 
         status = output_finish(&compaction->output, error);
         compaction->is_done = status == TERN_OK;
     }
+    tell_written(compaction, before);
     return status;
 }
 
