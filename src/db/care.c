@@ -25,6 +25,7 @@
 
 #define NS_PER_MS          1000000ull
 #define CARE_QUANTUM_BYTES ((size_t)1 << 20)
+#define HELP_QUANTUM_BYTES ((size_t)128 << 10) /* a writer's: about a millisecond */
 #define DELAY_MIN_NS       (100 * NS_PER_MS)
 #define DELAY_MAX_NS       (60000 * NS_PER_MS)
 #define ROOM_BYTES_MIN     ((uint64_t)1 << 20) /* more than before, to be worth another try */
@@ -172,7 +173,9 @@ bool care_is_waiting(struct tern_db *db, uint64_t *out_delay_ns) {
 /* ---- work of engines ---- */
 
 /* One quantum for one keyspace; true: it had work, or went wrong with some. */
-static tern_status maintain(struct tern_db *db, tern_keyspace *keyspace, bool *out_worked) {
+static tern_status maintain(struct tern_db *db, tern_keyspace *keyspace, bool helps,
+                            bool *out_worked) {
+    size_t quantum_bytes = helps ? HELP_QUANTUM_BYTES : CARE_QUANTUM_BYTES;
     enum engine_drain_state state = ENGINE_DRAIN_IDLE;
     uint64_t delay;
     if (care_is_paced(db, &delay) && keyspace->methods->drain_debt(keyspace->engine) == 0) {
@@ -181,9 +184,14 @@ static tern_status maintain(struct tern_db *db, tern_keyspace *keyspace, bool *o
         return TERN_OK;
     }
     tern_status status =
-        keyspace->methods->maintain_step(keyspace->engine, CARE_QUANTUM_BYTES, &state, NULL);
+        keyspace->methods->maintain_step(keyspace->engine, quantum_bytes, &state, NULL);
     care_note_written(db);
     if (status == TERN_OK && state == ENGINE_DRAIN_SLICE) {
+        if (helps) { /* publishing waits for the device */
+            maintenance_wake(db);
+            *out_worked = true;
+            return TERN_OK;
+        }
         status = checkpoint_publish(db, false, NULL);
     }
     if (status != TERN_OK) {
@@ -204,7 +212,7 @@ static uint32_t slot_count(struct tern_db *db) {
 }
 
 /* One quantum for the next keyspace that has work, behind the one that had it last. */
-static void maintain_next(struct tern_db *db, bool *out_more) {
+static void maintain_next(struct tern_db *db, bool helps, bool *out_more) {
     struct maintenance *maintenance = &db->maintenance;
     uint32_t count = slot_count(db);
     *out_more = false;
@@ -218,22 +226,26 @@ static void maintain_next(struct tern_db *db, bool *out_more) {
             !care_is_due(db, &keyspace->engine_care)) {
             continue;
         }
-        tern_status status = maintain(db, keyspace, out_more);
+        tern_status status = maintain(db, keyspace, helps, out_more);
         if (status != TERN_OK || *out_more) {
             checkpoint_update_debt(db);
         }
     }
 }
 
-void care_step(struct tern_db *db, bool *out_more) {
+void care_step(struct tern_db *db, bool helps, bool *out_more) {
     notice_space(db);
+    if (helps) { /* for what makes writers pay, and nothing else */
+        maintain_next(db, true, out_more);
+        return;
+    }
     bool is_space_first = ++db->maintenance.care_turn % TURNS_TO_SPACE == 0;
     *out_more = false;
     if (is_space_first) {
         space_step(db, out_more);
     }
     if (!*out_more) {
-        maintain_next(db, out_more);
+        maintain_next(db, false, out_more);
     }
     if (!*out_more && !is_space_first) {
         space_step(db, out_more);

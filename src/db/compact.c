@@ -87,6 +87,14 @@ static void begin(struct tern_db *db, tern_keyspace *keyspace) {
     mutex_unlock(&db->maintenance_mutex);
 }
 
+static void end(struct tern_db *db, tern_keyspace *keyspace) {
+    mutex_lock(&db->maintenance_mutex);
+    if (keyspace->engine != NULL && keyspace->methods->compact_end != NULL) {
+        keyspace->methods->compact_end(keyspace->engine);
+    }
+    mutex_unlock(&db->maintenance_mutex);
+}
+
 static tern_status compact_keyspace(struct tern_db *db, tern_keyspace *keyspace,
                                     tern_progress_function progress, void *context, uint64_t done,
                                     uint64_t total, tern_error *error) {
@@ -99,11 +107,13 @@ static tern_status compact_keyspace(struct tern_db *db, tern_keyspace *keyspace,
         bool more = true;
         while (status == TERN_OK && more) {
             if (progress != NULL && !progress(context, keyspace->name, done, total)) {
-                return ERROR_SET(error, TERN_CANCELLED, "compaction was cancelled");
+                status = ERROR_SET(error, TERN_CANCELLED, "compaction was cancelled");
+                break;
             }
             status = compact_one_step(db, keyspace, &turns, &more, &freed, error);
         }
     }
+    end(db, keyspace);
     return status;
 }
 

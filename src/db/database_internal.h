@@ -254,8 +254,9 @@ void old_views_forget(struct tern_db *db);
 
 /* ---- care.c: maintenance role held ---- */
 /* One quantum of what can wait while a checkpoint is wanted; *out_more false: nothing is to be done
- * now. What fails is tried again later. */
-void care_step(struct tern_db *db, bool *out_more);
+ * now. What fails is tried again later. `helps`: as of checkpoint_step; what engines have ready
+ * then is published by the maintenance task. */
+void care_step(struct tern_db *db, bool helps, bool *out_more);
 /* Compaction has written more than compaction_bytes_per_second lets it by now: *out_delay_ns until
  * it may go on. */
 bool care_is_paced(const struct tern_db *db, uint64_t *out_delay_ns);

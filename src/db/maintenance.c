@@ -163,7 +163,7 @@ static tern_status step(struct tern_db *db, bool maintains, bool helps, bool *ou
     bool any;
     tern_status status = make_room(db, !maintains, helps, &any, out_more, error);
     if (status == TERN_OK && maintains && !any) {
-        care_step(db, out_more);
+        care_step(db, helps, out_more);
         return TERN_OK;
     }
     *out_more = *out_more || maintains;

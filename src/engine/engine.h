@@ -308,6 +308,8 @@ struct engine_methods {
     /* Somebody asks for compaction of all that is in the base now. NULL: compact_step needs no
      * such notice. */
     void (*compact_begin)(struct engine *engine);
+    /* It has come to its end, or was given up. With compact_begin. */
+    void (*compact_end)(struct engine *engine);
     /*
      * Work that an engine has in the background (compaction of sorted tables), about quantum_bytes
      * of it; goes with seal/sync/state/publish like a drain. IDLE: nothing to do now. NULL: the

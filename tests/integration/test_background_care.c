@@ -220,7 +220,7 @@ static void take_turn(struct fixture *fixture) {
         drain(fixture);
     }
     mutex_lock(&fixture->db->maintenance_mutex);
-    care_step(fixture->db, &more);
+    care_step(fixture->db, false, &more);
     mutex_unlock(&fixture->db->maintenance_mutex);
     assert_true(more);
 }

@@ -119,7 +119,10 @@ static void no_writer_waits_for_the_whole_compaction(void **state) {
     set_up(&fixture, 1000); /* several overlays in each turn */
     fixture.turns_max = 1000;
     assert_int_equal(compact(&fixture), TERN_OK);
-    assert_true(fixture.longest_level_zero > 12);
+    /* What is being compacted, and as much again: more would have come without merges of level 0
+     * itself. */
+    assert_in_range(fixture.longest_level_zero, 7, 24);
+    assert_true(keyspace_stat(fixture.keyspace, "level_0_merges") > 0);
     assert_in_range(fixture.longest_help, 0, STEPS_OF_A_PUT_MAX);
     tear_down(&fixture);
 }

@@ -274,6 +274,7 @@ void compaction_edit(const struct compaction *compaction, const struct lsm_versi
                                       .added_count = compaction->output.table_count,
                                       .level = plan->level,
                                       .joins_run = plan->joins_run,
+                                      .takes_place = plan->takes_place,
                                       .complete_seq = current->complete_seq,
                                       .base_time_ms = current->base_time_ms};
     if (plan->is_move) {

@@ -2,7 +2,8 @@
 /*
  * Compaction: which tables to merge next, and merging them a quantum at a time. Maintenance role.
  * A compaction under way stays valid while drains publish: they only add runs that are newer than
- * all its inputs.
+ * all its inputs. Beside one that takes long there may be a second one, of such runs among
+ * themselves (compaction_level_zero.c).
  */
 #ifndef TERN_ENGINE_LSM_COMPACTION_H
 #define TERN_ENGINE_LSM_COMPACTION_H
@@ -18,6 +19,8 @@ struct compaction_plan {
     uint32_t input_count, run_count;
     uint32_t level;           /* of the output */
     bool joins_run;           /* the output becomes part of the level's run */
+    bool takes_place;         /* the output becomes a run where the inputs were */
+    bool is_long;             /* level 0 cannot go down before it ends, which may take long */
     bool is_move;             /* the inputs only change their level */
     bool is_drop;             /* the inputs only go */
     bool is_all;              /* the inputs are the whole base */
@@ -40,10 +43,28 @@ TERN_MUST_CHECK tern_status compaction_pick_all(struct lsm_version *version,
                                                 tern_error *error);
 void compaction_plan_destroy(struct lsm *lsm, struct compaction_plan *plan);
 void compaction_memory_release(struct compaction_memory *memory, const tern_allocator *allocator);
+/* `count` whole runs from `first` on into one run of `level`. NULL: no memory. */
+struct compaction_plan *compaction_plan_runs(struct lsm_version *version, uint32_t first,
+                                             uint32_t count, uint32_t level, tern_error *error);
+
+/* ---- the length of level 0 (compaction_level_zero.c); `plan`: of the compaction under way, whose
+ * inputs do not count, or NULL ---- */
+
+/* Runs of a level before they are merged. */
+uint32_t compaction_runs_wanted(enum lsm_style style);
 /* Bytes that have to be compacted before level 0 is short again. */
-uint64_t compaction_debt(const struct lsm_version *version, enum lsm_style style);
+uint64_t compaction_debt(const struct lsm_version *version, enum lsm_style style,
+                         const struct compaction_plan *plan);
 /* Level 0 is so long that drains must wait. */
-bool compaction_is_urgent(const struct lsm_version *version, enum lsm_style style);
+bool compaction_is_urgent(const struct lsm_version *version, enum lsm_style style,
+                          const struct compaction_plan *plan);
+/* Runs that the long compaction does not take are to be merged among themselves; which of them. */
+bool compaction_wants_side(const struct lsm_version *version, enum lsm_style style,
+                           const struct compaction_plan *plan);
+TERN_MUST_CHECK tern_status compaction_pick_side(struct lsm_version *version, enum lsm_style style,
+                                                 const struct compaction_plan *plan,
+                                                 struct compaction_plan **out_plan,
+                                                 tern_error *error);
 
 struct compaction {
     struct lsm *lsm;

@@ -11,7 +11,7 @@
  * A level below 0 is one run then. One of several, which another style has left, is merged into one
  * before anything is chosen in it; what goes down to it until then joins its newest run.
  *
- * Tiered: levels hold up to TIERED_RUNS runs; when a level has more, all go to one run of the next.
+ * Tiered: levels hold up to four runs; when a level has more, all go to one run of the next.
  * FIFO: as tiered with more runs, and the oldest run goes when all in it has expired. It stays as
  * long as younger runs have operands: those committed before the expiry of what they were added to
  * go with it, and without it they would count again. Merging the runs is what ends them then.
@@ -25,10 +25,6 @@
 
 #define LAST_LEVEL      (LSM_LEVELS - 1)
 #define LEVEL_FACTOR    10u
-#define RUNS_WANTED     4u  /* of level 0 before they are merged */
-#define RUNS_MAX        12u /* of level 0 before drains wait */
-#define TIERED_RUNS     4u
-#define FIFO_RUNS       10u
 #define DELETES_PERCENT 40u
 #define EXPIRED_PERCENT 50u
 
@@ -60,7 +56,7 @@ static void look_at(const struct lsm_version *version, struct shape *out_shape) 
             shape.below_bytes += run->file_bytes;
         }
     }
-    uint64_t base_bytes = largest * RUNS_WANTED;
+    uint64_t base_bytes = largest * compaction_runs_wanted(LSM_STYLE_LEVELED);
     uint64_t base_bytes_min = lsm_table_bytes(version->lsm) / 2;
     base_bytes = base_bytes > base_bytes_min ? base_bytes : base_bytes_min;
     shape.base_level = LAST_LEVEL;
@@ -332,8 +328,8 @@ static bool find_early(const struct lsm_version *version, uint32_t *out_run, uin
     return false;
 }
 
-static struct compaction_plan *plan_runs(struct lsm_version *version, uint32_t first,
-                                         uint32_t count, uint32_t level, tern_error *error) {
+struct compaction_plan *compaction_plan_runs(struct lsm_version *version, uint32_t first,
+                                             uint32_t count, uint32_t level, tern_error *error) {
     struct compaction_plan *plan = create_plan(version, error);
     if (plan == NULL) {
         return NULL;
@@ -360,13 +356,19 @@ static struct compaction_plan *pick_leveled(struct lsm_version *version,
     struct shape shape;
     look_at(version, &shape);
     const struct level_numbers *zero = &shape.levels[0];
-    if (zero->runs >= RUNS_WANTED || (zero->runs > 0 && zero->bytes >= shape.below_bytes)) {
+    if (zero->runs >= compaction_runs_wanted(LSM_STYLE_LEVELED) ||
+        (zero->runs > 0 && zero->bytes >= shape.below_bytes)) {
         return plan_level_zero(version, &shape, error);
     }
     uint32_t crowded = find_crowded(&shape);
     if (crowded < LSM_LEVELS) {
         const struct level_numbers *level = &shape.levels[crowded];
-        return plan_runs(version, level->first_run, level->runs, crowded, error);
+        struct compaction_plan *plan =
+            compaction_plan_runs(version, level->first_run, level->runs, crowded, error);
+        if (plan != NULL) {
+            plan->is_long = true;
+        }
+        return plan;
     }
     uint32_t worst = 0;
     double worst_score = 1.0;
@@ -404,7 +406,12 @@ static struct compaction_plan *pick_tiered(struct lsm_version *version, uint32_t
             count++;
         }
         if (count >= runs_max) {
-            return plan_runs(version, first, count, level < LAST_LEVEL ? level + 1 : level, error);
+            struct compaction_plan *plan = compaction_plan_runs(
+                version, first, count, level < LAST_LEVEL ? level + 1 : level, error);
+            if (plan != NULL) {
+                plan->is_long = level > 0;
+            }
+            return plan;
         }
         first += count;
     }
@@ -448,13 +455,13 @@ static struct compaction_plan *pick_fifo(struct lsm_version *version, tern_error
     if (can_drop_last(version)) {
         uint32_t last = version->run_count - 1;
         struct compaction_plan *plan =
-            plan_runs(version, last, 1, version->runs[last].level, error);
+            compaction_plan_runs(version, last, 1, version->runs[last].level, error);
         if (plan != NULL) {
             plan->is_drop = true;
         }
         return plan;
     }
-    return pick_tiered(version, FIFO_RUNS, error);
+    return pick_tiered(version, compaction_runs_wanted(LSM_STYLE_FIFO), error);
 }
 
 /* ---- the whole ---- */
@@ -465,7 +472,7 @@ tern_status compaction_pick(struct lsm_version *version, enum lsm_style style,
     tern_error failure = TERN_ERROR_INIT;
     switch (style) {
     case LSM_STYLE_TIERED:
-        *out_plan = pick_tiered(version, TIERED_RUNS, &failure);
+        *out_plan = pick_tiered(version, compaction_runs_wanted(style), &failure);
         break;
     case LSM_STYLE_FIFO:
         *out_plan = pick_fifo(version, &failure);
@@ -505,28 +512,12 @@ tern_status compaction_pick_all(struct lsm_version *version, struct compaction_p
     if (is_settled(version)) {
         return TERN_OK;
     }
-    struct compaction_plan *plan = plan_runs(version, 0, version->run_count, LAST_LEVEL, error);
+    struct compaction_plan *plan =
+        compaction_plan_runs(version, 0, version->run_count, LAST_LEVEL, error);
     if (plan == NULL) {
         return TERN_NO_MEMORY;
     }
-    plan->is_all = true;
+    plan->is_all = plan->is_long = true;
     *out_plan = plan;
     return TERN_OK;
-}
-
-uint64_t compaction_debt(const struct lsm_version *version, enum lsm_style style) {
-    struct shape shape;
-    if (style != LSM_STYLE_LEVELED) {
-        return 0;
-    }
-    look_at(version, &shape);
-    uint32_t runs = shape.levels[0].runs;
-    uint32_t over = runs > RUNS_WANTED + RUNS_WANTED / 2 ? runs - RUNS_WANTED : 0;
-    return runs > 0 ? shape.levels[0].bytes / runs * over : 0;
-}
-
-bool compaction_is_urgent(const struct lsm_version *version, enum lsm_style style) {
-    struct shape shape;
-    look_at(version, &shape);
-    return style == LSM_STYLE_LEVELED && shape.levels[0].runs >= RUNS_MAX;
 }

@@ -442,6 +442,7 @@ const struct engine_methods lsm_engine_methods = {
     .publish = lsm_publish,
     .release = lsm_release,
     .compact_begin = lsm_compact_begin,
+    .compact_end = lsm_compact_end,
     .compact_step = lsm_compact_step,
     .maintain_step = lsm_maintain_step,
     .restyle = lsm_restyle,

@@ -36,8 +36,11 @@ struct lsm_engine {
     /* maintenance role */
     struct lsm_drain *drain;
     struct compaction *compaction;
+    struct compaction *side; /* of runs that a long `compaction` does not take; or NULL */
+    bool was_side_turn;
     struct compaction_memory memory;
     bool is_compaction_failing; /* none has succeeded since one failed */
+    bool wants_all;             /* the next compaction is to be of the whole base */
     bool has_compacted_all;     /* as the last compact_begin wants it */
     struct sealed_version sealed;
 
@@ -46,6 +49,7 @@ struct lsm_engine {
     _Atomic uint64_t drained_bytes; /* of overlays: what write amplification is measured against */
     _Atomic uint64_t compactions;
     _Atomic uint64_t moves;
+    _Atomic uint64_t side_merges;
 };
 
 static inline struct lsm_engine *lsm_of(struct engine *engine) {
@@ -98,6 +102,7 @@ tern_status lsm_state(struct engine *engine, struct buffer *out_state,
 tern_status lsm_publish(struct engine *engine, uint64_t generation, tern_error *error);
 bool lsm_release(struct engine *engine, const uint64_t *live, size_t live_count);
 void lsm_compact_begin(struct engine *engine);
+void lsm_compact_end(struct engine *engine);
 tern_status lsm_compact_step(struct engine *engine, size_t quantum_bytes,
                              enum engine_drain_state *out_state, tern_error *error);
 tern_status lsm_maintain_step(struct engine *engine, size_t quantum_bytes,

@@ -9,10 +9,18 @@
  * A drain that fails is begun anew from its overlay, a compaction from its plan; until one has
  * succeeded, drains do not wait for level 0 to become shorter, and writers do not pay for it. A
  * sealed version stays until it is published, however often the manifest has to be tried.
+ *
+ * Beside a long compaction there may be one on its side, of runs of level 0 that drains have added
+ * since. It ends with the long one at the latest: what it would read below its inputs is gone then.
  */
 #include "base/assert.h"
 #include "base/error.h"
 #include "engine/lsm/lsm_engine_internal.h"
+
+/* The plan of the compaction under way, or NULL. */
+static const struct compaction_plan *plan_of(const struct lsm_engine *engine) {
+    return engine->compaction != NULL ? engine->compaction->plan : NULL;
+}
 
 /* ---- what is left to do ---- */
 
@@ -20,8 +28,9 @@ void lsm_update_debt(struct lsm_engine *engine) {
     struct lsm_view *view = lsm_view_current(engine);
     const struct overlay_stack *stack = &view->stack;
     /* Nobody can work off what fails. */
-    uint64_t debt =
-        engine->is_compaction_failing ? 0 : compaction_debt(view->version, engine->style);
+    uint64_t debt = engine->is_compaction_failing
+                        ? 0
+                        : compaction_debt(view->version, engine->style, plan_of(engine));
     for (uint32_t i = 0; i < stack->frozen_count; i++) {
         const struct shared_overlay *shared = stack->frozen[i];
         uint64_t bytes = overlay_bytes(shared->overlay);
@@ -47,7 +56,23 @@ uint64_t lsm_drain_debt(struct engine *engine) {
 
 static void drop_compaction(struct lsm_engine *engine) {
     compaction_destroy(engine->compaction);
-    engine->compaction = NULL;
+    compaction_destroy(engine->side);
+    engine->compaction = engine->side = NULL;
+}
+
+/* Works on the one, which is there; after a failure neither is. */
+static tern_status run_compaction(struct lsm_engine *engine, struct compaction *compaction,
+                                  size_t quantum_bytes, enum engine_drain_state *out_state,
+                                  tern_error *error) {
+    tern_status status = compaction_run(compaction, quantum_bytes, error);
+    if (status != TERN_OK) {
+        drop_compaction(engine);
+        engine->is_compaction_failing = true;
+        lsm_update_debt(engine);
+        return status;
+    }
+    *out_state = compaction->is_done ? ENGINE_DRAIN_SLICE : ENGINE_DRAIN_MORE;
+    return TERN_OK;
 }
 
 /* Begins the next compaction; with `all` the whole base. None: engine->compaction stays NULL. */
@@ -61,6 +86,9 @@ static tern_status start_compaction(struct lsm_engine *engine, bool all, tern_er
         status = compaction_start(view->version, plan, &engine->compaction, error);
     }
     engine_view_release(&view->head, engine->lsm.environment->epoch);
+    if (status == TERN_OK && engine->compaction != NULL) {
+        lsm_update_debt(engine); /* writers have not to pay for what it takes */
+    }
     return status;
 }
 
@@ -73,31 +101,71 @@ static tern_status step_compaction(struct lsm_engine *engine, bool all, size_t q
         return TERN_OK;
     }
     if (engine->compaction == NULL) {
-        status = start_compaction(engine, all, error);
+        /* Whoever comes first: or others would begin smaller ones as long as writes go on. */
+        status = start_compaction(engine, all || engine->wants_all, error);
     }
     if (status == TERN_OK && engine->compaction == NULL) {
         *out_state = ENGINE_DRAIN_IDLE;
         return TERN_OK;
     }
-    if (status == TERN_OK) {
-        status = compaction_run(engine->compaction, quantum_bytes, error);
-    }
     if (status != TERN_OK) {
-        drop_compaction(engine);
         engine->is_compaction_failing = true;
         lsm_update_debt(engine);
         return status;
     }
-    *out_state = engine->compaction->is_done ? ENGINE_DRAIN_SLICE : ENGINE_DRAIN_MORE;
-    return TERN_OK;
+    return run_compaction(engine, engine->compaction, quantum_bytes, out_state, error);
+}
+
+/* Level 0 has grown long beside a long compaction. */
+static bool wants_side(struct lsm_engine *engine) {
+    const struct compaction_plan *plan = plan_of(engine);
+    if (plan == NULL || !plan->is_long || engine->compaction->is_done ||
+        engine->sealed.version != NULL) {
+        return false;
+    }
+    if (engine->side != NULL) {
+        return true;
+    }
+    struct lsm_view *view = lsm_view_current(engine);
+    bool wants =
+        !engine->is_compaction_failing && compaction_wants_side(view->version, engine->style, plan);
+    engine_view_release(&view->head, engine->lsm.environment->epoch);
+    return wants;
+}
+
+static tern_status start_side(struct lsm_engine *engine, tern_error *error) {
+    struct compaction_plan *plan = NULL;
+    struct lsm_view *view = lsm_view_current(engine);
+    tern_status status =
+        compaction_pick_side(view->version, engine->style, plan_of(engine), &plan, error);
+    if (status == TERN_OK && plan != NULL) {
+        status = compaction_start(view->version, plan, &engine->side, error);
+    }
+    engine_view_release(&view->head, engine->lsm.environment->epoch);
+    return status;
+}
+
+/* When wants_side says so. */
+static tern_status step_side(struct lsm_engine *engine, size_t quantum_bytes,
+                             enum engine_drain_state *out_state, tern_error *error) {
+    tern_status status = engine->side == NULL ? start_side(engine, error) : TERN_OK;
+    if (status != TERN_OK) {
+        return status;
+    }
+    return run_compaction(engine, engine->side, quantum_bytes, out_state, error);
 }
 
 void lsm_compact_begin(struct engine *base) {
     struct lsm_engine *engine = lsm_of(base);
     engine->has_compacted_all = false;
+    engine->wants_all = true;
     if (engine->compaction != NULL) {
         engine->compaction->is_outdated = true;
     }
+}
+
+void lsm_compact_end(struct engine *engine) {
+    lsm_of(engine)->wants_all = false;
 }
 
 tern_status lsm_compact_step(struct engine *base, size_t quantum_bytes,
@@ -109,12 +177,17 @@ tern_status lsm_compact_step(struct engine *base, size_t quantum_bytes,
         *out_state = ENGINE_DRAIN_IDLE;
         return TERN_OK;
     }
-    return step_compaction(engine, true, quantum_bytes, out_state, error);
+    /* In turns: neither keeps the other from its end. */
+    engine->was_side_turn = !engine->was_side_turn && wants_side(engine);
+    return engine->was_side_turn ? step_side(engine, quantum_bytes, out_state, error)
+                                 : step_compaction(engine, true, quantum_bytes, out_state, error);
 }
 
 tern_status lsm_maintain_step(struct engine *base, size_t quantum_bytes,
                               enum engine_drain_state *out_state, tern_error *error) {
-    return step_compaction(lsm_of(base), false, quantum_bytes, out_state, error);
+    struct lsm_engine *engine = lsm_of(base);
+    return wants_side(engine) ? step_side(engine, quantum_bytes, out_state, error)
+                              : step_compaction(engine, false, quantum_bytes, out_state, error);
 }
 
 /* Levels stay as they are: what the new style wants otherwise it chooses to merge. */
@@ -140,13 +213,11 @@ static tern_status start_drain(struct lsm_engine *engine, tern_error *error) {
     return status;
 }
 
-/* Not for one of the whole base, which takes long and leaves level 0 as it is until its end. */
 static bool must_compact_first(struct lsm_engine *engine) {
     struct lsm_view *view = lsm_view_current(engine);
-    bool is_whole = engine->compaction != NULL && engine->compaction->plan->is_all;
-    bool must = view->stack.frozen_count > 0 && engine->drain == NULL && !is_whole &&
+    bool must = view->stack.frozen_count > 0 && engine->drain == NULL &&
                 !engine->is_compaction_failing &&
-                compaction_is_urgent(view->version, engine->style);
+                compaction_is_urgent(view->version, engine->style, plan_of(engine));
     engine_view_release(&view->head, engine->lsm.environment->epoch);
     return must;
 }
@@ -161,7 +232,7 @@ tern_status lsm_drain_step(struct engine *base, size_t quantum_bytes,
     }
     if (must_compact_first(engine)) {
         /* A level 0 that is too long is better than overlays that never go. */
-        if (step_compaction(engine, false, quantum_bytes, out_state, NULL) == TERN_OK &&
+        if (lsm_maintain_step(base, quantum_bytes, out_state, NULL) == TERN_OK &&
             *out_state != ENGINE_DRAIN_IDLE) {
             return TERN_OK;
         }
@@ -203,11 +274,11 @@ static tern_status apply_drain(const struct lsm_engine *engine, const struct lsm
     return version_apply(version, &edit, out_version, error);
 }
 
-static tern_status apply_compaction(const struct lsm_engine *engine,
+static tern_status apply_compaction(const struct compaction *compaction,
                                     const struct lsm_version *version,
                                     struct lsm_version **out_version, tern_error *error) {
     struct version_edit edit;
-    compaction_edit(engine->compaction, version, &edit);
+    compaction_edit(compaction, version, &edit);
     return version_apply(version, &edit, out_version, error);
 }
 
@@ -228,11 +299,21 @@ static void finish_drain(struct lsm_engine *engine) {
     engine->drain = NULL;
 }
 
+static void finish_side(struct lsm_engine *engine) {
+    engine->side->output.is_kept = true;
+    atomic_fetch_add_explicit(&engine->compactions, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&engine->side_merges, 1, memory_order_relaxed);
+    compaction_destroy(engine->side);
+    engine->side = NULL;
+}
+
+/* And with it what is on its side and not done. */
 static void finish_compaction(struct lsm_engine *engine) {
     engine->compaction->output.is_kept = true;
     engine->is_compaction_failing = false;
     if (engine->compaction->plan->is_all) {
         engine->has_compacted_all = !engine->compaction->is_outdated;
+        engine->wants_all = engine->wants_all && engine->compaction->is_outdated;
     }
     atomic_fetch_add_explicit(engine->compaction->plan->is_move ? &engine->moves
                                                                 : &engine->compactions,
@@ -240,30 +321,24 @@ static void finish_compaction(struct lsm_engine *engine) {
     drop_compaction(engine);
 }
 
-tern_status lsm_seal(struct engine *base, bool *out_changed, tern_error *error) {
-    struct lsm_engine *engine = lsm_of(base);
-    bool has_drain = engine->drain != NULL && engine->drain->is_done;
-    bool has_compaction = engine->compaction != NULL && engine->compaction->is_done;
-    struct lsm_version *sealed = NULL;
-    if (engine->sealed.version != NULL) {
-        *out_changed = true;
-        return TERN_OK;
-    }
-    if (!has_drain && !has_compaction) {
-        *out_changed = false;
-        return TERN_OK;
-    }
+/* The version with all in it that is done. */
+static tern_status apply_done(struct lsm_engine *engine, struct lsm_version **out_sealed,
+                              tern_error *error) {
+    const struct compaction *done[2] = {engine->compaction, engine->side};
     struct lsm_view *view = lsm_view_current(engine);
+    struct lsm_version *sealed = view->version;
     tern_status status = TERN_OK;
-    if (has_compaction) {
-        status = apply_compaction(engine, view->version, &sealed, error);
-    }
-    if (status == TERN_OK && has_drain) {
-        struct lsm_version *drained = NULL;
-        status = apply_drain(engine, sealed != NULL ? sealed : view->version, &drained, error);
-        if (status == TERN_OK) {
+    version_retain(sealed);
+    for (unsigned i = 0; status == TERN_OK && i < 3; i++) {
+        struct lsm_version *next = NULL;
+        if (i < 2 && done[i] != NULL && done[i]->is_done) {
+            status = apply_compaction(done[i], sealed, &next, error);
+        } else if (i == 2 && engine->drain != NULL && engine->drain->is_done) {
+            status = apply_drain(engine, sealed, &next, error);
+        }
+        if (next != NULL) {
             version_release(sealed);
-            sealed = drained;
+            sealed = next;
         }
     }
     engine_view_release(&view->head, engine->lsm.environment->epoch);
@@ -271,7 +346,32 @@ tern_status lsm_seal(struct engine *base, bool *out_changed, tern_error *error) 
         version_release(sealed);
         return status;
     }
+    *out_sealed = sealed;
+    return TERN_OK;
+}
+
+tern_status lsm_seal(struct engine *base, bool *out_changed, tern_error *error) {
+    struct lsm_engine *engine = lsm_of(base);
+    bool has_drain = engine->drain != NULL && engine->drain->is_done;
+    bool has_compaction = engine->compaction != NULL && engine->compaction->is_done;
+    bool has_side = engine->side != NULL && engine->side->is_done;
+    struct lsm_version *sealed = NULL;
+    if (engine->sealed.version != NULL) {
+        *out_changed = true;
+        return TERN_OK;
+    }
+    if (!has_drain && !has_compaction && !has_side) {
+        *out_changed = false;
+        return TERN_OK;
+    }
+    tern_status status = apply_done(engine, &sealed, error);
+    if (status != TERN_OK) {
+        return status;
+    }
     engine->sealed.version = sealed;
+    if (has_side) {
+        finish_side(engine);
+    }
     if (has_compaction) {
         finish_compaction(engine);
     }

@@ -124,6 +124,9 @@ tern_status lsm_stats(struct engine_view *engine_view, tern_stat_visitor visit, 
          atomic_load_explicit(&engine->drains, memory_order_relaxed));
     tell(&numbers, "compactions", "count", "compactions that wrote tables", TERN_STAT_COUNTER,
          atomic_load_explicit(&engine->compactions, memory_order_relaxed));
+    tell(&numbers, "level_0_merges", "count",
+         "of them, merges of runs of level 0 among themselves beside a long one", TERN_STAT_COUNTER,
+         atomic_load_explicit(&engine->side_merges, memory_order_relaxed));
     tell(&numbers, "table_moves", "count", "compactions that only moved a table down",
          TERN_STAT_COUNTER, atomic_load_explicit(&engine->moves, memory_order_relaxed));
     return TERN_OK;

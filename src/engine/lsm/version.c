@@ -251,7 +251,9 @@ static void make_draft(const struct lsm_version *version, const struct version_e
     for (uint32_t i = 0; i < version->run_count; i++) {
         const struct lsm_run *run = &version->runs[i];
         bool takes_added = !is_placed && edit->joins_run && run->level == edit->level;
-        if (!is_placed && !takes_added && run->level >= edit->level) {
+        bool comes_here =
+            edit->takes_place ? is_removed(edit, run->tables[0]) : run->level >= edit->level;
+        if (!is_placed && !takes_added && comes_here) {
             put_added(draft, edit);
             is_placed = true;
         }

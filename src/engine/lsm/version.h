@@ -40,10 +40,11 @@ struct version_edit {
     uint32_t removed_count;
     struct lsm_table *const *added; /* ascending by key, extents disjoint */
     uint32_t added_count;
-    uint32_t level; /* of what is added */
-    bool joins_run; /* it becomes part of the level's run; else a run of its own, the newest of
-                       the level */
-    bool is_newest; /* a run of its own before all others */
+    uint32_t level;   /* of what is added */
+    bool joins_run;   /* it becomes part of the level's run; else a run of its own, the newest of
+                         the level */
+    bool takes_place; /* a run of its own where what is removed was */
+    bool is_newest;   /* a run of its own before all others */
     seq_no complete_seq;
     uint64_t base_time_ms;
 };

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How long level 0 is, and what keeps it short.
+ *
+ * Each drain adds a run to it; compaction takes them all down at once. A compaction that takes long
+ * while level 0 cannot go down (of the whole base, or of levels below) would let it grow without
+ * end. So what drains add meanwhile is merged beside it, among itself: the newest runs as far as
+ * each is not much longer than those before it together, into one run in their place. So a record
+ * is merged about once each time that level 0 has doubled.
+ *
+ * Writers pay for what is over half as much again as is wanted, and drains wait at three times as
+ * many runs: both count only runs that no compaction is taking down already. So the longer one
+ * takes, the more runs the next one takes at once, and the more cheaply.
+ */
+#include "engine/lsm/compaction.h"
+
+#define RUNS_WANTED      4u
+#define RUNS_WANTED_FIFO 10u
+/* Times the runs wanted, at which drains wait. */
+#define RUNS_URGENT 3u
+/* A run so much longer than those before it together is left as it is. */
+#define LENGTH_FACTOR 2u
+
+uint32_t compaction_runs_wanted(enum lsm_style style) {
+    return style == LSM_STYLE_FIFO ? RUNS_WANTED_FIFO : RUNS_WANTED;
+}
+
+static bool is_input(const struct compaction_plan *plan, const struct lsm_table *table) {
+    for (uint32_t i = 0; plan != NULL && i < plan->input_count; i++) {
+        if (plan->inputs[i] == table) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Runs of level 0, newest first, that the compaction under way does not take. */
+static uint32_t count_runs(const struct lsm_version *version, const struct compaction_plan *plan,
+                           uint64_t *out_bytes) {
+    uint32_t count = 0;
+    uint64_t bytes = 0;
+    while (count < version->run_count && version->runs[count].level == 0 &&
+           !is_input(plan, version->runs[count].tables[0])) {
+        bytes += version->runs[count++].file_bytes;
+    }
+    *out_bytes = bytes;
+    return count;
+}
+
+static uint32_t runs_tolerated(enum lsm_style style) {
+    uint32_t wanted = compaction_runs_wanted(style);
+    return wanted + wanted / 2;
+}
+
+uint64_t compaction_debt(const struct lsm_version *version, enum lsm_style style,
+                         const struct compaction_plan *plan) {
+    uint64_t bytes = 0;
+    uint32_t runs = count_runs(version, plan, &bytes);
+    uint32_t over = runs > runs_tolerated(style) ? runs - compaction_runs_wanted(style) : 0;
+    return runs > 0 ? bytes / runs * over : 0;
+}
+
+bool compaction_is_urgent(const struct lsm_version *version, enum lsm_style style,
+                          const struct compaction_plan *plan) {
+    uint64_t bytes = 0;
+    return count_runs(version, plan, &bytes) >= RUNS_URGENT * compaction_runs_wanted(style);
+}
+
+bool compaction_wants_side(const struct lsm_version *version, enum lsm_style style,
+                           const struct compaction_plan *plan) {
+    uint64_t bytes = 0;
+    return count_runs(version, plan, &bytes) > runs_tolerated(style);
+}
+
+tern_status compaction_pick_side(struct lsm_version *version, enum lsm_style style,
+                                 const struct compaction_plan *plan,
+                                 struct compaction_plan **out_plan, tern_error *error) {
+    uint64_t bytes = 0;
+    uint32_t runs = count_runs(version, plan, &bytes);
+    *out_plan = NULL;
+    if (runs <= runs_tolerated(style)) {
+        return TERN_OK;
+    }
+    uint32_t count = 1;
+    uint64_t sum = version->runs[0].file_bytes;
+    while (count < runs && version->runs[count].file_bytes <= LENGTH_FACTOR * sum) {
+        sum += version->runs[count++].file_bytes;
+    }
+    /* Each much longer than the one before it, and yet too many. */
+    count = count < 2 ? runs : count;
+    *out_plan = compaction_plan_runs(version, 0, count, 0, error);
+    if (*out_plan == NULL) {
+        return TERN_NO_MEMORY;
+    }
+    (*out_plan)->takes_place = true;
+    return TERN_OK;
+}
