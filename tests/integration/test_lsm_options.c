@@ -208,6 +208,26 @@ static void options_outlive_the_log_and_the_checkpoint(void **state) {
     tear_down(&fixture);
 }
 
+static void levels_tell_what_is_in_them_and_what_was_written(void **state) {
+    (void)state;
+    struct fixture fixture;
+    tern_error error = TERN_ERROR_INIT;
+    tern_keyspace_options options = small_tables();
+    set_up(&fixture, &options);
+    put_keys(&fixture, 0, KEYS);
+    compact(&fixture);
+    assert_int_equal(keyspace_stat(fixture.keyspace, "level_7_records"), KEYS);
+    assert_int_equal(keyspace_stat(fixture.keyspace, "level_7_written_bytes") +
+                         keyspace_stat(fixture.keyspace, "level_0_written_bytes"),
+                     keyspace_stat(fixture.keyspace, "written_bytes"));
+    assert_true(keyspace_stat(fixture.keyspace, "level_7_written_bytes") >=
+                keyspace_stat(fixture.keyspace, "level_7_bytes"));
+    put_keys(&fixture, 0, 10);
+    assert_ok(tern_checkpoint(fixture.db, &error), error);
+    assert_int_equal(keyspace_stat(fixture.keyspace, "level_0_records"), 10);
+    tear_down(&fixture);
+}
+
 static bool count_progress(void *context, const char *phase, uint64_t done, uint64_t total) {
     (void)phase;
     (void)done;
@@ -295,6 +315,7 @@ int main(void) {
         cmocka_unit_test(a_filter_of_many_small_records_is_not_cut_short),
         cmocka_unit_test(each_level_has_its_codec),
         cmocka_unit_test(options_outlive_the_log_and_the_checkpoint),
+        cmocka_unit_test(levels_tell_what_is_in_them_and_what_was_written),
         cmocka_unit_test(a_style_of_compaction_changes_without_a_copy_and_is_followed),
         cmocka_unit_test(impossible_options_are_refused),
     };

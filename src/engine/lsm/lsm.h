@@ -27,6 +27,7 @@ struct lsm {
     _Atomic uint64_t next_file; /* numbers of files are not reused */
     struct file_registry *files;
     _Atomic uint64_t written_bytes;
+    _Atomic uint64_t level_written_bytes[LSM_LEVELS]; /* of tables written for the level */
     _Atomic uint64_t read_bytes;
     _Atomic uint64_t reads;
     _Atomic uint64_t filter_hits; /* lookups that a filter ended */

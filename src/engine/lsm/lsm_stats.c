@@ -18,35 +18,38 @@ static void tell(struct numbers *numbers, const char *name, const char *unit, co
 }
 
 /* Names are static, so the levels have theirs here. */
-static const char *const level_names[LSM_LEVELS][3] = {
-    {"level_0_runs", "level_0_tables", "level_0_bytes"},
-    {"level_1_runs", "level_1_tables", "level_1_bytes"},
-    {"level_2_runs", "level_2_tables", "level_2_bytes"},
-    {"level_3_runs", "level_3_tables", "level_3_bytes"},
-    {"level_4_runs", "level_4_tables", "level_4_bytes"},
-    {"level_5_runs", "level_5_tables", "level_5_bytes"},
-    {"level_6_runs", "level_6_tables", "level_6_bytes"},
-    {"level_7_runs", "level_7_tables", "level_7_bytes"},
+static const char *const level_names[LSM_LEVELS][5] = {
+    {"level_0_runs", "level_0_tables", "level_0_bytes", "level_0_records", "level_0_written_bytes"},
+    {"level_1_runs", "level_1_tables", "level_1_bytes", "level_1_records", "level_1_written_bytes"},
+    {"level_2_runs", "level_2_tables", "level_2_bytes", "level_2_records", "level_2_written_bytes"},
+    {"level_3_runs", "level_3_tables", "level_3_bytes", "level_3_records", "level_3_written_bytes"},
+    {"level_4_runs", "level_4_tables", "level_4_bytes", "level_4_records", "level_4_written_bytes"},
+    {"level_5_runs", "level_5_tables", "level_5_bytes", "level_5_records", "level_5_written_bytes"},
+    {"level_6_runs", "level_6_tables", "level_6_bytes", "level_6_records", "level_6_written_bytes"},
+    {"level_7_runs", "level_7_tables", "level_7_bytes", "level_7_records", "level_7_written_bytes"},
 };
 
-static void tell_levels(struct numbers *numbers, const struct lsm_version *version) {
-    uint64_t runs[LSM_LEVELS] = {0};
-    uint64_t tables[LSM_LEVELS] = {0};
-    uint64_t bytes[LSM_LEVELS] = {0};
+static void tell_level(struct numbers *numbers, const struct lsm_version *version,
+                       const struct lsm *lsm, uint32_t level) {
+    const char *const *names = level_names[level];
+    uint64_t runs = 0, tables = 0, bytes = 0, records = 0;
     for (uint32_t i = 0; i < version->run_count; i++) {
         const struct lsm_run *run = &version->runs[i];
-        runs[run->level]++;
-        tables[run->level] += run->count;
-        bytes[run->level] += run->file_bytes;
+        if (run->level == level) {
+            runs++;
+            tables += run->count;
+            bytes += run->file_bytes;
+            records += run->records;
+        }
     }
-    for (uint32_t i = 0; i < LSM_LEVELS; i++) {
-        tell(numbers, level_names[i][0], "count", "sorted runs of this level", TERN_STAT_GAUGE,
-             runs[i]);
-        tell(numbers, level_names[i][1], "count", "tables of this level", TERN_STAT_GAUGE,
-             tables[i]);
-        tell(numbers, level_names[i][2], "bytes", "size of the tables of this level",
-             TERN_STAT_GAUGE, bytes[i]);
-    }
+    tell(numbers, names[0], "count", "sorted runs of this level", TERN_STAT_GAUGE, runs);
+    tell(numbers, names[1], "count", "tables of this level", TERN_STAT_GAUGE, tables);
+    tell(numbers, names[2], "bytes", "size of the tables of this level", TERN_STAT_GAUGE, bytes);
+    tell(numbers, names[3], "count", "records of this level, deletes too", TERN_STAT_GAUGE,
+         records);
+    tell(numbers, names[4], "bytes", "bytes of tables written for this level since open",
+         TERN_STAT_COUNTER,
+         atomic_load_explicit(&lsm->level_written_bytes[level], memory_order_relaxed));
 }
 
 static void tell_base(struct numbers *numbers, const struct lsm_version *version) {
@@ -111,7 +114,9 @@ tern_status lsm_stats(struct engine_view *engine_view, tern_stat_visitor visit, 
         keys += overlay_key_count(stack->frozen[i]->overlay);
     }
     tell_base(&numbers, view->version);
-    tell_levels(&numbers, view->version);
+    for (uint32_t i = 0; i < LSM_LEVELS; i++) {
+        tell_level(&numbers, view->version, &engine->lsm, i);
+    }
     tell_files(&numbers, engine);
     tell(&numbers, "overlay_bytes", "bytes", "memory of the overlays", TERN_STAT_GAUGE, bytes);
     tell(&numbers, "overlay_keys", "count", "keys in the overlays", TERN_STAT_GAUGE, keys);

@@ -119,8 +119,10 @@ static tern_status flush(struct table_writer *writer, tern_error *error) {
     tern_status status =
         file_write(writer->file, writer->flushed, writer->run.data, writer->run.size, error);
     if (status == TERN_OK) {
-        atomic_fetch_add_explicit(&writer->lsm->written_bytes, writer->run.size,
-                                  memory_order_relaxed);
+        struct lsm *lsm = writer->lsm;
+        atomic_fetch_add_explicit(&lsm->written_bytes, writer->run.size, memory_order_relaxed);
+        atomic_fetch_add_explicit(&lsm->level_written_bytes[writer->meta.numbers.level],
+                                  writer->run.size, memory_order_relaxed);
         writer->flushed += writer->run.size;
         writer->run.size = 0;
     }
