@@ -6,6 +6,9 @@
 #include "engine/lsm/data_block.h"
 #include "engine/lsm/index_block.h"
 
+/* Read at once beside the cache; a compaction has some dozens of cursors at most. */
+#define AHEAD_BYTES ((size_t)64 << 10)
+
 void run_cursor_init(struct run_cursor *cursor, struct lsm *lsm, struct lsm_table *const *tables,
                      uint32_t table_count, bool beside_cache) {
     const tern_allocator *allocator = lsm_allocator(lsm);
@@ -15,6 +18,7 @@ void run_cursor_init(struct run_cursor *cursor, struct lsm *lsm, struct lsm_tabl
                                   .beside_cache = beside_cache || lsm->environment->cache == NULL};
     buffer_init(&cursor->index, allocator);
     buffer_init(&cursor->copy, allocator);
+    buffer_init(&cursor->ahead, allocator);
     buffer_init(&cursor->keys, allocator);
     cursor->pins = !cursor->beside_cache &&
                    cache_pin_reserve(lsm->environment->cache, lsm->config.options.page_bytes);
@@ -36,6 +40,7 @@ void run_cursor_release(struct run_cursor *cursor) {
     }
     buffer_release(&cursor->index);
     buffer_release(&cursor->copy);
+    buffer_release(&cursor->ahead);
     buffer_release(&cursor->keys);
     memory_release(lsm_allocator(cursor->lsm), cursor->entries);
     cursor->entries = NULL;
@@ -140,6 +145,58 @@ static tern_status hold(struct run_cursor *cursor, struct cache_frame *frame,
     return TERN_OK;
 }
 
+static bool is_ahead(const struct run_cursor *cursor, const struct lsm_table *table,
+                     uint64_t offset, uint64_t size) {
+    return cursor->ahead_table == table && offset >= cursor->ahead_offset &&
+           offset - cursor->ahead_offset + size <= cursor->ahead.size;
+}
+
+/* Reads from `offset` on, some blocks at once; of what cannot be read whole only `size` bytes. */
+static tern_status fill_ahead(struct run_cursor *cursor, struct lsm_table *table, uint64_t offset,
+                              size_t size, tern_error *error) {
+    uint64_t left = table->file_bytes > offset ? table->file_bytes - offset : 0;
+    size_t wanted = left < AHEAD_BYTES ? (size_t)left : AHEAD_BYTES;
+    wanted = wanted < size ? size : wanted;
+    cursor->ahead_table = NULL;
+    cursor->ahead.size = 0;
+    if (buffer_reserve(&cursor->ahead, wanted) != TERN_OK) {
+        return ERROR_NO_MEMORY(error, "a cursor");
+    }
+    tern_status status = TERN_IO;
+    if (wanted > size) {
+        status = table_read_bytes(table, offset, wanted, cursor->ahead.data, NULL);
+    }
+    if (status != TERN_OK) {
+        wanted = size;
+        status = table_read_bytes(table, offset, wanted, cursor->ahead.data, error);
+    }
+    if (status == TERN_OK) {
+        cursor->ahead_table = table;
+        cursor->ahead_offset = offset;
+        cursor->ahead.size = wanted;
+    }
+    return status;
+}
+
+/* A data block beside the cache. */
+static tern_status read_beside(struct run_cursor *cursor, struct lsm_ref ref,
+                               const uint8_t **out_payload, tern_error *error) {
+    struct lsm_table *table = cursor->tables[cursor->table];
+    uint64_t offset = lsm_place_offset(ref.place);
+    size_t stored_bytes = lsm_place_bytes(ref.place);
+    size_t size = 0;
+    tern_status status = TERN_OK;
+    if (!is_ahead(cursor, table, offset, stored_bytes)) {
+        status = fill_ahead(cursor, table, offset, stored_bytes, error);
+    }
+    if (status != TERN_OK) {
+        return status;
+    }
+    const uint8_t *stored = cursor->ahead.data + (offset - cursor->ahead_offset);
+    return table_decode_block(table, ref, stored, LSM_PAYLOAD_DATA, &cursor->copy, out_payload,
+                              &size, error);
+}
+
 /* Opens the block that (table, partition, block) name. */
 static tern_status open_block(struct run_cursor *cursor, tern_error *error) {
     struct lsm_table *table = cursor->tables[cursor->table];
@@ -151,8 +208,7 @@ static tern_status open_block(struct run_cursor *cursor, tern_error *error) {
     }
     struct lsm_ref ref = index_block_ref(cursor->index.data, cursor->block);
     if (cursor->beside_cache) {
-        status = table_read_block(table, ref, LSM_PAYLOAD_DATA, &cursor->copy, error);
-        payload = cursor->copy.data;
+        status = read_beside(cursor, ref, &payload, error);
     } else {
         struct cache_frame *frame = NULL;
         uint32_t block = table->partitions[cursor->partition].first_block + cursor->block;

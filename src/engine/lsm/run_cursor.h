@@ -22,7 +22,10 @@ struct run_cursor {
     bool has_index;
 
     struct cache_frame *held;
-    struct buffer copy; /* when nothing is pinned */
+    struct buffer copy;  /* when nothing is pinned */
+    struct buffer ahead; /* beside the cache: bytes of a table from ahead_offset on */
+    const struct lsm_table *ahead_table; /* NULL: of none */
+    uint64_t ahead_offset;
     struct engine_entry *entries;
     uint32_t entry_capacity;
     struct buffer keys;

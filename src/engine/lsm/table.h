@@ -122,6 +122,16 @@ TERN_MUST_CHECK tern_status table_read_block(struct lsm_table *table, struct lsm
                                              enum lsm_payload_type type, struct buffer *target,
                                              tern_error *error);
 
+/* Reads bytes of the file. */
+TERN_MUST_CHECK tern_status table_read_bytes(struct lsm_table *table, uint64_t offset, size_t size,
+                                             void *target, tern_error *error);
+/* As table_read_block, of bytes that have been read already; *out_payload lies in them, or in
+ * `target`. */
+TERN_MUST_CHECK tern_status table_decode_block(struct lsm_table *table, struct lsm_ref ref,
+                                               const void *stored, enum lsm_payload_type type,
+                                               struct buffer *target, const uint8_t **out_payload,
+                                               size_t *out_size, tern_error *error);
+
 /* Adds what the table has of the key (operands, or a terminal record). Inside an epoch. */
 TERN_MUST_CHECK tern_status table_lookup(struct lsm_table *table, tern_slice key, uint64_t key_hash,
                                          struct resolution *resolution, tern_error *error);

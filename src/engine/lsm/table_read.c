@@ -37,18 +37,22 @@ static tern_status damaged(struct lsm_table *table, struct lsm_ref ref, const ch
                     "%s: a block of a table is damaged; verify and repair", wrong);
 }
 
-static tern_status read_stored(struct lsm_table *table, struct lsm_ref ref, void *target,
-                               tern_error *error) {
+tern_status table_read_bytes(struct lsm_table *table, uint64_t offset, size_t size, void *target,
+                             tern_error *error) {
     char name[LSM_FILE_NAME_BYTES];
-    uint32_t stored = lsm_place_bytes(ref.place);
     lsm_file_name(table->lsm->config.id, table->number, LSM_FILE_TABLE, name);
-    tern_status status =
-        file_read_exact(table->file, name, lsm_place_offset(ref.place), target, stored, error);
+    tern_status status = file_read_exact(table->file, name, offset, target, size, error);
     if (status == TERN_OK) {
         atomic_fetch_add_explicit(&table->lsm->reads, 1, memory_order_relaxed);
-        atomic_fetch_add_explicit(&table->lsm->read_bytes, stored, memory_order_relaxed);
+        atomic_fetch_add_explicit(&table->lsm->read_bytes, size, memory_order_relaxed);
     }
     return status;
+}
+
+static tern_status read_stored(struct lsm_table *table, struct lsm_ref ref, void *target,
+                               tern_error *error) {
+    return table_read_bytes(table, lsm_place_offset(ref.place), lsm_place_bytes(ref.place), target,
+                            error);
 }
 
 /* Decodes a stored block into `target` of `capacity` bytes, and checks its structure. */
@@ -74,6 +78,23 @@ static tern_status decode(struct lsm_table *table, struct lsm_ref ref, const voi
     return TERN_OK;
 }
 
+tern_status table_decode_block(struct lsm_table *table, struct lsm_ref ref, const void *stored,
+                               enum lsm_payload_type type, struct buffer *target,
+                               const uint8_t **out_payload, size_t *out_size, tern_error *error) {
+    if (lsm_place_bytes(ref.place) <= BLOCK_HEADER_BYTES) {
+        return damaged(table, ref, "block.size", error);
+    }
+    size_t raw = get_u32((const uint8_t *)stored + 4);
+    target->size = 0;
+    if (raw > PAYLOAD_BYTES_MAX) {
+        return damaged(table, ref, "block.size", error);
+    }
+    if (buffer_reserve(target, raw + 1) != TERN_OK) {
+        return ERROR_NO_MEMORY(error, "a block of a table");
+    }
+    return decode(table, ref, stored, type, target->data, raw, out_payload, out_size, error);
+}
+
 tern_status table_read_block(struct lsm_table *table, struct lsm_ref ref,
                              enum lsm_payload_type type, struct buffer *target, tern_error *error) {
     const tern_allocator *allocator = lsm_allocator(table->lsm);
@@ -89,15 +110,7 @@ tern_status table_read_block(struct lsm_table *table, struct lsm_ref ref,
     }
     tern_status status = read_stored(table, ref, stored, error);
     if (status == TERN_OK) {
-        size_t raw = get_u32(stored + 4);
-        target->size = 0;
-        if (raw > PAYLOAD_BYTES_MAX) {
-            status = damaged(table, ref, "block.size", error);
-        } else if (buffer_reserve(target, raw + 1) != TERN_OK) {
-            status = ERROR_NO_MEMORY(error, "a block of a table");
-        } else {
-            status = decode(table, ref, stored, type, target->data, raw, &payload, &size, error);
-        }
+        status = table_decode_block(table, ref, stored, type, target, &payload, &size, error);
     }
     if (status == TERN_OK) {
         if (payload != target->data) {
