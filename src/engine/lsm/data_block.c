@@ -96,8 +96,8 @@ static tern_status grow(const tern_allocator *allocator, void **array, uint32_t 
     return TERN_OK;
 }
 
-static tern_status make_room(struct data_block_builder *builder, tern_slice key,
-                             const struct record *record) {
+static tern_status make_room_slowly(struct data_block_builder *builder, tern_slice key,
+                                    const struct record *record) {
     void *restarts = builder->restarts;
     void *hashes = builder->hashes;
     tern_status status = grow(builder->allocator, &restarts, &builder->restart_capacity,
@@ -112,11 +112,29 @@ static tern_status make_room(struct data_block_builder *builder, tern_slice key,
         status = buffer_reserve(&builder->entries, HEADER_BYTES + key.size + record->value.size +
                                                        DATA_RECORD_BYTES_MAX);
     }
-    return status == TERN_OK ? buffer_reserve(&builder->previous, key.size) : status;
+    return status;
+}
+
+static inline tern_status make_room(struct data_block_builder *builder, tern_slice key,
+                                    const struct record *record) {
+    size_t bytes = HEADER_BYTES + key.size + record->value.size + DATA_RECORD_BYTES_MAX;
+    bool has_room = builder->restart_count < builder->restart_capacity &&
+                    builder->count < builder->hash_capacity &&
+                    builder->entries.capacity - builder->entries.size >= bytes;
+    return __builtin_expect(has_room, 1) ? TERN_OK : make_room_slowly(builder, key, record);
 }
 
 tern_status data_block_builder_add(struct data_block_builder *builder, tern_slice key,
                                    uint64_t key_hash, const struct record *record) {
+    size_t shared = slice_common_prefix(buffer_slice(&builder->previous), key);
+    tern_status status = data_block_builder_add_sharing(builder, key, shared, key_hash, record);
+    builder->previous.size = 0;
+    return status == TERN_OK ? buffer_append(&builder->previous, key.data, key.size) : status;
+}
+
+tern_status data_block_builder_add_sharing(struct data_block_builder *builder, tern_slice key,
+                                           size_t shared, uint64_t key_hash,
+                                           const struct record *record) {
     tern_status status = make_room(builder, key, record);
     if (status != TERN_OK) {
         return status;
@@ -124,11 +142,9 @@ tern_status data_block_builder_add(struct data_block_builder *builder, tern_slic
     if (builder->entries.size == 0) {
         builder->entries.size = HEADER_BYTES;
     }
-    size_t shared = 0;
     if (builder->count % RESTART_INTERVAL == 0) {
         builder->restarts[builder->restart_count++] = (uint16_t)builder->entries.size;
-    } else {
-        shared = slice_common_prefix(buffer_slice(&builder->previous), key);
+        shared = 0;
     }
     uint8_t *end = builder->entries.data + builder->entries.size;
     *end++ = (uint8_t)((uint32_t)record->kind | (record->expires_ms != 0 ? HAS_EXPIRY : 0));
@@ -149,8 +165,6 @@ tern_status data_block_builder_add(struct data_block_builder *builder, tern_slic
         end += record->value.size;
     }
     builder->entries.size = (size_t)(end - builder->entries.data);
-    memcpy(builder->previous.data, key.data, key.size);
-    builder->previous.size = key.size;
     builder->hashes[builder->count++] = (uint32_t)(key_hash >> 32);
     builder->key_bytes += key.size;
     return TERN_OK;

@@ -36,6 +36,12 @@ size_t data_block_builder_size(const struct data_block_builder *builder, tern_sl
 TERN_MUST_CHECK tern_status data_block_builder_add(struct data_block_builder *builder,
                                                    tern_slice key, uint64_t key_hash,
                                                    const struct record *record);
+/* The same for who knows how many bytes the key shares with the one before; not both of the same
+ * block. */
+TERN_MUST_CHECK tern_status data_block_builder_add_sharing(struct data_block_builder *builder,
+                                                           tern_slice key, size_t shared,
+                                                           uint64_t key_hash,
+                                                           const struct record *record);
 /* The payload; lives until the next call. TERN_NO_MEMORY. */
 TERN_MUST_CHECK tern_status data_block_builder_finish(struct data_block_builder *builder,
                                                       tern_slice *out_payload);

@@ -243,12 +243,9 @@ static tern_status end_block(struct table_writer *writer, tern_error *error) {
 }
 
 /* The shortest beginning of the key that is above the last key. */
-static tern_status begin_block(struct table_writer *writer, tern_slice key, tern_error *error) {
-    tern_slice last = buffer_slice(&writer->meta.last);
-    size_t size = key.size;
-    if (writer->meta.numbers.records > 0) {
-        size = slice_common_prefix(last, key) + 1;
-    }
+static tern_status begin_block(struct table_writer *writer, tern_slice key, size_t shared,
+                               tern_error *error) {
+    size_t size = writer->meta.numbers.records > 0 ? shared + 1 : key.size;
     if (writer->index.count == INDEX_BLOCKS_MAX ||
         (writer->index.count > 0 &&
          writer->hash_count * writer->lsm->filter_bits >= FILTER_BYTES_WANTED * 8) ||
@@ -301,12 +298,21 @@ static void count_record(struct table_numbers *numbers, tern_slice key,
     }
 }
 
+/* Whether `key` is above `last`, with which it shares that many bytes. */
+static bool is_after(tern_slice last, tern_slice key, size_t shared) {
+    const uint8_t *left = last.data;
+    const uint8_t *right = key.data;
+    return shared < key.size && (shared == last.size || left[shared] < right[shared]);
+}
+
 tern_status table_writer_add(struct table_writer *writer, tern_slice key,
                              const struct record *record, tern_error *error) {
     size_t page = writer->lsm->config.options.page_bytes - BLOCK_HEADER_BYTES;
     tern_status status = TERN_OK;
+    tern_slice last = buffer_slice(&writer->meta.last);
+    size_t shared = slice_common_prefix(last, key);
     /* Records come out of tables, too, and those may say anything. */
-    if (!table_writer_is_below(writer, key)) {
+    if (writer->meta.numbers.records > 0 && !is_after(last, key, shared)) {
         return ERROR_SET(error, TERN_CORRUPTION,
                          "data.order: keys that a table is written from are out of order; verify "
                          "and repair");
@@ -315,13 +321,13 @@ tern_status table_writer_add(struct table_writer *writer, tern_slice key,
         status = end_block(writer, error);
     }
     if (status == TERN_OK && writer->block.count == 0) {
-        status = begin_block(writer, key, error);
+        status = begin_block(writer, key, shared, error);
     }
     if (status != TERN_OK) {
         return status;
     }
     uint64_t hash = engine_key_hash(engine_config_key_id(&writer->lsm->config), key);
-    if (data_block_builder_add(&writer->block, key, hash, record) != TERN_OK ||
+    if (data_block_builder_add_sharing(&writer->block, key, shared, hash, record) != TERN_OK ||
         note_hash(writer, hash) != TERN_OK || table_meta_note_key(&writer->meta, key) != TERN_OK) {
         return no_memory(error);
     }
