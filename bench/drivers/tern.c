@@ -8,7 +8,9 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <tern/tern.h>
+#include <unistd.h>
 
 #define SCAN_BATCH 256U
 
@@ -365,6 +367,34 @@ static enum bench_result driver_checkpoint(struct bench_store *store, struct ben
     return status == TERN_OK ? BENCH_OK : fail(error, "checkpoint", status, &detail);
 }
 
+/* What moves while work goes on in the background. */
+static bool add_work(void *context, const tern_stat *stat) {
+    static const char *const names[] = {"compaction_written_bytes", "manifests_written",
+                                        "shrunk_bytes"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(stat->name, names[i]) == 0)
+            *(uint64_t *)context += stat->value;
+    }
+    return true;
+}
+
+/* Nothing has been compacted, published or given back for 300 ms. */
+static enum bench_result driver_wait_idle(struct bench_store *store, struct bench_error *error) {
+    uint64_t seen = UINT64_MAX;
+    for (int quiet = 0; quiet < 15; quiet++) {
+        tern_error detail = TERN_ERROR_INIT;
+        uint64_t work = 0;
+        tern_status status = tern_stats(own_store(store)->db, add_work, &work, &detail);
+        if (status != TERN_OK)
+            return fail(error, "stats", status, &detail);
+        if (work != seen)
+            quiet = 0;
+        seen = work;
+        usleep(20000);
+    }
+    return BENCH_OK;
+}
+
 #define TERN_DRIVER(symbol, name_text, order, open_function)                                       \
     const struct driver symbol = {                                                                 \
         .name = name_text,                                                                         \
@@ -384,7 +414,7 @@ static enum bench_result driver_checkpoint(struct bench_store *store, struct ben
         .transact = driver_transact,                                                               \
         .sync_log = driver_sync_log,                                                               \
         .checkpoint = driver_checkpoint,                                                           \
-        .wait_idle = NULL,                                                                         \
+        .wait_idle = driver_wait_idle,                                                             \
     }
 
 TERN_DRIVER(driver_tern_btree, "tern-btree", DRIVER_ORDERED, btree_open);
