@@ -359,12 +359,14 @@ tern_status commit_decode(const uint8_t *payload, size_t size, struct arena *are
 
 void commit_assembler_init(struct commit_assembler *assembler, const tern_allocator *allocator) {
     buffer_init(&assembler->bytes, allocator);
+    buffer_init(&assembler->starts, allocator);
     assembler->seq = SEQ_NONE;
     assembler->part_count = 0;
 }
 
 void commit_assembler_release(struct commit_assembler *assembler) {
     buffer_release(&assembler->bytes);
+    buffer_release(&assembler->starts);
 }
 
 tern_status commit_assembler_part(struct commit_assembler *assembler, const uint8_t *payload,
@@ -376,14 +378,32 @@ tern_status commit_assembler_part(struct commit_assembler *assembler, const uint
     if (seq != assembler->seq || assembler->part_count == 0) {
         assembler->seq = seq;
         assembler->part_count = 0;
-        assembler->bytes.size = 0;
+        assembler->bytes.size = assembler->starts.size = 0;
     }
-    if (buffer_append(&assembler->bytes, payload + COMMIT_PART_HEADER_BYTES,
+    struct buffer *starts = &assembler->starts;
+    size_t start = assembler->bytes.size;
+    if (buffer_reserve(starts, sizeof(uint64_t)) != TERN_OK ||
+        buffer_append(&assembler->bytes, payload + COMMIT_PART_HEADER_BYTES,
                       size - COMMIT_PART_HEADER_BYTES) != TERN_OK) {
         return ERROR_NO_MEMORY(error, "a transaction in parts");
     }
+    put_u64(starts->data + starts->size, start);
+    starts->size += sizeof(uint64_t);
     assembler->part_count++;
     return TERN_OK;
+}
+
+/* The last `count` parts, when there are so many. */
+static bool last_parts(const struct commit_assembler *assembler, uint32_t count,
+                       tern_slice *out_bytes) {
+    size_t kept = assembler->starts.size / sizeof(uint64_t);
+    if (count == 0 || count > assembler->part_count || count > kept) {
+        return false;
+    }
+    size_t start = (size_t)get_u64(assembler->starts.data + (kept - count) * sizeof(uint64_t));
+    size_t size = assembler->bytes.size - start;
+    *out_bytes = tern_slice_of(size > 0 ? assembler->bytes.data + start : NULL, size);
+    return true;
 }
 
 tern_status commit_assembler_commit(struct commit_assembler *assembler, const uint8_t *payload,
@@ -391,15 +411,17 @@ tern_status commit_assembler_commit(struct commit_assembler *assembler, const ui
     bool is_end = size == COMMIT_END_BYTES && get_u64(payload + 8) == END_MARKER;
     if (!is_end) {
         assembler->part_count = 0;
-        assembler->bytes.size = 0;
+        assembler->bytes.size = assembler->starts.size = 0;
         *out_encoding = tern_slice_of(payload, size);
         return TERN_OK;
     }
-    if (assembler->seq != get_u64(payload) || assembler->part_count != get_u32(payload + 16) ||
-        assembler->bytes.size != get_u64(payload + 20)) {
+    tern_slice encoding;
+    if (assembler->seq != get_u64(payload) ||
+        !last_parts(assembler, get_u32(payload + 16), &encoding) ||
+        encoding.size != get_u64(payload + 20)) {
         return damaged(error, "parts are missing");
     }
     assembler->part_count = 0;
-    *out_encoding = buffer_slice(&assembler->bytes);
+    *out_encoding = encoding;
     return TERN_OK;
 }

@@ -62,10 +62,12 @@ TERN_MUST_CHECK tern_status commit_decode(const uint8_t *payload, size_t size, s
                                           struct decoded_commit *out_commit, tern_error *error);
 
 /*
- * Puts transactions in parts together again. Feed it PART and COMMIT records in log order.
+ * Puts transactions in parts together again. Feed it PART and COMMIT records in log order. Parts of
+ * a transaction that never committed may lie right before those of one that got the same seq later.
  */
 struct commit_assembler {
     struct buffer bytes;
+    struct buffer starts; /* where in `bytes` each part begins, u64 */
     seq_no seq;
     uint32_t part_count;
 };
