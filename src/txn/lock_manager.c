@@ -483,22 +483,35 @@ tern_status lock_manager_lock(struct lock_manager *manager, struct lock_owner *o
     return status;
 }
 
+/* Takes the owner's newest lock away. */
+static void release_newest(struct lock_manager *manager, struct lock_owner *owner) {
+    struct lock_entry *entry = owner->held;
+    struct lock_object *object = entry->object;
+    owner->held = entry->next_held;
+    owner->held_count--;
+    if (owner->held != NULL) {
+        owner->held->previous_held = NULL;
+    }
+    ungrant(manager, entry);
+    grant_waiters(manager, object);
+    remove_object_if_idle(manager, object);
+}
+
+void lock_manager_release_newest(struct lock_manager *manager, struct lock_owner *owner) {
+    ASSERT(owner->held != NULL);
+    mutex_lock(&manager->mutex);
+    release_newest(manager, owner);
+    mutex_unlock(&manager->mutex);
+}
+
 void lock_manager_release_all(struct lock_manager *manager, struct lock_owner *owner) {
     if (owner->held == NULL) {
         return;
     }
     mutex_lock(&manager->mutex);
-    struct lock_entry *entry = owner->held;
-    while (entry != NULL) {
-        struct lock_entry *next = entry->next_held;
-        struct lock_object *object = entry->object;
-        ungrant(manager, entry);
-        grant_waiters(manager, object);
-        remove_object_if_idle(manager, object);
-        entry = next;
+    while (owner->held != NULL) {
+        release_newest(manager, owner);
     }
-    owner->held = NULL;
-    owner->held_count = 0;
     mutex_unlock(&manager->mutex);
 }
 

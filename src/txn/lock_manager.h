@@ -42,6 +42,8 @@ TERN_MUST_CHECK tern_status lock_manager_lock(struct lock_manager *manager,
                                               tern_slice key, tern_lock_mode mode,
                                               uint32_t timeout_ms, tern_error *error);
 
+/* Gives back the lock granted to the owner last, and wakes who can go on. */
+void lock_manager_release_newest(struct lock_manager *manager, struct lock_owner *owner);
 /* Releases everything the owner holds and wakes who can go on. */
 void lock_manager_release_all(struct lock_manager *manager, struct lock_owner *owner);
 

@@ -183,6 +183,7 @@ const tern_error *txn_cursor_error(const tern_cursor *cursor) {
 
 /* ---- what a serializable transaction has read ---- */
 
+/* On failure nothing is forgotten: the range is noted with the next try. */
 static tern_status note_range(tern_cursor *cursor) {
     if (!cursor->has_range) {
         return TERN_OK;
@@ -192,6 +193,7 @@ static tern_status note_range(tern_cursor *cursor) {
         range.has_begin = true;
         range.begin = buffer_slice(&cursor->low);
     }
+    size_t high_size = cursor->high.size;
     if (!cursor->high_is_bound) {
         /* The key after `high`. */
         if (buffer_append(&cursor->high, "", 1) != TERN_OK) {
@@ -200,10 +202,13 @@ static tern_status note_range(tern_cursor *cursor) {
         range.has_end = true;
         range.end = buffer_slice(&cursor->high);
     }
-    cursor->has_range = false;
-    return read_set_add_range(&cursor->txn->reads, cursor->keyspace, &range, &cursor->txn->error);
+    tern_status status =
+        read_set_add_range(&cursor->txn->reads, cursor->keyspace, &range, &cursor->txn->error);
+    cursor->high.size = high_size;
+    return status;
 }
 
+/* The cursors keep their ranges: a commit may fail and be tried again after they have gone on. */
 tern_status txn_cursors_note_reads(tern_txn *txn) {
     tern_status status = TERN_OK;
     for (tern_cursor *cursor = txn->cursors; cursor != NULL && status == TERN_OK;
@@ -213,20 +218,30 @@ tern_status txn_cursors_note_reads(tern_txn *txn) {
     return status;
 }
 
+/* On failure the edge is as before. */
 static tern_status set_edge(tern_cursor *cursor, struct buffer *edge, tern_slice key) {
-    edge->size = 0;
-    return buffer_append(edge, key.data, key.size) == TERN_OK
-               ? TERN_OK
-               : ERROR_NO_MEMORY(&cursor->error, "a transaction's reads");
+    if (buffer_reserve(edge, key.size) != TERN_OK) {
+        return ERROR_NO_MEMORY(&cursor->error, "a transaction's reads");
+    }
+    if (key.size > 0) {
+        memcpy(edge->data, key.data, key.size);
+    }
+    edge->size = key.size;
+    return TERN_OK;
 }
 
-/* Before a jump: the range begins anew at `key`, or (NULL) at the edge that it comes from. */
+/*
+ * Before a jump: the range begins anew at `key`, or (NULL) at the edge that it comes from. When
+ * that fails the cursor stands nowhere, so that no move goes on without a range.
+ */
 static tern_status begin_range(tern_cursor *cursor, const tern_slice *key, bool backward) {
     tern_status status = note_range(cursor);
     if (status != TERN_OK) {
         error_copy(&cursor->error, &cursor->txn->error);
+        cursor->place = CURSOR_NOWHERE;
         return status;
     }
+    cursor->has_range = false;
     if (cursor->is_unordered) {
         /* Where something would have been cannot be told: all within the bounds. */
         cursor->low_is_bound = cursor->high_is_bound = cursor->has_range = true;
@@ -244,6 +259,9 @@ static tern_status begin_range(tern_cursor *cursor, const tern_slice *key, bool 
         cursor->low_is_bound = cursor->high_is_bound = true;
     }
     cursor->has_range = status == TERN_OK;
+    if (status != TERN_OK) {
+        cursor->place = CURSOR_NOWHERE;
+    }
     return status;
 }
 
@@ -257,8 +275,9 @@ static tern_status extend_range(tern_cursor *cursor, bool found, bool backward,
         return TERN_OK;
     }
     if (came_from_edge) {
-        *is_bound = false;
-        return set_edge(cursor, edge, cursor->entry.key);
+        tern_status status = set_edge(cursor, edge, cursor->entry.key);
+        *is_bound = status != TERN_OK;
+        return status;
     }
     if (*is_bound) {
         return TERN_OK;
@@ -281,12 +300,32 @@ static tern_status check(tern_cursor *cursor) {
     return status;
 }
 
+static const struct snapshot *snapshot_of(const tern_cursor *cursor) {
+    const struct snapshot *snapshot = txn_snapshot(cursor->txn);
+    return snapshot != NULL ? snapshot : &cursor->own_snapshot;
+}
+
+static __attribute__((noinline)) tern_status say_ended(tern_cursor *cursor) {
+    cursor->place = CURSOR_NOWHERE;
+    return snapshot_say_too_old(&snapshot_of(cursor)->moment, &cursor->error);
+}
+
+/* The same for a move: who reads on at a snapshot that was ended is to notice. */
+static inline tern_status check_move(tern_cursor *cursor) {
+    tern_status status = check(cursor);
+    if (__builtin_expect(status == TERN_OK, 1)) {
+        const struct snapshot *snapshot = snapshot_of(cursor);
+        if (__builtin_expect(snapshot->slot != NULL && snapshot_is_ended(snapshot), 0)) {
+            return say_ended(cursor);
+        }
+    }
+    return status;
+}
+
 /* Failures leave the cursor nowhere; what they mean for the transaction it learns. */
 static tern_status finish_move(tern_cursor *cursor, tern_status status) {
     if (status == TERN_CANCELLED) {
-        const struct snapshot *snapshot = txn_snapshot(cursor->txn);
-        snapshot = snapshot != NULL ? snapshot : &cursor->own_snapshot;
-        status = snapshot_say_too_old(&snapshot->moment, &cursor->error);
+        status = snapshot_say_too_old(&snapshot_of(cursor)->moment, &cursor->error);
     }
     if (status != TERN_OK) {
         cursor->place = CURSOR_NOWHERE;
@@ -342,7 +381,7 @@ static tern_status refuse_order(tern_cursor *cursor, const char *what) {
 }
 
 tern_status txn_cursor_move(tern_cursor *cursor, bool backward) {
-    tern_status status = check(cursor);
+    tern_status status = check_move(cursor);
     if (__builtin_expect(status != TERN_OK, 0)) {
         return status;
     }
@@ -363,7 +402,7 @@ tern_status txn_cursor_move(tern_cursor *cursor, bool backward) {
 }
 
 tern_status txn_cursor_seek(tern_cursor *cursor, tern_slice key, bool backward) {
-    tern_status status = check(cursor);
+    tern_status status = check_move(cursor);
     if (status == TERN_OK && cursor->is_unordered) {
         status = refuse_order(cursor, "seek");
     }
@@ -481,7 +520,8 @@ static tern_status fill_by_copies(tern_cursor *cursor, tern_entry *out_entries, 
         status = stand_on_last(cursor, &out_entries[count - 1]);
     }
     *out_count = count;
-    return status;
+    /* What was not handed out must not be passed by: it stands nowhere then. */
+    return status == TERN_OK ? TERN_OK : finish_move(cursor, status);
 }
 
 /* The engine's cursor stands on a value stored apart, which goes alone. */
@@ -489,10 +529,11 @@ static tern_status copy_single(tern_cursor *cursor, tern_entry *out_entries, siz
     cursor->is_loaded = false;
     arena_reset(&cursor->batch_arena);
     tern_status status = copy_entry(cursor, &out_entries[0]);
-    if (status == TERN_OK) {
-        *out_count = 1;
+    if (status != TERN_OK) {
+        return finish_move(cursor, status);
     }
-    return status;
+    *out_count = 1;
+    return TERN_OK;
 }
 
 static tern_status pass_batch(tern_cursor *cursor, tern_entry *out_entries, size_t capacity,
@@ -524,7 +565,7 @@ static tern_status pass_batch(tern_cursor *cursor, tern_entry *out_entries, size
 tern_status txn_cursor_next_batch(tern_cursor *cursor, tern_entry *out_entries, size_t capacity,
                                   size_t *out_count) {
     size_t count = 0;
-    tern_status status = check(cursor);
+    tern_status status = check_move(cursor);
     bool from_edge = cursor->place == CURSOR_NOWHERE;
     if (status == TERN_OK && cursor->tracks && from_edge) {
         status = begin_range(cursor, NULL, false);

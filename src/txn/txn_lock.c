@@ -82,7 +82,11 @@ tern_status txn_lock_key(tern_txn *txn, tern_keyspace *keyspace, tern_slice key,
     }
     txn_wait_for_commits(manager);
     if (txn_snapshot(txn) != NULL) {
-        status = check_unchanged(txn, keyspace, key, key_hash);
+        status = txn_fail(txn, check_unchanged(txn, keyspace, key, key_hash));
     }
-    return txn_fail(txn, status);
+    if (status != TERN_OK && txn->failed == TERN_OK) {
+        /* Whoever asks for it again must not find it held, and so take it for checked. */
+        lock_manager_release_newest(manager->locks, &txn->locks);
+    }
+    return status;
 }

@@ -223,6 +223,28 @@ static void others_are_told_apart_from_oneself(void **state) {
 
 /* ---- many threads on few keys ---- */
 
+static void the_newest_lock_can_be_given_back_alone(void **state) {
+    (void)state;
+    struct lock_manager *manager = create();
+    struct lock_owner owner = {.id = 1};
+    struct lock_owner other = {.id = 2};
+    struct request request;
+    assert_int_equal(lock(manager, &owner, "a", EXCLUSIVE, 0), TERN_OK);
+    assert_int_equal(lock(manager, &owner, "b", EXCLUSIVE, 0), TERN_OK);
+    start_waiting(&request, manager, &other, "b", EXCLUSIVE);
+    lock_manager_release_newest(manager, &owner);
+    assert_int_equal(pthread_join(request.thread, NULL), 0);
+    assert_int_equal(request.status, TERN_OK);
+    assert_int_equal(owner.held_count, 1);
+    assert_int_equal(lock_manager_held(manager), 2);
+    assert_int_equal(lock(manager, &other, "a", SHARED, 1), TERN_TIMEOUT);
+    lock_manager_release_newest(manager, &owner);
+    assert_null(owner.held);
+    assert_int_equal(lock(manager, &other, "a", SHARED, 1), TERN_OK);
+    lock_manager_release_all(manager, &other);
+    lock_manager_destroy(manager);
+}
+
 #define THREADS 6
 #define ROUNDS  400
 #define KEYS    5
@@ -291,6 +313,7 @@ int main(void) {
         cmocka_unit_test(the_youngest_gives_way_when_another_closes_the_circle),
         cmocka_unit_test(two_upgrades_of_one_key_are_a_deadlock),
         cmocka_unit_test(others_are_told_apart_from_oneself),
+        cmocka_unit_test(the_newest_lock_can_be_given_back_alone),
         cmocka_unit_test(a_crowd_with_deadlocks_ends_with_nothing_held),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
