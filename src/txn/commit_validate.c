@@ -7,7 +7,7 @@
  *  - all written keys: locks held by others, when there are any;
  *  - keyspaces: alive, and for a drop unwritten since the snapshot.
  * All errs towards conflict, never away from it. Keys read are known by hash only, so any range
- * delete in the database after the snapshot conflicts with them.
+ * delete in the database after the snapshot conflicts with them, and any drop of a keyspace.
  */
 #include "txn/commit_validate.h"
 
@@ -150,7 +150,10 @@ static tern_status validate_reads(struct txn_manager *manager, const struct rang
     }
     for (size_t i = 0; i < request->range_count; i++) {
         const struct commit_range *range = &request->read_ranges[i];
-        if (changed_since(manager, range->keyspace, &range->bounds, since)) {
+        /* It was there at the snapshot, or nothing could have been read. */
+        bool is_dropped =
+            atomic_load_explicit(&range->keyspace->dropped_seq, memory_order_relaxed) != SEQ_MAX;
+        if (is_dropped || changed_since(manager, range->keyspace, &range->bounds, since)) {
             return conflict(manager, request, range->keyspace, "a range read", true);
         }
     }
@@ -273,6 +276,11 @@ void commit_remember(struct txn_manager *manager, struct range_history *history,
                 conflict_table_record(manager->conflicts, change->key_hash, seq,
                                       change->record.kind == RECORD_MERGE);
             }
+        }
+    }
+    for (size_t i = 0; i < request->catalog_count; i++) {
+        if (request->catalog[i].is_drop) {
+            history->newest_seq = seq; /* of whom reads are known by hash only */
         }
     }
     if (!records) {

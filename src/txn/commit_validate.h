@@ -25,7 +25,7 @@ struct range_history {
     struct range_memory entries[RANGE_HISTORY_ENTRIES];
     size_t count;
     size_t next;
-    seq_no newest_seq;  /* of any range delete */
+    seq_no newest_seq;  /* of any range delete, or drop of a keyspace */
     seq_no horizon_seq; /* newest that was forgotten */
 };
 

@@ -313,6 +313,35 @@ static void serializable_prevents_all(void **state) {
     try_all(*state, TERN_ISOLATION_SERIALIZABLE, true);
 }
 
+/* One transaction reads a keyspace that another drops: whether the first can be committed then. */
+static tern_status commit_after_drop(struct txn_fixture *fixture, tern_isolation isolation,
+                                     bool scans) {
+    tern_error error = TERN_ERROR_INIT;
+    tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+    struct txn_fixture other = *fixture;
+    options.engine = txn_fixture_engine;
+    assert_ok(tern_keyspace_create(fixture->db, "other", &options, &other.keyspace, &error), error);
+    put_now(&other, "1", "3");
+    tern_txn *txn = begin(fixture, isolation, false);
+    if (scans) {
+        struct attempt attempt = {&other, isolation};
+        assert_int_equal(count_multiples_of_three(&attempt, txn), 1);
+    } else {
+        expect(&other, txn, "1", "3");
+    }
+    assert_ok(tern_keyspace_drop(fixture->db, "other", &error), error);
+    put(fixture, txn, "3", "read before the drop");
+    return commit(txn);
+}
+
+static void serializable_readers_conflict_with_a_drop(void **state) {
+    for (int scans = 0; scans < 2; scans++) {
+        assert_int_equal(commit_after_drop(*state, TERN_ISOLATION_SNAPSHOT, scans), TERN_OK);
+        assert_int_equal(commit_after_drop(*state, TERN_ISOLATION_SERIALIZABLE, scans),
+                         TERN_CONFLICT);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(read_committed_prevents_g0_g1_and_otv, txn_fixture_set_up,
@@ -321,6 +350,8 @@ int main(void) {
                                         txn_fixture_set_up, txn_fixture_tear_down),
         cmocka_unit_test_setup_teardown(serializable_prevents_all, txn_fixture_set_up,
                                         txn_fixture_tear_down),
+        cmocka_unit_test_setup_teardown(serializable_readers_conflict_with_a_drop,
+                                        txn_fixture_set_up, txn_fixture_tear_down),
     };
     static const tern_engine_kind engines[] = {TERN_ENGINE_BTREE, TERN_ENGINE_HASH,
                                                TERN_ENGINE_LSM};
