@@ -51,10 +51,8 @@ tern_status resolution_add(struct resolution *resolution, const struct record *r
 }
 
 tern_status resolution_add_pile(struct resolution *resolution, const struct record *record,
-                                uint64_t oldest_ms,
-                                tern_status (*since)(const void *chain, uint64_t expires_ms,
-                                                     struct buffer *out_operand),
-                                const void *chain) {
+                                uint64_t oldest_ms, resolution_since since, const void *chain,
+                                seq_no seq) {
     ASSERT(resolution->pile_count < RESOLUTION_PILES_MAX);
     tern_status status = push_operand(resolution, record);
     if (status == TERN_OK) {
@@ -63,6 +61,7 @@ tern_status resolution_add_pile(struct resolution *resolution, const struct reco
             .oldest_ms = oldest_ms,
             .since = since,
             .chain = chain,
+            .seq = seq,
         };
     }
     return status;
@@ -134,7 +133,7 @@ static tern_status apply_since(struct resolution *resolution, struct building *b
     }
     struct buffer part;
     buffer_init(&part, resolution->allocator);
-    tern_status status = pile->since(pile->chain, since_ms, &part);
+    tern_status status = pile->since(pile->chain, pile->seq, since_ms, &part);
     if (status == TERN_OK) {
         status = apply_operand(building, operand->merge_kind, buffer_slice(&part));
     }

@@ -16,15 +16,22 @@
 #define RESOLUTION_PILES_MAX       8 /* one for each overlay of a stack and to spare */
 
 /*
+ * Folds the operands of a pile that were committed at or after expires_ms (emptying *out_operand
+ * first). The pile is that of the newest version of the chain with seq <= `seq`.
+ */
+typedef tern_status (*resolution_since)(const void *chain, seq_no seq, uint64_t expires_ms,
+                                        struct buffer *out_operand);
+
+/*
  * An operand that stands for many, newest first, committed between oldest_ms and its own
- * record.expires_ms. Asked for when the value expires between: `since` folds those committed at or
- * after expires_ms (emptying *out_operand first).
+ * record.expires_ms. `since` is asked when the value expires between.
  */
 struct resolution_pile {
     size_t operand; /* its place among the operands */
     uint64_t oldest_ms;
-    tern_status (*since)(const void *chain, uint64_t expires_ms, struct buffer *out_operand);
+    resolution_since since;
     const void *chain;
+    seq_no seq;
 };
 
 /* One resolution; on the stack, no set-up cost. Bytes of added records must stay alive. */
@@ -60,10 +67,13 @@ TERN_MUST_CHECK tern_status resolution_add(struct resolution *resolution,
                                            void *frame);
 
 /* The same for a pile (record: kind MERGE, the fold of all of it). Its chain must stay alive. */
-TERN_MUST_CHECK tern_status resolution_add_pile(
-    struct resolution *resolution, const struct record *record, uint64_t oldest_ms,
-    tern_status (*since)(const void *chain, uint64_t expires_ms, struct buffer *out_operand),
-    const void *chain);
+TERN_MUST_CHECK tern_status resolution_add_pile(struct resolution *resolution,
+                                                const struct record *record, uint64_t oldest_ms,
+                                                resolution_since since, const void *chain,
+                                                seq_no seq);
+
+/* Gives up. */
+void resolution_release(struct resolution *resolution);
 
 /* For a source that has to start over: takes back what was added since, nothing terminal. */
 struct resolution_mark {
@@ -76,6 +86,9 @@ static inline struct resolution_mark resolution_mark(const struct resolution *re
 static inline void resolution_rewind(struct resolution *resolution, struct resolution_mark mark) {
     resolution->operand_count = mark.operand_count;
     resolution->pile_count = mark.pile_count;
+    if (mark.operand_count <= RESOLUTION_INLINE_OPERANDS) {
+        resolution_release(resolution); /* a resolution without operands is finished without it */
+    }
 }
 
 /*
@@ -88,8 +101,5 @@ resolution_finish(struct resolution *resolution, uint64_t time_ms, struct engine
                   tern_status (*read_large)(void *context, const struct record *large,
                                             struct buffer *out_value, tern_error *error),
                   void *large_context, struct engine_result *out_result, tern_error *error);
-
-/* Gives up. */
-void resolution_release(struct resolution *resolution);
 
 #endif

@@ -320,48 +320,58 @@ void chain_delete_same_seq(struct overlay *overlay, struct overlay_entry *entry,
 
 /* ---- reading ---- */
 
+/* The next older operand joins those in *operand. */
+static tern_status put_before(const struct overlay_version *version, bool is_first,
+                              struct buffer *operand, struct buffer *spare) {
+    tern_slice value = tern_slice_of(version_bytes(version), version->block.size);
+    if (is_first) {
+        return buffer_append(operand, value.data, value.size);
+    }
+    tern_status status =
+        record_fold(version_merge_kind(version), value, buffer_slice(operand), spare);
+    struct buffer swapped = *spare;
+    *spare = *operand;
+    *operand = swapped;
+    return status;
+}
+
 /*
  * Asked only when the value below the overlay has expired, so no range delete lies between: the
- * pile goes down to the end of the chain. Folds the operands of a pile that were committed at or
- * after expires_ms. TERN_CANCELLED: the pile was taken apart meanwhile, which happens only to
- * readers without a registered snapshot.
+ * pile goes down to the end of the chain. Folds the operands of the pile of moment `seq` that were
+ * committed at or after expires_ms. Versions may be folded meanwhile, the one that the pile was
+ * read from too: what takes its place has its seq, so the walk begins at the entry. TERN_CANCELLED:
+ * it went into a newer one, which happens only to readers without a registered snapshot.
  */
-static tern_status pile_since(const void *chain, uint64_t expires_ms, struct buffer *out_operand) {
-    const struct overlay_version *top = chain;
+static tern_status pile_since(const void *chain, seq_no seq, uint64_t expires_ms,
+                              struct buffer *out_operand) {
+    const struct overlay_entry *entry = chain;
     struct buffer older;
     buffer_init(&older, out_operand->allocator);
     tern_status status;
 restart:
     status = TERN_OK;
     out_operand->size = 0;
-    bool is_first = true;
-    for (const struct overlay_version *version = top; version != NULL;) {
-        if (version_kind(version) != RECORD_MERGE ||
-            version_merge_kind(version) != version_merge_kind(top) ||
-            version_expires(version) < expires_ms) {
+    uint32_t merge_kind = 0; /* none: no operand yet */
+    for (const struct overlay_version *version =
+             atomic_load_explicit(&entry->newest, memory_order_acquire);
+         version != NULL && status == TERN_OK;) {
+        bool is_newer = version->seq > seq;
+        if (!is_newer && (version_kind(version) != RECORD_MERGE ||
+                          (merge_kind != 0 && version_merge_kind(version) != merge_kind) ||
+                          version_expires(version) < expires_ms)) {
             break;
         }
-        tern_slice value = tern_slice_of(version_bytes(version), version->block.size);
-        if (is_first) {
-            status = buffer_append(out_operand, value.data, value.size);
-        } else {
-            status =
-                record_fold(version_merge_kind(version), value, buffer_slice(out_operand), &older);
-            struct buffer swapped = older;
-            older = *out_operand;
-            *out_operand = swapped;
+        if (!is_newer) {
+            status = put_before(version, merge_kind == 0, out_operand, &older);
+            merge_kind = version_merge_kind(version);
         }
-        if (status != TERN_OK) {
-            break;
-        }
-        is_first = false;
         uintptr_t link = version_older(version);
         if ((link & BLOCK_RETIRED) != 0) {
-            if (version == top) {
-                status = TERN_CANCELLED;
-                break;
-            }
+            spin_pause();
             goto restart;
+        }
+        if (is_newer && seq >= version_cut(version)) {
+            status = TERN_CANCELLED;
         }
         version = version_of(link);
     }
@@ -369,7 +379,8 @@ restart:
     return status;
 }
 
-static tern_status add_version(const struct overlay_version *version,
+static tern_status add_version(const struct overlay_entry *entry,
+                               const struct overlay_version *version,
                                struct resolution *resolution) {
     struct record record;
     version_record(version, &record);
@@ -378,14 +389,13 @@ static tern_status add_version(const struct overlay_version *version,
     }
     record.value = version_pile_value(version);
     return resolution_add_pile(resolution, &record, version_pile(version)->oldest_ms, pile_since,
-                               version);
+                               entry, version->seq);
 }
 
 tern_status chain_resolve(const struct overlay_entry *entry, seq_no seq, seq_no range_seq,
                           struct resolution *resolution) {
     struct resolution_mark mark = resolution_mark(resolution);
 restart:
-    resolution_rewind(resolution, mark);
     for (const struct overlay_version *version =
              atomic_load_explicit(&entry->newest, memory_order_acquire);
          version != NULL;) {
@@ -398,7 +408,7 @@ restart:
         } else if (version->seq < range_seq) {
             break;
         } else {
-            tern_status status = add_version(version, resolution);
+            tern_status status = add_version(entry, version, resolution);
             if (status != TERN_OK || resolution->is_complete ||
                 (version->block.flags & VERSION_HAS_PILE) != 0) {
                 return status;
@@ -407,6 +417,7 @@ restart:
         }
         if ((link & BLOCK_RETIRED) != 0) {
             spin_pause();
+            resolution_rewind(resolution, mark);
             goto restart;
         }
         version = version_of(link);

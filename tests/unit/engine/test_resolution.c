@@ -220,6 +220,22 @@ static void last_reference_retires_a_view_beyond_the_epoch(void **state) {
     epoch_domain_destroy(epoch);
 }
 
+static void starting_over_with_no_operand_leaks_nothing(void **state) {
+    struct fixture *fixture = *state;
+    uint8_t one[8] = {1};
+    struct resolution_mark mark = resolution_mark(&fixture->resolution);
+    uint64_t blocks = fault_allocator_live_blocks(fixture->faults);
+    for (unsigned i = 0; i < RESOLUTION_INLINE_OPERANDS + 4; i++) {
+        add(fixture, RECORD_MERGE, TERN_MERGE_ADD, 10, tern_slice_of(one, sizeof(one)));
+    }
+    /* Somebody has folded them into a value meanwhile. */
+    resolution_rewind(&fixture->resolution, mark);
+    add(fixture, RECORD_PUT, 0, 0, tern_slice_str("value"));
+    struct engine_result result = finish(fixture, 20);
+    assert_int_equal(result.record.kind, RECORD_PUT);
+    assert_int_equal(fault_allocator_live_blocks(fixture->faults), blocks);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(plain_value_is_not_copied, set_up, tear_down),
@@ -233,6 +249,8 @@ int main(void) {
                                         tear_down),
         cmocka_unit_test_setup_teardown(merged_value_keeps_its_expiry, set_up, tear_down),
         cmocka_unit_test_setup_teardown(takes_any_number_of_operands, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(starting_over_with_no_operand_leaks_nothing, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(value_in_the_scratch_itself_can_be_merged_over, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(failing_allocations_are_reported_and_leak_nothing, set_up,

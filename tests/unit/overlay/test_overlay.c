@@ -293,6 +293,63 @@ static void appends_fold_into_few_pieces(void **state) {
     engine_scratch_release(&scratch);
 }
 
+/* ---- readers while operands are folded ---- */
+
+static void add_operand(struct fixture *fixture, uint64_t time_ms, uint64_t amount, seq_no live) {
+    uint8_t operand[8];
+    put_u64(operand, amount);
+    struct engine_change change =
+        change_of(tern_slice_str("counter"), RECORD_MERGE, tern_slice_of(operand, 8));
+    change.record.merge_kind = TERN_MERGE_ADD;
+    change.record.expires_ms = time_ms;
+    struct engine_horizon horizon = {&live, live != SEQ_NONE ? 1 : 0, fixture->seq};
+    assert_int_equal(overlay_reserve(fixture->overlay, 1, 64, NULL), TERN_OK);
+    overlay_apply(fixture->overlay, &change, 1, ++fixture->seq, &horizon);
+}
+
+/*
+ * Reads the counter over a value that expired at 150, when two of its operands, both of 200, have
+ * been read as one pile and are folded before the resolution asks for those since the expiry.
+ */
+static tern_status read_amid_fold(struct fixture *fixture, seq_no live, uint64_t *out_count) {
+    struct resolution resolution;
+    struct engine_scratch scratch;
+    struct engine_result result;
+    tern_slice key = tern_slice_str("counter");
+    uint8_t old[8] = {77};
+    struct record base = {
+        .kind = RECORD_PUT, .expires_ms = 150, .value = tern_slice_of(old, 8), .value_size = 8};
+    engine_scratch_init(&scratch, fixture->allocator);
+    resolution_init(&resolution, fixture->allocator);
+    add_operand(fixture, 100, 1, SEQ_NONE);
+    add_operand(fixture, 200, 20, SEQ_NONE);
+    add_operand(fixture, 200, 300, SEQ_NONE);
+    assert_int_equal(overlay_lookup(fixture->overlay, key, engine_key_hash(1, key), 3, &resolution),
+                     TERN_OK);
+    assert_int_equal(resolution.pile_count, 1);
+    add_operand(fixture, 200, 4000, live);
+    add_operand(fixture, 200, 50000, live);
+    assert_int_equal(resolution_add(&resolution, &base, ENGINE_SOURCE_FRAME, NULL), TERN_OK);
+    tern_status status = resolution_finish(&resolution, 300, &scratch, NULL, NULL, &result, NULL);
+    if (status == TERN_OK) {
+        *out_count = get_u64(result.record.value.data);
+    }
+    engine_scratch_release(&scratch);
+    assert_sound(fixture);
+    return status;
+}
+
+static void a_snapshot_reads_on_while_its_operands_are_folded(void **state) {
+    uint64_t count = 0;
+    assert_int_equal(read_amid_fold(*state, 3, &count), TERN_OK);
+    assert_int_equal(count, 320);
+}
+
+static void who_has_no_snapshot_is_told_when_later_operands_took_in_what_it_reads(void **state) {
+    uint64_t count;
+    assert_int_equal(read_amid_fold(*state, SEQ_NONE, &count), TERN_CANCELLED);
+}
+
 static void range_delete_orders_with_changes_of_its_own_commit(void **state) {
     struct fixture *fixture = *state;
     tern_slice value = tern_slice_str("v");
@@ -433,6 +490,11 @@ int main(void) {
         cmocka_unit_test_setup_teardown(hot_counter_over_own_value_is_one_value, set_up, tear_down),
         cmocka_unit_test_setup_teardown(overwriting_one_key_takes_no_memory, set_up, tear_down),
         cmocka_unit_test_setup_teardown(appends_fold_into_few_pieces, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_snapshot_reads_on_while_its_operands_are_folded, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(
+            who_has_no_snapshot_is_told_when_later_operands_took_in_what_it_reads, set_up,
+            tear_down),
         cmocka_unit_test_setup_teardown(range_delete_orders_with_changes_of_its_own_commit, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(large_versions_stay_until_drained, set_up, tear_down),
