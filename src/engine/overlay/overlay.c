@@ -262,14 +262,17 @@ void overlay_apply(struct overlay *overlay, const struct engine_change *changes,
     }
     atomic_store_explicit(&overlay->last_seq, seq, memory_order_release);
     ranges_add(overlay, changes, count, seq);
+    bool has_keys =
+        false; /* commits put their range deletes first: mostly nothing lies before one */
     for (size_t i = 0; i < count; i++) {
         if (i + PREFETCH_DISTANCE < count) {
             overlay_prefetch(overlay, &changes[i + PREFETCH_DISTANCE]);
         }
-        if (changes[i].record.kind == CHANGE_DELETE_RANGE) {
-            delete_earlier(overlay, changes, i, seq);
-        } else {
+        if (changes[i].record.kind != CHANGE_DELETE_RANGE) {
+            has_keys = true;
             apply_change(overlay, &changes[i], seq, horizon);
+        } else if (has_keys) {
+            delete_earlier(overlay, changes, i, seq);
         }
         overlay_memory_collect(&overlay->memory);
     }

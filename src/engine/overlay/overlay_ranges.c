@@ -59,12 +59,58 @@ static uint32_t count_begun(const struct overlay_range_set *set, tern_slice key)
     return low;
 }
 
-static void insert_range(struct overlay_range_set *set, const struct overlay_range *range) {
-    uint32_t at = count_begun(set, range->begin);
-    memmove(&set->ranges[at + 1], &set->ranges[at],
-            (set->block.size - at) * sizeof(struct overlay_range));
-    set->ranges[at] = *range;
-    set->block.size++;
+/* Lets the range at `at` sink in a heap of `count` ranges, whose first begins last. */
+static void sink(struct overlay_range *ranges, size_t at, size_t count) {
+    struct overlay_range range = ranges[at];
+    for (size_t child = 2 * at + 1; child < count; child = 2 * at + 1) {
+        if (child + 1 < count && slice_compare(ranges[child].begin, ranges[child + 1].begin) < 0) {
+            child++;
+        }
+        if (slice_compare(range.begin, ranges[child].begin) >= 0) {
+            break;
+        }
+        ranges[at] = ranges[child];
+        at = child;
+    }
+    ranges[at] = range;
+}
+
+static bool are_sorted(const struct overlay_range *ranges, size_t count) {
+    for (size_t i = 1; i < count; i++) {
+        if (slice_compare(ranges[i - 1].begin, ranges[i].begin) > 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* By begin. The commit leader waits for this, and a commit may hold a hundred thousand. */
+static void sort_ranges(struct overlay_range *ranges, size_t count) {
+    if (are_sorted(ranges, count)) {
+        return;
+    }
+    for (size_t i = count / 2; i-- > 0;) {
+        sink(ranges, i, count);
+    }
+    for (size_t end = count; end-- > 1;) {
+        struct overlay_range last = ranges[0];
+        ranges[0] = ranges[end];
+        ranges[end] = last;
+        sink(ranges, 0, end);
+    }
+}
+
+/* Sorted ranges of an older set, and sorted ones at the end of `target`, which has room for all:
+ * from the front on, so that what is written lies before what is still to be read. */
+static void merge_ranges(const struct overlay_range *older, size_t older_count,
+                         struct overlay_range *target, size_t added) {
+    const struct overlay_range *newer = target + older_count;
+    while (older_count > 0) {
+        bool takes_newer = added > 0 && slice_compare(newer->begin, older->begin) < 0;
+        *target++ = takes_newer ? *newer++ : *older++;
+        added -= takes_newer ? 1 : 0;
+        older_count -= takes_newer ? 0 : 1;
+    }
 }
 
 static void compute_reach(struct overlay_range_set *set, uint32_t *reach) {
@@ -90,19 +136,22 @@ void ranges_add(struct overlay *overlay, const struct engine_change *changes, si
     uint32_t size_class;
     struct overlay_range_set *set =
         overlay_memory_take(&overlay->memory, set_size(old_count + added), &size_class);
-    set->block = (struct overlay_block){.size = old_count, .size_class = (uint16_t)size_class};
+    set->block = (struct overlay_block){.size = old_count + (uint32_t)added,
+                                        .size_class = (uint16_t)size_class};
     set->newest_seq = seq;
-    if (old_count > 0) {
-        memcpy(set->ranges, old->ranges, old_count * sizeof(struct overlay_range));
-    }
+    struct overlay_range *next = &set->ranges[old_count];
     for (size_t i = 0; i < count; i++) {
         if (changes[i].record.kind == CHANGE_DELETE_RANGE) {
             struct overlay_range range = {.has_end = changes[i].range_has_end, .seq = seq};
             range.begin = keep_bytes(overlay, changes[i].key);
             range.end = keep_bytes(overlay, range.has_end ? changes[i].record.value
                                                           : tern_slice_of(NULL, 0));
-            insert_range(set, &range);
+            *next++ = range;
         }
+    }
+    sort_ranges(&set->ranges[old_count], added);
+    if (old != NULL) {
+        merge_ranges(old->ranges, old_count, set->ranges, added);
     }
     uint32_t *reach = (uint32_t *)(void *)&set->ranges[set->block.size];
     compute_reach(set, reach);

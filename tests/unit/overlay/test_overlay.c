@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -350,6 +351,43 @@ static void who_has_no_snapshot_is_told_when_later_operands_took_in_what_it_read
     assert_int_equal(read_amid_fold(*state, SEQ_NONE, &count), TERN_CANCELLED);
 }
 
+/* ---- range deletes ---- */
+
+/* Processor time that a commit of so many range deletes, in no order, takes. */
+static double time_of_ranges(struct fixture *fixture, size_t count) {
+    struct engine_change *changes = calloc(count, sizeof(*changes));
+    uint8_t(*keys)[16] = calloc(count, sizeof(*keys));
+    struct timespec from;
+    struct timespec to;
+    for (size_t i = 0; i < count; i++) {
+        put_u64(keys[i], __builtin_bswap64(mixed(i)));
+        put_u64(keys[i] + 8, __builtin_bswap64(mixed(i) + 1));
+        changes[i] = change_of(tern_slice_of(keys[i], 8), CHANGE_DELETE_RANGE,
+                               tern_slice_of(keys[i] + 8, 8));
+        changes[i].range_has_end = true;
+    }
+    assert_int_equal(overlay_reserve(fixture->overlay, count, count * 16, NULL), TERN_OK);
+    assert_int_equal(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from), 0);
+    overlay_apply(fixture->overlay, changes, count, ++fixture->seq, NULL);
+    assert_int_equal(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to), 0);
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(overlay_range_seq(fixture->overlay, changes[i].key, SEQ_MAX),
+                         fixture->seq);
+    }
+    assert_sound(fixture);
+    free(changes);
+    free(keys);
+    return (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9;
+}
+
+static void a_commit_of_many_range_deletes_does_not_hold_up_others(void **state) {
+    struct fixture *fixture = *state;
+    (void)time_of_ranges(fixture, 500);
+    /* Compared with each other these would take minutes. */
+    assert_true(time_of_ranges(fixture, 100000) < 5.0);
+    (void)time_of_ranges(fixture, 300);
+}
+
 static void range_delete_orders_with_changes_of_its_own_commit(void **state) {
     struct fixture *fixture = *state;
     tern_slice value = tern_slice_str("v");
@@ -495,6 +533,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(
             who_has_no_snapshot_is_told_when_later_operands_took_in_what_it_reads, set_up,
             tear_down),
+        cmocka_unit_test_setup_teardown(a_commit_of_many_range_deletes_does_not_hold_up_others,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(range_delete_orders_with_changes_of_its_own_commit, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(large_versions_stay_until_drained, set_up, tear_down),
