@@ -117,12 +117,17 @@ static tern_status reserve(struct commit_request *request) {
     return TERN_OK;
 }
 
-static void stamp_merges(const struct commit_request *request, uint64_t time_ms) {
+/* Times that count from the commit. */
+static void stamp(const struct commit_request *request, uint64_t time_ms) {
     for (size_t i = 0; i < request->part_count; i++) {
         const struct commit_part *part = &request->parts[i];
         for (size_t j = 0; j < part->count; j++) {
-            if (part->changes[j].record.kind == RECORD_MERGE) {
-                part->changes[j].record.expires_ms = time_ms;
+            struct engine_change *change = &part->changes[j];
+            if (change->record.kind == RECORD_MERGE) {
+                change->record.expires_ms = time_ms;
+            } else if (change->ttl_ms != 0) {
+                bool is_endless = change->ttl_ms > UINT64_MAX - time_ms;
+                change->record.expires_ms = is_endless ? UINT64_MAX : time_ms + change->ttl_ms;
             }
         }
     }
@@ -178,7 +183,7 @@ static tern_status commit_one(struct commit_queue *queue, struct commit_request 
     prefetch(request);
     status = reserve(request);
     if (status == TERN_OK) {
-        stamp_merges(request, time_ms);
+        stamp(request, time_ms);
         status = append(queue, request, seq, time_ms);
     }
     if (status != TERN_OK) {

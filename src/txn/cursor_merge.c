@@ -165,9 +165,8 @@ static tern_status merge_value(tern_cursor *cursor, const struct write_part *par
     return status;
 }
 
-bool cursor_shows_write(const tern_cursor *cursor, const struct write_found *found) {
-    return found->operand_count > 0 || (found->record.kind != RECORD_DELETE &&
-                                        !record_has_expired(&found->record, cursor->time_ms));
+bool cursor_shows_write(const struct write_found *found) {
+    return found->operand_count > 0 || found->record.kind != RECORD_DELETE;
 }
 
 tern_status cursor_stand_on_write(tern_cursor *cursor, const struct write_part *part,
@@ -207,7 +206,7 @@ static tern_status show_write(struct move *move, bool is_on_engine, bool *out_sh
     tern_cursor *cursor = move->cursor;
     struct write_found found;
     write_part_find_number(move->part, move->write_key, &found);
-    *out_shown = cursor_shows_write(cursor, &found);
+    *out_shown = cursor_shows_write(&found);
     if (!*out_shown) {
         return TERN_OK;
     }

@@ -59,7 +59,7 @@ static tern_status next_of_engine(tern_cursor *cursor, const struct write_part *
             cursor->place = CURSOR_ON_ENGINE;
             return TERN_OK;
         }
-        if (cursor_shows_write(cursor, &found)) {
+        if (cursor_shows_write(&found)) {
             return cursor_stand_on_write(cursor, part, key, &found, &cursor->ahead.record);
         }
     }
@@ -76,7 +76,7 @@ static tern_status next_of_writes(tern_cursor *cursor, const struct write_part *
             continue;
         }
         write_part_find_number(part, number, &found);
-        if (!cursor_shows_write(cursor, &found)) {
+        if (!cursor_shows_write(&found)) {
             continue;
         }
         tern_status status = is_in_engine(cursor, key, &is_in);

@@ -94,12 +94,13 @@ tern_status large_value_finish(struct large_value *large, tern_error *error) {
 }
 
 struct engine_change large_value_change(const struct large_value *large, tern_slice key,
-                                        uint64_t key_hash, uint64_t expires_ms) {
+                                        uint64_t key_hash, uint64_t ttl_ms) {
+    write_note_ttl(large->manager, ttl_ms);
     return (struct engine_change){
         .key = key,
         .key_hash = key_hash,
+        .ttl_ms = ttl_ms,
         .record = {.kind = RECORD_LARGE,
-                   .expires_ms = expires_ms,
                    .value_size = large->size_bytes,
                    .value = tern_slice_of(large->reference, large->reference_size)},
         .large_token = large->token,
@@ -169,7 +170,7 @@ void large_value_discard(struct txn_manager *manager, const tern_keyspace *keysp
     epoch_exit(epoch);
 }
 
-/* ---- checks and times ---- */
+/* ---- checks ---- */
 
 tern_status write_check_key(const tern_keyspace *keyspace, tern_slice key, tern_error *error) {
     if (key.size == 0) {
@@ -196,17 +197,4 @@ tern_status write_check_value(const tern_keyspace *keyspace, uint64_t size_bytes
                          (unsigned long long)TERN_VALUE_BYTES_MAX);
     }
     return TERN_OK;
-}
-
-uint64_t write_expiry_ms(struct txn_manager *manager, uint64_t ttl_ms) {
-    if (ttl_ms == 0) {
-        return 0;
-    }
-    uint64_t now_ms = manager->clock->wall_ms(manager->clock->context);
-    uint64_t logged_ms = atomic_load_explicit(&manager->visible_time_ms, memory_order_relaxed);
-    if (!atomic_load_explicit(&manager->has_expiring, memory_order_relaxed)) {
-        atomic_store_explicit(&manager->has_expiring, true, memory_order_relaxed);
-    }
-    now_ms = now_ms > logged_ms ? now_ms : logged_ms;
-    return ttl_ms > UINT64_MAX - now_ms ? UINT64_MAX : now_ms + ttl_ms;
 }

@@ -31,7 +31,7 @@ TERN_MUST_CHECK tern_status large_value_append(struct large_value *large, tern_s
 TERN_MUST_CHECK tern_status large_value_finish(struct large_value *large, tern_error *error);
 /* The change that a commit has to carry for it. Points into `large`. */
 struct engine_change large_value_change(const struct large_value *large, tern_slice key,
-                                        uint64_t key_hash, uint64_t expires_ms);
+                                        uint64_t key_hash, uint64_t ttl_ms);
 /* Gives up what has not been finished, discards what has when `discards`; lets go of the view. */
 void large_value_close(struct large_value *large, bool discards);
 
@@ -54,8 +54,12 @@ TERN_MUST_CHECK tern_status write_check_key(const tern_keyspace *keyspace, tern_
                                             tern_error *error);
 TERN_MUST_CHECK tern_status write_check_value(const tern_keyspace *keyspace, uint64_t size_bytes,
                                               tern_error *error);
-/* The logged time at which a key written now with `ttl_ms` expires; 0: never. */
-uint64_t write_expiry_ms(struct txn_manager *manager, uint64_t ttl_ms);
+/* A record that expires after `ttl_ms` (0: never) is on its way. */
+static inline void write_note_ttl(struct txn_manager *manager, uint64_t ttl_ms) {
+    if (ttl_ms != 0 && !atomic_load_explicit(&manager->has_expiring, memory_order_relaxed)) {
+        atomic_store_explicit(&manager->has_expiring, true, memory_order_relaxed);
+    }
+}
 
 /* Pays for background work before a commit. */
 TERN_MUST_CHECK static inline tern_status write_throttle(struct txn_manager *manager,

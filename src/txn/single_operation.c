@@ -150,7 +150,7 @@ static bool must_discard(tern_status status) {
 #define LARGE_TRIES_MAX 16
 
 static tern_status put_large(tern_keyspace *keyspace, tern_slice key, uint64_t key_hash,
-                             tern_slice value, uint64_t expires_ms, tern_durability durability,
+                             tern_slice value, uint64_t ttl_ms, tern_durability durability,
                              tern_error *error) {
     tern_status status = TERN_OK;
     bool is_stale = true;
@@ -160,7 +160,7 @@ static tern_status put_large(tern_keyspace *keyspace, tern_slice key, uint64_t k
         if (status != TERN_OK) {
             return status;
         }
-        struct engine_change change = large_value_change(&large, key, key_hash, expires_ms);
+        struct engine_change change = large_value_change(&large, key, key_hash, ttl_ms);
         status = commit_change(keyspace, &change, durability, error);
         is_stale = status == TERN_CONFLICT && large_value_is_stale(&large);
         large_value_close(&large, must_discard(status));
@@ -177,15 +177,15 @@ tern_status single_put(tern_keyspace *keyspace, tern_slice key, tern_slice value
     if (__builtin_expect(status != TERN_OK, 0)) {
         return status;
     }
-    uint64_t expires_ms = write_expiry_ms(keyspace->manager, ttl_ms);
     uint64_t key_hash = engine_key_hash(keyspace->id, key);
     if (__builtin_expect(value.size > keyspace->manager->large_value_bytes, 0)) {
-        return put_large(keyspace, key, key_hash, value, expires_ms, durability, error);
+        return put_large(keyspace, key, key_hash, value, ttl_ms, durability, error);
     }
-    struct engine_change change = {
-        .key = key,
-        .key_hash = key_hash,
-        .record = {.kind = RECORD_PUT, .expires_ms = expires_ms, .value = value}};
+    write_note_ttl(keyspace->manager, ttl_ms);
+    struct engine_change change = {.key = key,
+                                   .key_hash = key_hash,
+                                   .record = {.kind = RECORD_PUT, .value = value},
+                                   .ttl_ms = ttl_ms};
     return commit_change(keyspace, &change, durability, error);
 }
 
@@ -341,7 +341,7 @@ static tern_status commit_compared(struct comparison *comparison, struct engine_
 
 /* Once; *out_stale: the value was written apart and the keyspace converted meanwhile. */
 static tern_status set_compared(struct comparison *comparison, const tern_slice *desired,
-                                uint64_t expires_ms, tern_durability durability, bool *out_stale,
+                                uint64_t ttl_ms, tern_durability durability, bool *out_stale,
                                 tern_error *error) {
     struct txn_manager *manager = comparison->keyspace->manager;
     struct large_value large;
@@ -357,11 +357,12 @@ static tern_status set_compared(struct comparison *comparison, const tern_slice 
         if (status != TERN_OK) {
             return status;
         }
-        change = large_value_change(&large, comparison->key, comparison->key_hash, expires_ms);
+        change = large_value_change(&large, comparison->key, comparison->key_hash, ttl_ms);
         comparison->large = &large;
     } else if (desired != NULL) {
-        change.record =
-            (struct record){.kind = RECORD_PUT, .expires_ms = expires_ms, .value = *desired};
+        write_note_ttl(manager, ttl_ms);
+        change.record = (struct record){.kind = RECORD_PUT, .value = *desired};
+        change.ttl_ms = ttl_ms;
     }
     atomic_fetch_add_explicit(&manager->live_writers, 1, memory_order_seq_cst);
     tern_status status = commit_compared(comparison, &change, durability, error);
@@ -390,10 +391,9 @@ tern_status single_compare_and_set(tern_keyspace *keyspace, tern_slice key,
                                     .key_hash = engine_key_hash(keyspace->id, key),
                                     .expected = expected,
                                     .out_current = out_current};
-    uint64_t expires_ms = write_expiry_ms(keyspace->manager, ttl_ms);
     bool is_stale = true;
     for (int tries = 0; is_stale && tries < LARGE_TRIES_MAX; tries++) {
-        status = set_compared(&comparison, desired, expires_ms, durability, &is_stale, error);
+        status = set_compared(&comparison, desired, ttl_ms, durability, &is_stale, error);
     }
     return status;
 }

@@ -57,7 +57,6 @@ static tern_status open_engine(tern_cursor *cursor) {
         }
         snapshot = &cursor->own_snapshot;
     }
-    cursor->time_ms = snapshot->moment.time_ms;
     if (snapshot_is_ended(snapshot)) {
         return snapshot_say_too_old(&snapshot->moment, &txn->error);
     }

@@ -37,7 +37,6 @@ struct tern_cursor {
     struct engine_cursor_bounds bounds;
     struct buffer bound_bytes; /* of bounds that `short_bounds` has no room for */
     bool keys_only;
-    uint64_t time_ms; /* as of when expiry is judged */
 
     enum cursor_place place;
     enum engine_place engine_place;
@@ -77,8 +76,8 @@ TERN_MUST_CHECK tern_status cursor_unordered_next(tern_cursor *cursor);
 
 /* ---- an own write, for both ---- */
 
-/* Something is left to show: no delete, and not expired. */
-bool cursor_shows_write(const tern_cursor *cursor, const struct write_found *found);
+/* Something is left to show: no delete. (What expires begins to with the commit.) */
+bool cursor_shows_write(const struct write_found *found);
 /*
  * Stands on a copy of an own write, over the engine's record (`base`, may be NULL) when it merges.
  * The caller says where the engine's cursor stands.

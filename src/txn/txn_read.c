@@ -109,15 +109,6 @@ static tern_status merge_own(tern_txn *txn, const tern_keyspace *keyspace,
     return TERN_OK;
 }
 
-static bool has_expired(const tern_txn *txn, const struct record *record) {
-    const struct snapshot *snapshot = txn_snapshot(txn);
-    return record->expires_ms != 0 &&
-           record_has_expired(record, snapshot != NULL
-                                          ? snapshot->moment.time_ms
-                                          : atomic_load_explicit(&txn->manager->visible_time_ms,
-                                                                 memory_order_relaxed));
-}
-
 static tern_status read_own(tern_txn *txn, const tern_keyspace *keyspace,
                             const struct write_part *part, const struct write_found *found,
                             tern_slice key, uint64_t key_hash, struct key_read *read) {
@@ -125,8 +116,9 @@ static tern_status read_own(tern_txn *txn, const tern_keyspace *keyspace,
     if (found->operand_count > 0) {
         return merge_own(txn, keyspace, part, found, key, key_hash, read);
     }
+    /* What expires begins to with the commit. */
     read->record = found->record;
-    if (found->record.kind == RECORD_DELETE || has_expired(txn, &found->record)) {
+    if (found->record.kind == RECORD_DELETE) {
         read->record.kind = RECORD_NONE;
     }
     return read->record.kind == RECORD_LARGE

@@ -23,12 +23,12 @@ static tern_status prepare(tern_txn *txn, tern_keyspace *keyspace, tern_slice ke
 }
 
 static tern_status put_large(tern_txn *txn, tern_keyspace *keyspace, tern_slice key,
-                             uint64_t key_hash, tern_slice value, uint64_t expires_ms) {
+                             uint64_t key_hash, tern_slice value, uint64_t ttl_ms) {
     struct large_value large;
     tern_status status = large_value_write(
         txn->manager, keyspace, txn_keyspace_is_own(txn, keyspace), value, &large, &txn->error);
     if (status == TERN_OK) {
-        struct engine_change change = large_value_change(&large, key, key_hash, expires_ms);
+        struct engine_change change = large_value_change(&large, key, key_hash, ttl_ms);
         status = write_set_add(&txn->writes, keyspace, &change, &txn->error);
         large_value_close(&large, status != TERN_OK);
     }
@@ -45,14 +45,14 @@ tern_status txn_put(tern_txn *txn, tern_keyspace *keyspace, tern_slice key, tern
     if (status != TERN_OK) {
         return status;
     }
-    uint64_t expires_ms = write_expiry_ms(txn->manager, ttl_ms);
     if (value.size > txn->manager->large_value_bytes) {
-        return put_large(txn, keyspace, key, key_hash, value, expires_ms);
+        return put_large(txn, keyspace, key, key_hash, value, ttl_ms);
     }
-    struct engine_change change = {
-        .key = key,
-        .key_hash = key_hash,
-        .record = {.kind = RECORD_PUT, .expires_ms = expires_ms, .value = value}};
+    write_note_ttl(txn->manager, ttl_ms);
+    struct engine_change change = {.key = key,
+                                   .key_hash = key_hash,
+                                   .record = {.kind = RECORD_PUT, .value = value},
+                                   .ttl_ms = ttl_ms};
     return write_set_add(&txn->writes, keyspace, &change, &txn->error);
 }
 

@@ -147,8 +147,8 @@ static tern_status store(tern_value_writer *writer) {
         status = large_value_finish(&writer->large, &txn->error);
     }
     if (status == TERN_OK) {
-        struct engine_change change = large_value_change(
-            &writer->large, key, writer->key_hash, write_expiry_ms(txn->manager, writer->ttl_ms));
+        struct engine_change change =
+            large_value_change(&writer->large, key, writer->key_hash, writer->ttl_ms);
         status = txn_put_change(txn, writer->keyspace, &change);
     }
     return txn_fail(txn, status);

@@ -171,6 +171,7 @@ void write_part_find_number(const struct write_part *part, uint32_t key, struct 
         const struct record *record = &part->changes[operation].record;
         if (record->kind != RECORD_MERGE) {
             out->record = *record;
+            out->ttl_ms = part->changes[operation].ttl_ms;
             out->large_partition = part->changes[operation].large_partition;
             return;
         }
@@ -422,6 +423,7 @@ static tern_status replace(struct write_set *set, struct write_part *part, uint3
     }
     target->record = change->record;
     target->record.value = tern_slice_of(bytes, value.size);
+    target->ttl_ms = change->ttl_ms;
     target->large_token = change->large_token;
     target->large_partition = change->large_partition;
     part->kept = NULL;
@@ -453,7 +455,7 @@ static tern_status fold(struct write_set *set, const struct write_part *part,
     } else if (below->kind == RECORD_PUT && below->value.size + operand.size <= FOLD_BYTES_MAX) {
         status = record_merge(kind, true, below->value, operand, &set->folded);
         change->record.kind = RECORD_PUT;
-        change->record.expires_ms = below->expires_ms;
+        change->ttl_ms = found->ttl_ms;
     } else {
         return TERN_OK;
     }
@@ -619,6 +621,7 @@ static size_t copy_kept(const struct write_part *part, const uint8_t *kept,
         out[count] = part->changes[i];
         if (kept[i] == KEEP_AS_DELETE) {
             out[count].record = deleted;
+            out[count].ttl_ms = 0;
         }
         count++;
     }

@@ -89,6 +89,7 @@ struct write_found {
     struct record record;         /* below the operands: PUT, LARGE, DELETE; NONE: ask the engine */
     uint32_t newest;              /* operation with the newest operand */
     uint32_t operand_count;       /* merge operands over it */
+    uint64_t ttl_ms;              /* of `record` */
     partition_id large_partition; /* of LARGE: what holds the value */
 };
 

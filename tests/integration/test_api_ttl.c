@@ -236,10 +236,39 @@ static void a_batch_ends_where_the_rest_of_a_leaf_has_expired(void **state) {
     api_fixture_release(&fixture);
 }
 
+static void a_key_expires_so_long_after_its_commit(void **state) {
+    (void)state;
+    struct api_fixture fixture;
+    uint8_t one[8] = {1};
+    tern_write_options options = {.size = sizeof(options), .ttl_ms = 1000};
+    api_fixture_init(&fixture, true);
+    tern_txn *txn = api_begin(&fixture);
+    assert_ok(
+        tern_txn_put(txn, fixture.keyspace, tern_slice_str("k"), tern_slice_str("v"), &options),
+        *tern_txn_error(txn));
+    assert_ok(tern_txn_put(txn, fixture.keyspace, tern_slice_str("merged"),
+                           tern_slice_of(one, sizeof(one)), &options),
+              *tern_txn_error(txn));
+    api_fixture_pass_ms(&fixture, 5000);
+    api_assert_txn_value(txn, fixture.keyspace, "k", "v");
+    assert_ok(tern_txn_merge(txn, fixture.keyspace, tern_slice_str("merged"), TERN_MERGE_ADD,
+                             tern_slice_of(one, sizeof(one))),
+              *tern_txn_error(txn));
+    api_commit(txn);
+    api_fixture_pass_ms(&fixture, 900);
+    api_assert_value(fixture.keyspace, "k", "v");
+    assert_int_equal(count(&fixture), 2);
+    api_fixture_pass_ms(&fixture, 200);
+    api_assert_missing(fixture.keyspace, "k");
+    assert_int_equal(count(&fixture), 0);
+    api_fixture_release(&fixture);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_key_expires_though_nobody_writes),
         cmocka_unit_test(a_key_expires_from_a_base_and_after_reopening),
+        cmocka_unit_test(a_key_expires_so_long_after_its_commit),
         cmocka_unit_test(a_snapshot_keeps_what_was_alive_in_its_time),
         cmocka_unit_test(a_clock_that_goes_back_brings_nothing_back),
         cmocka_unit_test(a_new_write_replaces_the_expiry),
