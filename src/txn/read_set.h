@@ -11,7 +11,9 @@
 
 struct read_set {
     const tern_allocator *allocator;
+    struct budget *budget; /* counts BUDGET_OTHER; may be NULL */
     uint64_t bytes_max;
+    uint64_t charged_bytes;
     uint64_t *hashes;
     size_t hash_count, hash_capacity;
     struct commit_range *ranges;
@@ -19,7 +21,8 @@ struct read_set {
     struct arena arena; /* bytes of bounds */
 };
 
-void read_set_init(struct read_set *set, const tern_allocator *allocator, uint64_t bytes_max);
+void read_set_init(struct read_set *set, const tern_allocator *allocator, struct budget *budget,
+                   uint64_t bytes_max);
 void read_set_release(struct read_set *set);
 void read_set_reset(struct read_set *set);
 

@@ -102,7 +102,7 @@ tern_status txn_begin(struct txn_manager *manager, const tern_txn_options *optio
     resolve_options(txn, options);
     write_set_init(&txn->writes, manager->allocator, manager->budget,
                    manager->transaction_bytes_max);
-    read_set_init(&txn->reads, manager->allocator, manager->transaction_bytes_max);
+    read_set_init(&txn->reads, manager->allocator, manager->budget, manager->transaction_bytes_max);
     engine_scratch_init(&txn->scratch, manager->allocator);
     buffer_init(&txn->merged, manager->allocator);
     buffer_init(&txn->merged_spare, manager->allocator);
