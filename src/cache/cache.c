@@ -508,23 +508,37 @@ uint32_t cache_space_open(struct cache *cache) {
     return space;
 }
 
+/* Drops the frames of the space in a chunk; the cache's lock is held. */
+static void close_chunk(struct cache *cache, const struct frame_pool *pool, uint32_t chunk,
+                        uint32_t space) {
+    uint32_t carved = pool->chunks[chunk].state == CHUNK_ABSENT ? 0 : pool->chunks[chunk].carved;
+    for (uint32_t i = 0; i < carved; i++) {
+        uint32_t index = chunk * pool->frames_per_chunk + i;
+        struct cache_frame *frame = frame_pool_at(pool, index);
+        if (i + 8 < carved) {
+            __builtin_prefetch(frame_pool_at(pool, index + 8));
+        }
+        cache_tag tag = atomic_load_explicit(&frame->tag, memory_order_relaxed);
+        if (tag != 0 && tag >> CACHE_PLACE_BITS == space) {
+            (void)cache_evict_frame(cache, frame, true);
+        }
+    }
+}
+
+/* A chunk at a time: others wait for the lock, and a large cache has millions of frames. None of
+ * this space is published meanwhile. */
 void cache_space_close(struct cache *cache, uint32_t space) {
     for (unsigned p = 0; p < FRAME_CLASSES; p++) {
-        struct frame_pool *pool = &cache->pools[p];
-        mutex_lock(&cache->lock);
-        for (uint32_t c = 0; c < pool->chunk_high; c++) {
-            uint8_t *start = pool->base + (size_t)c * cache->chunk_bytes;
-            uint32_t carved = pool->chunks[c].state == CHUNK_ABSENT ? 0 : pool->chunks[c].carved;
-            for (uint32_t i = 0; i < carved; i++) {
-                struct cache_frame *frame =
-                    (struct cache_frame *)(void *)(start + ((size_t)i << pool->frame_shift));
-                cache_tag tag = atomic_load_explicit(&frame->tag, memory_order_relaxed);
-                if (tag != 0 && tag >> CACHE_PLACE_BITS == space) {
-                    (void)cache_evict_frame(cache, frame, true);
-                }
+        const struct frame_pool *pool = &cache->pools[p];
+        bool is_last = false;
+        for (uint32_t c = 0; !is_last; c++) {
+            mutex_lock(&cache->lock);
+            is_last = c >= pool->chunk_high;
+            if (!is_last) {
+                close_chunk(cache, pool, c, space);
             }
+            mutex_unlock(&cache->lock);
         }
-        mutex_unlock(&cache->lock);
     }
 }
 
