@@ -202,6 +202,11 @@ static void read_ids(struct reader *reader, partition_id *out_id, partition_id *
     }
 }
 
+static bool is_name(tern_slice name) {
+    return name.size > 0 && name.size <= TERN_KEYSPACE_NAME_BYTES &&
+           memchr(name.data, 0, name.size) == NULL;
+}
+
 static void read_catalog_change(struct reader *reader, struct decoded_catalog_change *out) {
     uint8_t kind = read_u8(reader);
     *out = (struct decoded_catalog_change){.kind = kind};
@@ -232,7 +237,8 @@ static void read_catalog_change(struct reader *reader, struct decoded_catalog_ch
             lsm_options_read(&out->options, filter, read_u32_varint(reader));
         }
     }
-    if (kind > CATALOG_CONVERT || (kind == CATALOG_CONVERT && out->target == 0)) {
+    if (kind > CATALOG_CONVERT || (kind == CATALOG_CONVERT && out->target == 0) ||
+        (kind == CATALOG_CREATE && reader->position != NULL && !is_name(out->name))) {
         reader->position = NULL;
     }
 }
