@@ -25,7 +25,8 @@ struct replayed_value {
     uint64_t size;
     tern_keyspace *keyspace;
     const struct engine_methods *methods; /* of the writer, whatever becomes of the keyspace */
-    struct engine_large_writer *writer;
+    struct engine_large_writer *writer;   /* NULL: there is no room for it; see `failure` */
+    tern_error failure;
 };
 
 struct replay {
@@ -83,7 +84,20 @@ static tern_status begin_value(struct replay *replay, uint64_t token, tern_keysp
     value->token = token;
     value->keyspace = keyspace;
     value->methods = keyspace->methods;
-    tern_status status = keyspace->methods->large_begin(keyspace->engine, &value->writer, error);
+    tern_status status = TERN_OK;
+    if (db->options.read_only) {
+        /* What to say should it be committed. */
+        (void)ERROR_SET(&value->failure, TERN_UNSUPPORTED,
+                        "the log holds large values that no checkpoint has moved yet; open the "
+                        "database for writing once");
+    } else {
+        status = keyspace->methods->large_begin(keyspace->engine, &value->writer, &value->failure);
+    }
+    if (status == TERN_DISK_FULL) {
+        status = TERN_OK;
+    } else if (status != TERN_OK) {
+        error_copy(error, &value->failure);
+    }
     if (status == TERN_OK) {
         /* Its chunks may be moved by the recovery of the log; log_start is before them anyway. */
         status =
@@ -128,6 +142,30 @@ static tern_status keyspace_of_value(struct replay *replay, partition_id id,
                                        tern_slice_of(NULL, 0), &drained, out_keyspace, error);
 }
 
+/*
+ * Most likely it was for want of room that a value was never committed: then its chunks are still
+ * in the log, and do not find room again. That is nobody's loss unless a commit follows.
+ */
+static tern_status append_chunk(struct replayed_value *value, const struct log_record *record,
+                                tern_error *error) {
+    size_t size = record->payload_size - COMMIT_CHUNK_HEADER_BYTES;
+    value->size += size;
+    if (value->writer == NULL) {
+        return TERN_OK;
+    }
+    tern_status status = value->methods->large_append(
+        value->writer, record->payload + COMMIT_CHUNK_HEADER_BYTES, size, &value->failure);
+    if (status == TERN_DISK_FULL) {
+        value->methods->large_abandon(value->writer);
+        value->writer = NULL;
+        return TERN_OK;
+    }
+    if (status != TERN_OK) {
+        error_copy(error, &value->failure);
+    }
+    return status;
+}
+
 static tern_status replay_chunk(struct replay *replay, const struct log_record *record,
                                 tern_error *error) {
     if (record->payload_size < COMMIT_CHUNK_HEADER_BYTES) {
@@ -147,11 +185,6 @@ static tern_status replay_chunk(struct replay *replay, const struct log_record *
     if (status != TERN_OK || keyspace == NULL) {
         return status;
     }
-    if (replay->db->options.read_only) {
-        return ERROR_SET(error, TERN_UNSUPPORTED,
-                         "the log holds large values that no checkpoint has moved yet; open the "
-                         "database for writing once");
-    }
     struct replayed_value **link = find_value(replay, token);
     struct replayed_value *value = *link;
     if (value == NULL) {
@@ -162,13 +195,7 @@ static tern_status replay_chunk(struct replay *replay, const struct log_record *
     } else if (value->size != offset) {
         return ERROR_SET(error, TERN_CORRUPTION, "commit-chunk: chunks are not contiguous");
     }
-    if (status == TERN_OK) {
-        size_t size = record->payload_size - COMMIT_CHUNK_HEADER_BYTES;
-        value->size += size;
-        status = value->methods->large_append(
-            value->writer, record->payload + COMMIT_CHUNK_HEADER_BYTES, size, error);
-    }
-    return status;
+    return status == TERN_OK ? append_chunk(value, record, error) : status;
 }
 
 /* Turns the change's token into a reference; *out_skip: the base must hold it already. */
@@ -182,6 +209,10 @@ static tern_status resolve_large(struct replay *replay, struct engine_change *ch
     }
     if (value->size != change->record.value_size) {
         return ERROR_SET(error, TERN_CORRUPTION, "commit-chunk: a large value is incomplete");
+    }
+    if (value->writer == NULL) {
+        error_copy(error, &value->failure);
+        return value->failure.status;
     }
     uint8_t *reference = arena_allocate(&replay->arena, ENGINE_LARGE_REFERENCE_BYTES_MAX);
     if (reference == NULL) {

@@ -126,6 +126,47 @@ static void a_full_disk_can_be_freed_by_deleting(void **state) {
     step_machine_release(&machine);
 }
 
+/* Its chunks are in the log, and find no more room at the next open than they did before. */
+static void a_large_value_that_did_not_fit_keeps_nobody_from_opening(void **state) {
+    (void)state;
+    struct step_machine machine;
+    tern_db *db;
+    tern_keyspace *keyspace;
+    tern_error error = TERN_ERROR_INIT;
+    size_t size = (size_t)3 << 20;
+    uint8_t *large = calloc(1, size);
+    assert_non_null(large);
+    step_machine_init(&machine, 4);
+    assert_ok(step_machine_open(&machine, &db, &error), error);
+    assert_ok(tern_keyspace_create(db, "k", NULL, &keyspace, &error), error);
+    tern_txn *txn;
+    assert_ok(tern_txn_begin(db, NULL, &txn, &error), error);
+    for (unsigned i = 0; i < 20; i++) {
+        assert_ok(put_number(txn, keyspace, i), *tern_txn_error(txn));
+    }
+    assert_ok(tern_txn_commit(txn), *tern_txn_error(txn));
+    tern_txn_free(txn);
+    fault_file_system_set_capacity(machine.faults,
+                                   fault_file_system_used(machine.faults) + 1000000);
+    assert_int_equal(
+        tern_put(keyspace, tern_slice_str("large"), tern_slice_of(large, size), NULL, &error),
+        TERN_DISK_FULL);
+    check_numbers(keyspace, 20);
+    assert_ok(tern_close(db, &error), error);
+    for (int writes = 0; writes < 2; writes++) {
+        tern_db_options options = step_machine_options(&machine);
+        options.read_only = writes == 0;
+        assert_ok(tern_open(STEP_MACHINE_DIRECTORY, &options, &db, &error), error);
+        assert_ok(tern_keyspace_open(db, "k", &keyspace, &error), error);
+        check_numbers(keyspace, 20);
+        assert_int_equal(tern_get(keyspace, tern_slice_str("large"), NULL, 0, NULL, &error),
+                         TERN_NOT_FOUND);
+        assert_ok(tern_close(db, &error), error);
+    }
+    free(large);
+    step_machine_release(&machine);
+}
+
 static bool is_expected(tern_status status) {
     return status == TERN_DISK_FULL;
 }
@@ -176,6 +217,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_refused_commit_can_be_tried_again_once_there_is_space),
         cmocka_unit_test(a_full_disk_can_be_freed_by_deleting),
+        cmocka_unit_test(a_large_value_that_did_not_fit_keeps_nobody_from_opening),
         cmocka_unit_test(work_goes_on_whenever_there_is_space),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
