@@ -98,7 +98,9 @@ typedef enum tern_page_source {
 /** tern_db_options::direct_log_syncs: the log is written through the page cache. */
 #define TERN_DIRECT_LOG_OFF UINT32_MAX
 
-/** Called with the path of each finished log segment before it is recycled. */
+/** Called with the path of each finished log segment before it is recycled, by background work: on
+ * the executor, or by a writer that helps. TERN_OK lets it go; any other code keeps it, to be asked
+ * again later. */
 typedef tern_status (*tern_archive_function)(void *context, const char *segment_path,
                                              uint64_t segment_id);
 
@@ -107,24 +109,28 @@ typedef struct tern_db_options {
     size_t size;                 /**< sizeof(tern_db_options), set by the initialiser */
     bool create_if_missing;      /**< create the directory and an empty database */
     bool error_if_exists;        /**< with create_if_missing: TERN_EXISTS when there is one */
-    bool read_only;              /**< refuse writes; recovery happens in memory only */
+    bool read_only;              /**< refuse writes; recovery happens in memory only. Works where
+                                    the directory cannot be written. Nobody else may have it open
+                                    all the same */
     tern_durability durability;  /**< default of commits; interval */
     uint32_t sync_interval_ms;   /**< for interval durability; 100 */
     uint64_t memory_bytes;       /**< one budget for overlays, cache, filters, pins; 256 MiB, at
                                     least 8 MiB. Kept to within 15 %; pages of temporary files
                                     that old snapshots are reading come on top: clean, and the
                                     system's to take back */
-    uint64_t overlay_bytes;      /**< share of memory_bytes for overlays; 30 % of it */
-    uint64_t segment_bytes;      /**< size of a log segment, 64 KiB to 1 GiB; a sixteenth of
-                                    memory_bytes, 1 to 32 MiB */
+    uint64_t overlay_bytes;      /**< share of memory_bytes for overlays, at most half; 30 % */
+    uint64_t segment_bytes;      /**< size of a log segment, 64 KiB to 1 GiB, a multiple of 4 KiB; a
+                                    sixteenth of memory_bytes, 1 to 32 MiB */
     uint64_t transaction_bytes;  /**< largest write set of a transaction; memory_bytes / 4 */
-    uint64_t large_value_bytes;  /**< values above this are streamed apart from overlays; 128 KiB */
+    uint64_t large_value_bytes;  /**< values above this are streamed apart from overlays, at most an
+                                    eighth of a segment; 128 KiB */
     uint32_t conflict_slots;     /**< commits remembered for validation, rounded up to a power of
-                                    two; 2^20 */
+                                    two, and fewer where they would take more than a sixteenth of
+                                    memory_bytes; 2^20 */
     uint32_t lock_timeout_ms;    /**< wait for a lock at most this long; 1000 */
     uint32_t ttl_tick_ms;        /**< how often time moves on in an idle database with expiring
                                     keys; 100 */
-    uint32_t background_threads; /**< of the default executor; 2 */
+    uint32_t background_threads; /**< of the default executor, at most 64; 2 */
     bool buffered_io;            /**< use the page cache for data files; default direct I/O */
     tern_space_policy space_policy;             /**< default refuse writes */
     const struct tern_allocator *allocator;     /**< default malloc */
@@ -174,9 +180,10 @@ TERN_BEGIN_DECLS
 
 /**
  * Opens the database in directory `path`, recovering what a crash left.
- * Errors: TERN_NOT_FOUND (no database and create_if_missing is false), TERN_LOCKED (open elsewhere;
- * the error names the process), TERN_CORRUPTION, TERN_VERSION, TERN_IO, TERN_INVALID (an option),
- * TERN_DISK_FULL, TERN_NO_MEMORY.
+ * Errors: TERN_NOT_FOUND (no database, and none is to be made), TERN_EXISTS (error_if_exists),
+ * TERN_LOCKED (open elsewhere; the error names the process), TERN_CORRUPTION (also: files of a
+ * database whose root file is missing), TERN_VERSION, TERN_IO, TERN_INVALID (an option),
+ * TERN_UNSUPPORTED (io_mode), TERN_DISK_FULL, TERN_NO_MEMORY, TERN_READ_ONLY (the file system).
  * @param options NULL for defaults.
  * @param out_db  receives the handle; close with tern_close().
  */
@@ -184,8 +191,9 @@ TERN_API TERN_MUST_CHECK tern_status tern_open(const char *path, const tern_db_o
                                                tern_db **out_db, tern_error *error);
 
 /**
- * Ends a database. All transactions, cursors and pinned values of it must have been released, all
- * keyspace handles become invalid. Makes everything committed durable first; the status says
+ * Ends a database. All transactions, cursors and pinned values of it must have been released;
+ * asynchronous commits are waited for and their callbacks run; commit hooks end, and their handles
+ * and those of keyspaces become invalid. Makes everything committed durable first; the status says
  * whether that worked. Accepts NULL. Call once, while no other call is running.
  */
 TERN_API tern_status tern_close(tern_db *db, tern_error *error);
@@ -207,15 +215,20 @@ typedef bool (*tern_progress_function)(void *context, const char *phase, uint64_
 
 /**
  * Rewrites bases without slack, moves their tails down and shrinks the files. Online. Any thread.
- * @param progress may be NULL.
+ * @param progress told keyspaces done and their number, with the name of the one at work; may be
+ *                 NULL. Returning false gives TERN_CANCELLED: what is done stays.
  */
 TERN_API TERN_MUST_CHECK tern_status tern_compact(tern_db *db, tern_progress_function progress,
                                                   void *progress_context, tern_error *error);
 
 /**
  * Writes a consistent copy of the database, as of one moment, to the new directory `target_path`.
- * Online. Errors: TERN_EXISTS when the target is there and not empty, TERN_SNAPSHOT_TOO_OLD when
- * the space policy has ended the clone's snapshot. Any thread.
+ * Online. What is cut short by a crash is no database: nothing opens it. After a failure, or when
+ * progress returned false, the target is an empty directory.
+ * Errors: TERN_EXISTS when the target is there and not empty, TERN_SNAPSHOT_TOO_OLD when the space
+ * policy has ended the clone's snapshot, TERN_CANCELLED, and those of tern_open(). Any thread.
+ * @param progress told records copied and their estimated number, with the name of the keyspace;
+ *                 may be NULL.
  */
 TERN_API TERN_MUST_CHECK tern_status tern_clone(tern_db *db, const char *target_path,
                                                 tern_progress_function progress,
@@ -241,6 +254,7 @@ typedef struct tern_verify_report {
  * Checks every checksum, order, fence and free-space interval of the bases and the chain of the log
  * of an open database. Returns TERN_OK when it could look at everything, also with findings; see
  * `out_report->findings`. Online. Any thread.
+ * @param on_finding may be NULL, as may `progress`.
  */
 TERN_API TERN_MUST_CHECK tern_status tern_verify(tern_db *db, tern_finding_function on_finding,
                                                  void *context, tern_progress_function progress,
@@ -249,7 +263,8 @@ TERN_API TERN_MUST_CHECK tern_status tern_verify(tern_db *db, tern_finding_funct
 
 /**
  * The same for the directory of a database that is not open anywhere, without opening it: works
- * when tern_open() refuses. Changes nothing.
+ * when tern_open() refuses. Changes nothing but the name in the lock file.
+ * @param options allocator, file system, clock and the like; NULL for defaults.
  */
 TERN_API TERN_MUST_CHECK tern_status tern_verify_directory(
     const char *path, const tern_db_options *options, tern_finding_function on_finding,
@@ -267,7 +282,9 @@ typedef struct tern_repair_report {
 
 /**
  * Saves everything readable of the (closed) database in `path` into a new database `target_path`;
- * each loss is told to `on_finding`. The source is not changed.
+ * each loss is told to `on_finding`. The source is not changed. Where the root file is damaged or
+ * missing, keyspaces get the names "recovered-N". The target is treated as by tern_clone().
+ * @param options of the new database, and for reading the old one; NULL for defaults.
  */
 TERN_API TERN_MUST_CHECK tern_status tern_repair(const char *path, const char *target_path,
                                                  const tern_db_options *options,

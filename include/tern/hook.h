@@ -52,7 +52,7 @@ typedef struct tern_commit_hook tern_commit_hook;
  * Begins to observe, on the executor, with the first batch after `after_seq` that the log still
  * holds; 0 means from the oldest held on, UINT64_MAX from now on. While registered it keeps the log
  * from being recycled past what it was told. TERN_SNAPSHOT_TOO_OLD when `after_seq` is older than
- * what the log holds.
+ * what the log holds. Any thread.
  */
 TERN_API TERN_MUST_CHECK tern_status tern_commit_hook_add(tern_db *db, uint64_t after_seq,
                                                           tern_commit_hook_function function,
@@ -60,7 +60,8 @@ TERN_API TERN_MUST_CHECK tern_status tern_commit_hook_add(tern_db *db, uint64_t 
                                                           tern_commit_hook **out_hook,
                                                           tern_error *error);
 
-/** Waits for a running call, then ends the observation. Accepts NULL. Not from inside the hook. */
+/** Waits for a running call, then ends the observation. Accepts NULL. Not from inside the hook, and
+ * not after tern_close(), which ends what is left. */
 TERN_API void tern_commit_hook_remove(tern_commit_hook *hook);
 
 TERN_END_DECLS

@@ -108,8 +108,9 @@ TERN_BEGIN_DECLS
 TERN_API size_t tern_keyspace_key_bytes_max(const tern_keyspace *keyspace);
 
 /**
- * Creates a keyspace in a transaction of its own.
- * Errors: TERN_EXISTS, TERN_INVALID (name or option), and those of a commit.
+ * Creates a keyspace in a transaction of its own. Any thread.
+ * Errors: TERN_EXISTS, TERN_INVALID (name or option), TERN_UNSUPPORTED (an engine that this release
+ * does not know), and those of a commit.
  * @param options      NULL for defaults.
  * @param out_keyspace receives the handle (owned by the database); may be NULL.
  */
@@ -123,7 +124,7 @@ TERN_API TERN_MUST_CHECK tern_status tern_keyspace_open(tern_db *db, const char 
                                                         tern_keyspace **out_keyspace,
                                                         tern_error *error);
 
-/** Drops a keyspace in a transaction of its own. TERN_NOT_FOUND when there is none. */
+/** Drops a keyspace in a transaction of its own. TERN_NOT_FOUND when there is none. Any thread. */
 TERN_API TERN_MUST_CHECK tern_status tern_keyspace_drop(tern_db *db, const char *name,
                                                         tern_error *error);
 
@@ -144,7 +145,11 @@ TERN_API TERN_MUST_CHECK tern_status tern_txn_keyspace_drop(struct tern_txn *txn
 /** Name of a keyspace; lives as long as the handle. */
 TERN_API const char *tern_keyspace_name(const tern_keyspace *keyspace);
 
-/** Options of a keyspace with defaults filled in. */
+/**
+ * Options of a keyspace with defaults filled in. Any thread.
+ * @param out_options initialised with #TERN_KEYSPACE_OPTIONS_INIT; no more than its `size` is
+ * written.
+ */
 TERN_API void tern_keyspace_get_options(const tern_keyspace *keyspace,
                                         tern_keyspace_options *out_options);
 
@@ -182,7 +187,7 @@ TERN_API TERN_MUST_CHECK tern_status tern_keyspace_convert(tern_keyspace *keyspa
                                                            void *progress_context,
                                                            tern_error *error);
 
-/** Called once per keyspace, in order of name; return false to stop. */
+/** Called once per keyspace, in order of name; return false to stop. May use the database. */
 typedef bool (*tern_keyspace_visitor)(void *context, tern_keyspace *keyspace);
 
 /** Visits the keyspaces that exist now. Any thread. */

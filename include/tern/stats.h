@@ -20,7 +20,7 @@ typedef enum tern_stat_kind {
 /** One number. Strings are static. */
 typedef struct tern_stat {
     const char *name; /**< "log_appended_bytes" */
-    const char *unit; /**< "bytes", "count", "ms", "ns", "seq" */
+    const char *unit; /**< "bytes", "count", "percent", "ms", "ns", "seq", "errno", "code" */
     const char *text; /**< one line of explanation */
     tern_stat_kind kind;
     uint64_t value;
@@ -38,7 +38,7 @@ TERN_API TERN_MUST_CHECK tern_status tern_keyspace_stats(tern_keyspace *keyspace
                                                          tern_stat_visitor visit, void *context,
                                                          tern_error *error);
 
-/** One number by name; TERN_NOT_FOUND when there is none of that name. */
+/** One number by name; TERN_NOT_FOUND when there is none of that name. Any thread. */
 TERN_API TERN_MUST_CHECK tern_status tern_stat_get(tern_db *db, const char *name,
                                                    uint64_t *out_value);
 

@@ -55,7 +55,8 @@ TERN_BEGIN_DECLS
 typedef struct tern_write_options {
     size_t size;                /**< sizeof(tern_write_options) */
     tern_durability durability; /**< for single operations outside of transactions */
-    uint64_t ttl_ms;            /**< the key expires this long after the commit; 0 never */
+    uint64_t ttl_ms;            /**< of what is stored: the key expires this long after the commit;
+                                   0 never. Deletes and merges do not look at it */
 } tern_write_options;
 
 /** Kinds of merge operation. All are total: they have a result for every stored value. */
@@ -78,14 +79,18 @@ TERN_API TERN_MUST_CHECK tern_status tern_txn_begin(tern_db *db, const tern_txn_
                                                     tern_txn **out_txn, tern_error *error);
 
 /**
- * Commits. On TERN_OK everything is visible to all later snapshots and as durable as asked. On
- * TERN_CONFLICT, TERN_LOCKED nothing was done. TERN_UNKNOWN: a sync failed, the outcome shows after
- * the next open. The transaction has ended in any case, except on TERN_NO_MEMORY, TERN_DISK_FULL:
- * there it is unchanged and commit may be tried again.
+ * Commits. On TERN_OK everything is visible to all later snapshots and as durable as asked.
+ * TERN_UNKNOWN: a sync failed, the outcome shows after the next open. On any other code nothing was
+ * done: TERN_CONFLICT; TERN_LOCKED (another transaction holds a lock on a key that was written);
+ * TERN_EXISTS, TERN_NOT_FOUND (a keyspace created or dropped meanwhile); TERN_SNAPSHOT_TOO_OLD;
+ * TERN_TOO_LARGE; TERN_POISONED (a sync failed before: no more commits until the next open);
+ * TERN_CLOSED (it had ended). The transaction has ended in any case, except on TERN_NO_MEMORY,
+ * TERN_DISK_FULL: there it is unchanged and commit may be tried again.
  */
 TERN_API TERN_MUST_CHECK tern_status tern_txn_commit(tern_txn *txn);
 
-/** Told the outcome of an asynchronous commit. `error` lives during the call. */
+/** Told the outcome of an asynchronous commit. `error` is NULL on TERN_OK, and lives during the
+ * call. Any code but TERN_OK has ended the transaction, also TERN_NO_MEMORY and TERN_DISK_FULL. */
 typedef void (*tern_commit_callback)(void *context, tern_status status, const tern_error *error);
 
 /**
@@ -100,7 +105,7 @@ TERN_API TERN_MUST_CHECK tern_status tern_txn_commit_async(tern_txn *txn,
 
 /**
  * A descriptor that is readable while callbacks wait; from the first call on callbacks run only in
- * tern_poll(). Owned by the database.
+ * tern_poll(), and in tern_close(). Owned by the database. Any thread.
  */
 TERN_API TERN_MUST_CHECK tern_status tern_poll_descriptor(tern_db *db, int *out_descriptor,
                                                           tern_error *error);
@@ -170,7 +175,7 @@ typedef struct tern_get_request {
 /**
  * Answers many reads at once, hiding memory latency; far faster than one by one.
  * @return TERN_OK when every request has its own status; another code when the call as a whole
- * failed.
+ * failed: then no status of a request counts.
  */
 TERN_API TERN_MUST_CHECK tern_status tern_txn_multi_get(tern_txn *txn, tern_keyspace *keyspace,
                                                         tern_get_request *requests, size_t count);
@@ -200,7 +205,7 @@ typedef enum tern_lock_mode { TERN_LOCK_SHARED = 1, TERN_LOCK_EXCLUSIVE = 2 } te
 /**
  * Locks a key until the transaction ends. Errors: TERN_DEADLOCK (the youngest of the circle gets
  * it), TERN_TIMEOUT (the error names the holder), TERN_CONFLICT (snapshot and serializable: the
- * key has changed since the snapshot).
+ * key has changed since the snapshot), TERN_READ_ONLY (read-only transactions take no locks).
  */
 TERN_API TERN_MUST_CHECK tern_status tern_txn_lock(tern_txn *txn, tern_keyspace *keyspace,
                                                    tern_slice key, tern_lock_mode mode);
@@ -247,7 +252,8 @@ TERN_API TERN_MUST_CHECK tern_status tern_txn_put_begin(tern_txn *txn, tern_keys
                                                         const tern_write_options *options,
                                                         tern_value_writer **out_writer);
 
-/** Appends bytes to the value. */
+/** Appends bytes to the value. After a failure, whose detail is in the transaction, it can only be
+ * given up. */
 TERN_API TERN_MUST_CHECK tern_status tern_value_writer_append(tern_value_writer *writer,
                                                               tern_slice chunk);
 
@@ -257,7 +263,7 @@ TERN_API TERN_MUST_CHECK tern_status tern_value_writer_finish(tern_value_writer 
 /** Gives the value up; frees the writer. Accepts NULL. */
 TERN_API void tern_value_writer_abandon(tern_value_writer *writer);
 
-/* ---- single operations: each is a transaction of its own ---- */
+/* ---- single operations: each is a transaction of its own. Any thread ---- */
 
 /** As tern_txn_get, of what is committed now. Takes no lock and allocates nothing. Any thread. */
 TERN_API TERN_MUST_CHECK tern_status tern_get(tern_keyspace *keyspace, tern_slice key, void *buffer,

@@ -7,20 +7,22 @@
 
 #include "base/error.h"
 
-/* TERN_INVALID with a text that names the argument, unless `condition` holds. */
-#define REQUIRE(error, condition, text)                                                            \
-    do {                                                                                           \
-        if (__builtin_expect(!(condition), 0)) {                                                   \
-            return ERROR_SET((error), TERN_INVALID, "%s: " text, __func__);                        \
-        }                                                                                          \
-    } while (0)
-
 static inline bool slice_is_valid(tern_slice slice) {
     return slice.data != NULL || slice.size == 0;
 }
 
 static inline bool bound_is_valid(const tern_slice *bound) {
     return bound == NULL || slice_is_valid(*bound);
+}
+
+static inline bool requests_are_valid(const tern_get_request *requests, size_t count) {
+    for (size_t i = 0; requests != NULL && i < count; i++) {
+        if (!slice_is_valid(requests[i].key) ||
+            (requests[i].buffer == NULL && requests[i].capacity > 0)) {
+            return false;
+        }
+    }
+    return requests != NULL || count == 0;
 }
 
 /*

@@ -62,7 +62,9 @@ tern_status tern_cursor_next_batch(tern_cursor *cursor, tern_entry *out_entries,
 }
 
 const tern_error *tern_cursor_error(const tern_cursor *cursor) {
-    return txn_cursor_error(cursor);
+    static const tern_error no_cursor = {
+        .status = TERN_INVALID, .offset = -1, .message = "no cursor"};
+    return cursor != NULL ? txn_cursor_error(cursor) : &no_cursor;
 }
 
 void tern_cursor_close(tern_cursor *cursor) {

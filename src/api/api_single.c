@@ -24,7 +24,7 @@ tern_status tern_get_pinned(tern_keyspace *keyspace, tern_slice key, tern_value 
 tern_status tern_multi_get(tern_keyspace *keyspace, tern_get_request *requests, size_t count,
                            tern_error *error) {
     REQUIRE(error, keyspace != NULL, "no keyspace");
-    REQUIRE(error, requests != NULL || count == 0, "no requests");
+    REQUIRE(error, requests_are_valid(requests, count), "a request without key or buffer");
     return single_multi_get(keyspace, requests, count, error);
 }
 

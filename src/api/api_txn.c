@@ -58,7 +58,9 @@ tern_status tern_txn_restart(tern_txn *txn) {
 }
 
 const tern_error *tern_txn_error(const tern_txn *txn) {
-    return &txn->error;
+    static const tern_error no_transaction = {
+        .status = TERN_INVALID, .offset = -1, .message = "no transaction"};
+    return txn != NULL ? &txn->error : &no_transaction;
 }
 
 uint64_t tern_txn_seq(const tern_txn *txn) {
@@ -116,7 +118,7 @@ tern_status tern_txn_multi_get(tern_txn *txn, tern_keyspace *keyspace, tern_get_
                                size_t count) {
     REQUIRE(NULL, txn != NULL, "no transaction");
     REQUIRE(&txn->error, keyspace != NULL, "no keyspace");
-    REQUIRE(&txn->error, requests != NULL || count == 0, "no requests");
+    REQUIRE(&txn->error, requests_are_valid(requests, count), "a request without key or buffer");
     return txn_multi_get(txn, keyspace, requests, count);
 }
 

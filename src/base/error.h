@@ -25,6 +25,14 @@ struct error_place {
                  &(struct error_place){(path), (int64_t)(byte_offset), (errno_value)}, __FILE__,   \
                  __LINE__, __VA_ARGS__)
 
+/* Returns TERN_INVALID with a text that names function and argument, unless `condition` holds. */
+#define REQUIRE(error, condition, text)                                                            \
+    do {                                                                                           \
+        if (__builtin_expect(!(condition), 0)) {                                                   \
+            return ERROR_SET((error), TERN_INVALID, "%s: " text, __func__);                        \
+        }                                                                                          \
+    } while (0)
+
 /* Out of memory, naming what for. */
 #define ERROR_NO_MEMORY(error, what)                                                               \
     ERROR_SET((error), TERN_NO_MEMORY,                                                             \

@@ -119,8 +119,11 @@ static tern_status compact_keyspace(struct tern_db *db, tern_keyspace *keyspace,
 
 tern_status tern_compact(tern_db *db, tern_progress_function progress, void *progress_context,
                          tern_error *error) {
+    REQUIRE(error, db != NULL, "no database");
     tern_status status = tern_checkpoint(db, error);
+    mutex_lock(&db->catalog_mutex);
     uint32_t count = db->slot_count;
+    mutex_unlock(&db->catalog_mutex);
     for (uint32_t i = 0; status == TERN_OK && i < count; i++) {
         mutex_lock(&db->catalog_mutex);
         tern_keyspace *keyspace = db->slots[i];

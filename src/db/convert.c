@@ -401,6 +401,7 @@ static tern_status convert(struct conversion *conversion) {
 tern_status tern_keyspace_convert(tern_keyspace *keyspace, const tern_keyspace_options *to,
                                   tern_progress_function progress, void *progress_context,
                                   tern_error *error) {
+    REQUIRE(error, keyspace != NULL, "no keyspace");
     struct tern_db *db = database_of(keyspace);
     struct conversion conversion = {.db = db,
                                     .keyspace = keyspace,

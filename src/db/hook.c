@@ -204,9 +204,9 @@ static void free_hook(struct tern_commit_hook *hook) {
 tern_status tern_commit_hook_add(tern_db *db, uint64_t after_seq,
                                  tern_commit_hook_function function, void *context,
                                  tern_commit_hook **out_hook, tern_error *error) {
-    if (function == NULL || out_hook == NULL) {
-        return ERROR_SET(error, TERN_INVALID, "a commit hook needs a function and a handle");
-    }
+    REQUIRE(error, db != NULL, "no database");
+    REQUIRE(error, function != NULL, "no function");
+    REQUIRE(error, out_hook != NULL, "no out_hook");
     if (db->options.read_only) {
         return ERROR_SET(error, TERN_READ_ONLY, "nothing is committed in a read-only database");
     }

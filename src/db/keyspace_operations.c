@@ -13,11 +13,15 @@ const char *tern_keyspace_name(const tern_keyspace *keyspace) {
     return keyspace->name;
 }
 
+/* Callers built against an older release have room for fewer options. */
 void tern_keyspace_get_options(const tern_keyspace *keyspace, tern_keyspace_options *out_options) {
     struct tern_db *db = database_of(keyspace);
+    size_t size = out_options->size;
+    bool is_older = size >= sizeof(size) && size < sizeof(*out_options);
     mutex_lock(&db->catalog_mutex);
-    *out_options = keyspace->options;
+    memcpy(out_options, &keyspace->options, is_older ? size : sizeof(*out_options));
     mutex_unlock(&db->catalog_mutex);
+    out_options->size = is_older ? size : sizeof(*out_options);
 }
 
 /* A catalog change for a shell or a program is worth a sync. */
@@ -43,6 +47,7 @@ tern_status tern_keyspace_create(tern_db *db, const char *name,
                                  const tern_keyspace_options *options, tern_keyspace **out_keyspace,
                                  tern_error *error) {
     tern_keyspace *keyspace;
+    REQUIRE(error, db != NULL, "no database");
     tern_status status = refuse_read_only(db, error);
     if (status != TERN_OK) {
         return status;
@@ -66,18 +71,22 @@ tern_status tern_keyspace_create(tern_db *db, const char *name,
 
 static tern_status no_such(const char *name, tern_error *error) {
     return ERROR_SET(error, TERN_NOT_FOUND,
-                     "there is no keyspace '%s'; create it first, or list what there is",
-                     name != NULL ? name : "");
+                     "there is no keyspace '%s'; create it first, or list what there is", name);
 }
 
 tern_status tern_keyspace_open(tern_db *db, const char *name, tern_keyspace **out_keyspace,
                                tern_error *error) {
+    REQUIRE(error, db != NULL, "no database");
+    REQUIRE(error, name != NULL, "no name");
+    REQUIRE(error, out_keyspace != NULL, "no out_keyspace");
     tern_status status = database_keyspace_find(db, name, out_keyspace);
     return status == TERN_OK ? status : no_such(name, error);
 }
 
 tern_status tern_keyspace_drop(tern_db *db, const char *name, tern_error *error) {
     tern_keyspace *keyspace;
+    REQUIRE(error, db != NULL, "no database");
+    REQUIRE(error, name != NULL, "no name");
     tern_status status = refuse_read_only(db, error);
     if (status == TERN_OK) {
         status = tern_keyspace_open(db, name, &keyspace, error);
@@ -93,6 +102,8 @@ static int compare_names(const void *left, const void *right) {
 
 tern_status tern_keyspace_list(tern_db *db, tern_keyspace_visitor visit, void *context,
                                tern_error *error) {
+    REQUIRE(error, db != NULL, "no database");
+    REQUIRE(error, visit != NULL, "no visitor");
     mutex_lock(&db->catalog_mutex);
     size_t count = 0;
     tern_keyspace **live =

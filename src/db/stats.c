@@ -37,7 +37,8 @@ tern_status tern_stats(tern_db *db, tern_stat_visitor visit, void *context, tern
     struct cache_stats cache;
     struct lock_manager_stats locks;
     size_t snapshot_count = 0;
-    (void)error;
+    REQUIRE(error, db != NULL, "no database");
+    REQUIRE(error, visit != NULL, "no visitor");
     log_get_stats(db->manager.log, &log);
     cache_get_stats(db->cache, &cache);
     lock_manager_get_stats(db->manager.locks, &locks);
@@ -82,6 +83,7 @@ static bool match(void *context, const tern_stat *stat) {
 
 tern_status tern_stat_get(tern_db *db, const char *name, uint64_t *out_value) {
     struct stat_search search = {name, 0, false};
+    REQUIRE(NULL, name != NULL && out_value != NULL, "no name or no out_value");
     tern_status status = tern_stats(db, match, &search, NULL);
     if (status == TERN_OK && !search.was_found) {
         return TERN_NOT_FOUND;
@@ -94,6 +96,8 @@ tern_status tern_stat_get(tern_db *db, const char *name, uint64_t *out_value) {
 
 tern_status tern_keyspace_stats(tern_keyspace *keyspace, tern_stat_visitor visit, void *context,
                                 tern_error *error) {
+    REQUIRE(error, keyspace != NULL, "no keyspace");
+    REQUIRE(error, visit != NULL, "no visitor");
     struct snapshot snapshot = {0};
     struct txn_manager *manager = keyspace->manager;
     tern_status status = snapshot_take(manager, &snapshot, error);

@@ -212,6 +212,7 @@ static void *worker_main(void *argument) {
 
 tern_status tern_thread_executor_start(uint32_t thread_count, tern_thread_executor **out_executor,
                                        tern_error *error) {
+    REQUIRE(error, out_executor != NULL, "no out_executor");
     if (thread_count < 1 || thread_count > THREADS_MAX) {
         return ERROR_SET(error, TERN_INVALID, "an executor has 1 to %d threads, not %u",
                          THREADS_MAX, thread_count);

@@ -69,7 +69,7 @@ static void options_and_names_outlive_the_process(void **state) {
     assert_ok(tern_keyspace_list(fixture.db, take_name, names, &error), error);
     assert_string_equal(names, "abc test zoo ");
     assert_ok(tern_keyspace_open(fixture.db, "zoo", &keyspace, &error), error);
-    tern_keyspace_options found;
+    tern_keyspace_options found = TERN_KEYSPACE_OPTIONS_INIT;
     tern_keyspace_get_options(keyspace, &found);
     assert_int_equal(found.compression, TERN_COMPRESSION_ZSTD);
     assert_int_equal(found.page_bytes, 16384);
