@@ -4,6 +4,10 @@
  * the open file description, so that a second open in the same process is refused, too, and so that
  * it is gone the moment its process is, however that ended. The file itself stays: removing it
  * would let two processes lock two different files of one name.
+ *
+ * Who may only read the directory locks the file without writing a name into it. On a file system
+ * that is mounted read-only and has no such file, it is the directory that is locked: nobody can
+ * make the file there.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -94,9 +98,33 @@ static tern_status write_self(int descriptor, const char *path, tern_error *erro
     return TERN_OK;
 }
 
+/* *out_writable: a name can be written into it. */
+static int open_lock(const char *path, bool *out_writable) {
+    int descriptor = posix_open(path, O_RDWR | O_CREAT);
+    *out_writable = descriptor >= 0;
+    if (descriptor >= 0 || (errno != EROFS && errno != EACCES)) {
+        return descriptor;
+    }
+    int reason = errno;
+    descriptor = posix_open(path, O_RDONLY);
+    const char *slash = strrchr(path, '/');
+    if (descriptor < 0 && reason == EROFS && errno == ENOENT && slash != NULL) {
+        char directory[4096];
+        size_t size = slash > path ? (size_t)(slash - path) : 1;
+        if (size < sizeof(directory)) {
+            memcpy(directory, path, size);
+            directory[size] = '\0';
+            descriptor = posix_open(directory, O_RDONLY | O_DIRECTORY);
+        }
+    }
+    errno = descriptor < 0 ? reason : errno;
+    return descriptor;
+}
+
 tern_status posix_lock(void *context, const char *path, tern_file **out_lock, tern_error *error) {
     (void)context;
-    int descriptor = posix_open(path, O_RDWR | O_CREAT);
+    bool is_writable;
+    int descriptor = open_lock(path, &is_writable);
     if (descriptor < 0) {
         return SYSTEM_ERROR(error, errno, path, -1, "open the lock file");
     }
@@ -108,7 +136,7 @@ tern_status posix_lock(void *context, const char *path, tern_file **out_lock, te
     if (result != 0) {
         status = errno == EWOULDBLOCK ? refuse(descriptor, path, error)
                                       : SYSTEM_ERROR(error, errno, path, -1, "lock the file");
-    } else {
+    } else if (is_writable) {
         status = write_self(descriptor, path, error);
     }
     if (status != TERN_OK) {
@@ -118,7 +146,7 @@ tern_status posix_lock(void *context, const char *path, tern_file **out_lock, te
     struct posix_file *file = NULL;
     status = posix_file_create(descriptor, path, 0, 1, &file, error);
     if (status == TERN_OK) {
-        file->is_lock = true;
+        file->is_lock = is_writable;
         *out_lock = &file->head;
     }
     return status;
