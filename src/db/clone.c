@@ -4,6 +4,7 @@
  * directory. The copy begins a log of its own.
  */
 #include "base/error.h"
+#include "db/database_directory.h"
 #include "db/database_internal.h"
 #include "db/large_copy.h"
 #include "txn/point_read.h"
@@ -130,19 +131,17 @@ static void carry_time(const struct snapshot *snapshot, struct tern_db *target) 
 
 tern_status tern_clone(tern_db *db, const char *target_path, tern_progress_function progress,
                        void *progress_context, tern_error *error) {
+    REQUIRE(error, db != NULL, "no database");
+    REQUIRE(error, target_path != NULL && target_path[0] != '\0', "no target_path");
     tern_db_options options = db->options;
     struct snapshot snapshot = {0};
     tern_db *target = NULL;
-    options.create_if_missing = true;
-    options.error_if_exists = true;
-    options.read_only = false;
-    options.archive = NULL;
     options.executor = db->own_executor != NULL ? NULL : db->options.executor;
     tern_status status = snapshot_take(&db->manager, &snapshot, error);
     if (status != TERN_OK) {
         return status;
     }
-    status = tern_open(target_path, &options, &target, error);
+    status = database_copy_begin(target_path, &options, &target, error);
     if (status == TERN_OK) {
         carry_time(&snapshot, target);
         status = copy_all(db, &snapshot, target, progress, progress_context, error);
@@ -151,8 +150,7 @@ tern_status tern_clone(tern_db *db, const char *target_path, tern_progress_funct
             status = checkpoint_rewrite_manifest(target, error);
             mutex_unlock(&target->maintenance_mutex);
         }
-        tern_status closed = tern_close(target, status == TERN_OK ? error : NULL);
-        status = status == TERN_OK ? closed : status;
+        status = database_copy_end(target, target_path, options.file_system, status, error);
     }
     snapshot_drop(&db->manager, &snapshot);
     return status;

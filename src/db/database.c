@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/error.h"
+#include "db/database_directory.h"
 #include "os/page_spill.h"
 #include "txn/commit_queue.h"
 #include "txn/txn.h"
@@ -94,6 +95,10 @@ static tern_status check_limits(const tern_db_options *options, tern_error *erro
                          "default, or TERN_READ_AHEAD_OFF",
                          (unsigned long long)options->read_ahead_bytes);
     }
+    if ((int)options->space_policy < 0 || options->space_policy > TERN_SPACE_END_SNAPSHOTS) {
+        return ERROR_SET(error, TERN_INVALID, "space_policy is %d; there is no such policy",
+                         (int)options->space_policy);
+    }
     if (options->background_threads > 64) {
         return ERROR_SET(error, TERN_INVALID, "background_threads is %u; it must be at most 64",
                          options->background_threads);
@@ -101,18 +106,28 @@ static tern_status check_limits(const tern_db_options *options, tern_error *erro
     return TERN_OK;
 }
 
+tern_status database_options_copy(const tern_db_options *given, tern_db_options *out_options,
+                                  tern_error *error) {
+    if (given == NULL) {
+        return TERN_OK;
+    }
+    if (given->size < sizeof(size_t) || given->size > sizeof(*out_options)) {
+        return ERROR_SET(error, TERN_INVALID,
+                         "tern_db_options.size is %zu; initialise the struct with "
+                         "TERN_DB_OPTIONS_INIT",
+                         given->size);
+    }
+    memcpy(out_options, given, given->size);
+    out_options->size = sizeof(*out_options);
+    return TERN_OK;
+}
+
 static tern_status resolve_options(const tern_db_options *given, tern_db_options *out_options,
                                    tern_error *error) {
     tern_db_options options = TERN_DB_OPTIONS_INIT;
-    if (given != NULL) {
-        if (given->size < sizeof(size_t) || given->size > sizeof(options)) {
-            return ERROR_SET(error, TERN_INVALID,
-                             "tern_db_options.size is %zu; initialise the struct with "
-                             "TERN_DB_OPTIONS_INIT",
-                             given->size);
-        }
-        memcpy(&options, given, given->size);
-        options.size = sizeof(options);
+    tern_status status = database_options_copy(given, &options, error);
+    if (status != TERN_OK) {
+        return status;
     }
     if (options.durability == TERN_DURABILITY_DEFAULT) {
         options.durability = TERN_DURABILITY_INTERVAL;
@@ -143,7 +158,7 @@ static tern_status resolve_options(const tern_db_options *given, tern_db_options
         options.file_system != NULL ? options.file_system : tern_file_system_default();
     options.clock = options.clock != NULL ? options.clock : tern_clock_default();
     options.random = options.random != NULL ? options.random : tern_random_default();
-    tern_status status = check_limits(&options, error);
+    status = check_limits(&options, error);
     if (status == TERN_OK) {
         *out_options = options;
     }
@@ -321,28 +336,32 @@ static tern_status make_directory(struct tern_db *db, tern_error *error) {
     return file_system->sync_directory(file_system->context, parent, error);
 }
 
+static bool may_create(const struct tern_db *db) {
+    return db->options.create_if_missing && !db->options.read_only;
+}
+
+/* There is no root file, and none is to be made. */
+static tern_status say_missing(const struct tern_db *db, tern_error *error) {
+    if (database_directory_is_used(db->options.file_system, db->path)) {
+        return database_directory_say_rootless(db->path, error);
+    }
+    return ERROR_AT(error, TERN_NOT_FOUND, db->path, -1, 0, "there is no database here; %s",
+                    db->options.create_if_missing ? "open it without read_only to make one"
+                                                  : "set create_if_missing to make one");
+}
+
 static tern_status lock_directory(struct tern_db *db, tern_error *error) {
     char path[FILE_PATH_BYTES];
     const tern_file_system *file_system = db->options.file_system;
-    tern_status status = TERN_OK;
-    if (db->options.create_if_missing && !db->options.read_only) {
-        status = make_directory(db, error);
-    } else {
-        status = file_system->exists(file_system->context, db->path, error);
-        if (status == TERN_NOT_FOUND) {
-            return ERROR_AT(error, TERN_NOT_FOUND, db->path, -1, 0,
-                            "there is no database here; set create_if_missing to make one");
-        }
-    }
+    tern_status status = may_create(db) ? make_directory(db, error) : TERN_OK;
     if (status == TERN_OK) {
         status = path_join(path, db->path, MANIFEST_FILE_NAME, error);
     }
-    if (status == TERN_OK && !db->options.create_if_missing) {
+    if (status == TERN_OK && !may_create(db)) {
         /* Not even a lock file is left behind where no database is. */
         status = file_system->exists(file_system->context, path, error);
         if (status == TERN_NOT_FOUND) {
-            return ERROR_AT(error, TERN_NOT_FOUND, db->path, -1, 0,
-                            "there is no database here; set create_if_missing to make one");
+            return say_missing(db, error);
         }
     }
     if (status == TERN_OK) {
@@ -356,13 +375,20 @@ static tern_status lock_directory(struct tern_db *db, tern_error *error) {
 
 static tern_status create_root(struct tern_db *db, struct manifest *out_manifest,
                                tern_error *error) {
-    if (!db->options.create_if_missing || db->options.read_only) {
-        return ERROR_AT(error, TERN_NOT_FOUND, db->path, -1, 0,
-                        "there is no database here; set create_if_missing to make one");
+    const tern_file_system *file_system = db->options.file_system;
+    if (!may_create(db)) {
+        return say_missing(db, error);
+    }
+    /* The root file is durable before there are others: somebody has lost it, and a new database
+     * would remove what is left of the old one. */
+    if (database_directory_is_used(file_system, db->path)) {
+        return database_directory_say_rootless(db->path, error);
     }
     *out_manifest = (struct manifest){.generation = 1, .view_generation = 1, .next_partition = 1};
-    return manifest_create(db->options.file_system, db->allocator, db->path, out_manifest,
-                           &db->manifest, error);
+    tern_status status =
+        manifest_create(file_system, db->allocator, db->path, out_manifest, &db->manifest, error);
+    return status == TERN_OK && !db->is_copy ? manifest_publish(file_system, db->path, error)
+                                             : status;
 }
 
 static tern_status read_root(struct tern_db *db, struct arena *arena, struct manifest *out_manifest,
@@ -535,13 +561,9 @@ static void catch_up_time(struct tern_db *db) {
     }
 }
 
-tern_status tern_open(const char *path, const tern_db_options *options, tern_db **out_db,
-                      tern_error *error) {
+static tern_status open_database(const char *path, const tern_db_options *options, bool is_copy,
+                                 tern_db **out_db, tern_error *error) {
     tern_db_options resolved;
-    if (path == NULL || path[0] == '\0' || out_db == NULL) {
-        return ERROR_SET(error, TERN_INVALID,
-                         "tern_open needs a path and somewhere for the handle");
-    }
     tern_status status = resolve_options(options, &resolved, error);
     if (status != TERN_OK) {
         return status;
@@ -552,6 +574,7 @@ tern_status tern_open(const char *path, const tern_db_options *options, tern_db 
     }
     memset(db, 0, sizeof(*db));
     db->options = resolved;
+    db->is_copy = is_copy;
     db->allocator = resolved.allocator;
     db->budget.limit_bytes = resolved.memory_bytes;
     mutex_init(&db->maintenance_mutex);
@@ -579,6 +602,25 @@ tern_status tern_open(const char *path, const tern_db_options *options, tern_db 
     maintenance_start(db);
     *out_db = db;
     return TERN_OK;
+}
+
+/* What could be got around on the way (a slot of the root file that was never written, say) has
+ * left its detail too: only that of a failure is the caller's. */
+tern_status database_open(const char *path, const tern_db_options *options, bool is_copy,
+                          tern_db **out_db, tern_error *error) {
+    tern_error found = TERN_ERROR_INIT;
+    tern_status status = open_database(path, options, is_copy, out_db, &found);
+    if (status != TERN_OK) {
+        error_copy(error, &found);
+    }
+    return status;
+}
+
+tern_status tern_open(const char *path, const tern_db_options *options, tern_db **out_db,
+                      tern_error *error) {
+    REQUIRE(error, path != NULL && path[0] != '\0', "no path");
+    REQUIRE(error, out_db != NULL, "no out_db");
+    return database_open(path, options, false, out_db, error);
 }
 
 /* ---- close and sync ---- */
@@ -621,6 +663,7 @@ tern_status tern_close(tern_db *db, tern_error *error) {
 }
 
 tern_status tern_sync(tern_db *db, tern_error *error) {
+    REQUIRE(error, db != NULL, "no database");
     if (db->options.read_only) {
         return TERN_OK;
     }
@@ -628,6 +671,7 @@ tern_status tern_sync(tern_db *db, tern_error *error) {
 }
 
 tern_status tern_checkpoint(tern_db *db, tern_error *error) {
+    REQUIRE(error, db != NULL, "no database");
     if (db->options.read_only) {
         return ERROR_SET(error, TERN_READ_ONLY, "the database is open read-only");
     }

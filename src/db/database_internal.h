@@ -84,6 +84,7 @@ struct tern_db {
     tern_db_options options; /* defaults filled in */
     char *path;
     tern_file *lock;
+    bool is_copy; /* in the making: its root file gets its name when it is complete */
     struct budget budget;
     struct cache *cache;
     struct page_pool overlay_pool;
@@ -139,6 +140,15 @@ struct tern_db {
     struct tern_commit_hook *hooks; /* under catalog_mutex */
     struct database_counters counters;
 };
+
+/* ---- database.c ---- */
+/* Takes over what a caller has given, who may have been built against an older release; NULL
+ * changes nothing. TERN_INVALID: not initialised, or from a newer release. */
+TERN_MUST_CHECK tern_status database_options_copy(const tern_db_options *given,
+                                                  tern_db_options *out_options, tern_error *error);
+/* tern_open; `is_copy`: see database_directory.h. */
+TERN_MUST_CHECK tern_status database_open(const char *path, const tern_db_options *options,
+                                          bool is_copy, tern_db **out_db, tern_error *error);
 
 /* ---- catalog.c ---- */
 void catalog_init(struct tern_db *db);

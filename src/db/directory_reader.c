@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/error.h"
+#include "db/database_directory.h"
 #include "db/verify_internal.h"
 
 #define READER_CACHE_BYTES ((uint64_t)16 << 20)
 
-static void fill_options(struct directory_reader *reader, const tern_db_options *options) {
+static tern_status fill_options(struct directory_reader *reader, const tern_db_options *options,
+                                tern_error *error) {
     tern_db_options resolved = TERN_DB_OPTIONS_INIT;
-    if (options != NULL && options->size <= sizeof(resolved)) {
-        memcpy(&resolved, options, options->size);
+    tern_status status = database_options_copy(options, &resolved, error);
+    if (status != TERN_OK) {
+        return status;
     }
     resolved.allocator = resolved.allocator != NULL ? resolved.allocator : tern_allocator_default();
     resolved.file_system =
@@ -16,6 +19,7 @@ static void fill_options(struct directory_reader *reader, const tern_db_options 
     resolved.random = resolved.random != NULL ? resolved.random : tern_random_default();
     resolved.segment_bytes = resolved.segment_bytes != 0 ? resolved.segment_bytes : 1u << 26;
     reader->options = resolved;
+    return TERN_OK;
 }
 
 static tern_status lock(struct directory_reader *reader, tern_error *error) {
@@ -29,7 +33,8 @@ static tern_status lock(struct directory_reader *reader, tern_error *error) {
     if (status == TERN_OK) {
         status = path_join(path, reader->path, MANIFEST_FILE_NAME, error);
     }
-    if (status == TERN_OK && file_system->exists(file_system->context, path, NULL) != TERN_OK) {
+    if (status == TERN_OK && file_system->exists(file_system->context, path, NULL) != TERN_OK &&
+        !database_directory_is_used(file_system, reader->path)) {
         return ERROR_AT(error, TERN_NOT_FOUND, reader->path, -1, 0,
                         "there is no database here: " MANIFEST_FILE_NAME " is missing");
     }
@@ -48,12 +53,14 @@ tern_status directory_reader_open(struct directory_reader *reader, const char *p
     if (path == NULL || path[0] == '\0') {
         return ERROR_SET(error, TERN_INVALID, "a path is needed");
     }
-    fill_options(reader, options);
+    tern_status status = fill_options(reader, options, error);
+    if (status != TERN_OK) {
+        return status;
+    }
     const tern_allocator *allocator = reader->options.allocator;
     arena_init(&reader->arena, allocator, 4096);
     reader->path = memory_copy_string(allocator, path, strlen(path));
-    tern_status status =
-        reader->path != NULL ? lock(reader, error) : ERROR_NO_MEMORY(error, "verify");
+    status = reader->path != NULL ? lock(reader, error) : ERROR_NO_MEMORY(error, "verify");
     if (status == TERN_OK) {
         status = epoch_domain_create(allocator, &reader->epoch, error);
     }
@@ -88,9 +95,10 @@ tern_status directory_reader_open(struct directory_reader *reader, const char *p
 }
 
 tern_status directory_reader_manifest(struct directory_reader *reader, tern_error *error) {
-    return manifest_open(reader->options.file_system, reader->options.allocator, reader->path, true,
-                         &reader->arena, &reader->manifest_file, &reader->manifest, &reader->other,
-                         error);
+    tern_status status = manifest_open(reader->options.file_system, reader->options.allocator,
+                                       reader->path, true, &reader->arena, &reader->manifest_file,
+                                       &reader->manifest, &reader->other, error);
+    return status == TERN_NOT_FOUND ? database_directory_say_rootless(reader->path, error) : status;
 }
 
 void directory_reader_quiesce(struct directory_reader *reader) {

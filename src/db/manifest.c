@@ -217,12 +217,6 @@ tern_status manifest_create(const tern_file_system *file_system, const tern_allo
     if (status == TERN_OK) {
         status = write_slot(file, 0, manifest, error);
     }
-    if (status == TERN_OK) {
-        status = file_system->rename(file_system->context, file->path, path, error);
-    }
-    if (status == TERN_OK) {
-        status = file_system->sync_directory(file_system->context, directory, error);
-    }
     if (status != TERN_OK) {
         manifest_close(file);
         return status;
@@ -230,6 +224,21 @@ tern_status manifest_create(const tern_file_system *file_system, const tern_allo
     memcpy(file->path, path, sizeof(path));
     *out_file = file;
     return TERN_OK;
+}
+
+tern_status manifest_publish(const tern_file_system *file_system, const char *directory,
+                             tern_error *error) {
+    char from[FILE_PATH_BYTES];
+    char to[FILE_PATH_BYTES];
+    tern_status status = path_join(from, directory, NEW_FILE_NAME, error);
+    if (status == TERN_OK) {
+        status = path_join(to, directory, MANIFEST_FILE_NAME, error);
+    }
+    if (status == TERN_OK) {
+        status = file_system->rename(file_system->context, from, to, error);
+    }
+    return status == TERN_OK ? file_system->sync_directory(file_system->context, directory, error)
+                             : status;
 }
 
 tern_status manifest_check_slot(struct manifest_file *file, unsigned slot, tern_error *error) {

@@ -62,11 +62,16 @@ TERN_MUST_CHECK tern_status manifest_open(const tern_file_system *file_system,
                                           struct manifest *out_manifest, struct manifest *out_other,
                                           tern_error *error);
 
-/* Creates the root file of a new database: written aside, synced, renamed, directory synced. */
+/* Creates the root file of a new database beside its name, synced. There is no database until
+ * manifest_publish. */
 TERN_MUST_CHECK tern_status manifest_create(const tern_file_system *file_system,
                                             const tern_allocator *allocator, const char *directory,
                                             const struct manifest *manifest,
                                             struct manifest_file **out_file, tern_error *error);
+
+/* Gives a root file that manifest_create has made its name, durably. It may be open. */
+TERN_MUST_CHECK tern_status manifest_publish(const tern_file_system *file_system,
+                                             const char *directory, tern_error *error);
 
 /*
  * Switches the root: writes `manifest` into the slot that is not current and syncs. After a failure

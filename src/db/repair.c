@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "db/conversion_search.h"
 #include "db/creation_search.h"
+#include "db/database_directory.h"
 #include "db/verify_internal.h"
 #include "txn/commit_codec.h"
 
@@ -645,20 +646,25 @@ static tern_status save_bases(struct repair *repair) {
     return status;
 }
 
+/* A record that was durable and cannot be read was a commit, or part of one. */
+static bool take_log_finding(void *context, const tern_finding *finding) {
+    struct repair *repair = context;
+    if (strcmp(finding->invariant, "log.record") == 0) {
+        repair->report.lost_records++;
+    }
+    return verify_sink_finding(&repair->sink, finding);
+}
+
 static tern_status save_log(struct repair *repair) {
     struct log_recovery recovery;
     log_position start = repair->has_manifest ? repair->reader.manifest.log_start : 0;
     return log_scan(&repair->reader.log_options, start, true, save_log_record, repair,
-                    verify_sink_finding, &repair->sink, &recovery, repair->error);
+                    take_log_finding, repair, &recovery, repair->error);
 }
 
 static tern_status prepare(struct repair *repair, const char *target_path) {
     tern_db_options options = repair->reader.options;
-    options.create_if_missing = true;
-    options.error_if_exists = true;
-    options.read_only = false;
-    options.archive = NULL;
-    tern_status status = tern_open(target_path, &options, &repair->target, repair->error);
+    tern_status status = database_copy_begin(target_path, &options, &repair->target, repair->error);
     if (status == TERN_OK) {
         const tern_allocator *allocator = repair->reader.options.allocator;
         repair->changes =
@@ -699,6 +705,8 @@ tern_status tern_repair(const char *path, const char *target_path, const tern_db
                             .progress = progress,
                             .progress_context = progress_context,
                             .error = error};
+    REQUIRE(error, target_path != NULL && target_path[0] != '\0', "no target_path");
+    REQUIRE(error, out_report != NULL, "no out_report");
     tern_status status = directory_reader_open(&repair.reader, path, options, error);
     if (status != TERN_OK) {
         return status;
@@ -721,8 +729,10 @@ tern_status tern_repair(const char *path, const char *target_path, const tern_db
     if (status == TERN_OK) {
         status = tern_checkpoint(repair.target, error);
     }
-    tern_status closed = tern_close(repair.target, status == TERN_OK ? error : NULL);
-    status = status == TERN_OK ? closed : status;
+    if (repair.target != NULL) {
+        status = database_copy_end(repair.target, target_path, repair.reader.options.file_system,
+                                   status, error);
+    }
     finish(&repair);
     if (status == TERN_OK) {
         *out_report = repair.report;

@@ -29,14 +29,16 @@ bool verify_sink_finding(void *context, const tern_finding *finding) {
 /* An error met on the way becomes a finding; the invariant is the word before the colon. */
 void verify_report_error(struct verify_sink *sink, const tern_error *error, const char *invariant) {
     char name[64];
-    const char *colon = strstr(error->message, ": ");
-    size_t size = colon != NULL ? (size_t)(colon - error->message) : 0;
-    if (size > 0 && size < sizeof(name) && memchr(error->message, ' ', size) == NULL) {
-        memcpy(name, error->message, size);
+    const char *message = error->message;
+    const char *colon = strstr(message, ": ");
+    size_t size = colon != NULL ? (size_t)(colon - message) : 0;
+    if (size > 0 && size < sizeof(name) && memchr(message, ' ', size) == NULL) {
+        memcpy(name, message, size);
         name[size] = '\0';
         invariant = name;
+        message = colon + 2;
     }
-    verify_report_finding(sink, error->file, error->offset, invariant, error->message);
+    verify_report_finding(sink, error->file, error->offset, invariant, message);
 }
 
 /* ---- the log ---- */
@@ -146,6 +148,8 @@ tern_status tern_verify(tern_db *db, tern_finding_function on_finding, void *con
     struct verify_sink sink = {on_finding, context, 0, false};
     struct snapshot snapshot = {0};
     tern_verify_report report = {0};
+    REQUIRE(error, db != NULL, "no database");
+    REQUIRE(error, out_report != NULL, "no out_report");
     tern_status status = snapshot_take(&db->manager, &snapshot, error);
     if (status != TERN_OK) {
         return status;
@@ -233,6 +237,7 @@ tern_status tern_verify_directory(const char *path, const tern_db_options *optio
     struct directory_reader reader;
     tern_verify_report report = {0};
     tern_error found = TERN_ERROR_INIT;
+    REQUIRE(error, out_report != NULL, "no out_report");
     tern_status status = directory_reader_open(&reader, path, options, error);
     if (status != TERN_OK) {
         return status;
