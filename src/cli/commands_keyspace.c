@@ -6,6 +6,10 @@ static const struct argument_spec name_arguments[] = {
     {"NAME", ARGUMENT_IS_KEYSPACE, false, false, NULL, "name of the keyspace, 1 to 255 bytes"},
     {0},
 };
+static const struct argument_spec new_name_arguments[] = {
+    {"NAME", ARGUMENT_IS_TEXT, false, false, NULL, "name of the keyspace, 1 to 255 bytes"},
+    {0},
+};
 static const struct option_spec create_options[] = {
     {OPTION_ENGINE, 0, "engine", "ENGINE", OPTION_IS_CHOICE, "btree|lsm|hash",
      "how records are stored (default btree)"},
@@ -88,7 +92,7 @@ const struct command keyspace_commands[] = {
     {COMMAND_KEYSPACE_CREATE, "keyspace create", NULL, "create a keyspace",
      "A keyspace is a named map from keys to values; convert changes its options later. Creates "
      "directory and database when there are none.",
-     name_arguments, create_options, create_examples, "{\"status\":\"OK\",\"seq\":N}",
+     new_name_arguments, create_options, create_examples, "{\"status\":\"OK\",\"seq\":N}",
      "11 when it exists already", USES_OR_MAKES, PLACE_BOTH},
     {COMMAND_KEYSPACE_CONVERT, "keyspace convert", NULL,
      "store a keyspace in another engine or with other options",
@@ -112,8 +116,7 @@ const struct command keyspace_commands[] = {
      NULL, USES_DATABASE, PLACE_BOTH},
     {COMMAND_KEYSPACE_INFO, "keyspace info", NULL, "options and numbers of a keyspace", NULL,
      name_arguments, NULL, info_examples,
-     "{\"name\":…, the options as in keyspace list, \"stats\":{NAME:{\"value\":N,\"unit\":…,"
-     "\"kind\":…}}}",
+     "{\"name\":…, the options as in keyspace list, \"stats\":{NAME: as in stats}}",
      "1 when there is none", USES_DATABASE, PLACE_BOTH},
     {0},
 };

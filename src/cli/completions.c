@@ -39,6 +39,25 @@ static void print_option_names(FILE *stream, const struct option_spec *options) 
     }
 }
 
+/* "a|b|c" with blanks between. */
+static void print_choices(FILE *stream, const char *choices) {
+    for (; *choices != '\0'; choices++) {
+        putc(*choices == '|' ? ' ' : *choices, stream);
+    }
+}
+
+typedef void (*command_visitor)(FILE *stream, const struct command *command);
+
+static void for_each_command(FILE *stream, command_visitor visit) {
+    for (const struct command_group *group = command_groups; group->title != NULL; group++) {
+        for (const struct command *command = group->commands; command->name != NULL; command++) {
+            if (is_for_shell(command)) {
+                visit(stream, command);
+            }
+        }
+    }
+}
+
 static void print_first_words(FILE *stream) {
     for (const struct command_group *group = command_groups; group->title != NULL; group++) {
         for (const struct command *command = group->commands; command->name != NULL; command++) {
@@ -47,6 +66,92 @@ static void print_first_words(FILE *stream) {
             }
         }
     }
+}
+
+/* Calls for the first command of each family: those that share the first of two words. */
+static void for_each_family(FILE *stream, command_visitor visit) {
+    for (const struct command_group *group = command_groups; group->title != NULL; group++) {
+        for (const struct command *command = group->commands; command->name != NULL; command++) {
+            if (command->name[first_word(command)] == ' ' &&
+                !is_repeated(group->commands, command)) {
+                visit(stream, command);
+            }
+        }
+    }
+}
+
+static void print_second_words(FILE *stream, const struct command *family) {
+    const char *separator = "";
+    for (const struct command *command = family;
+         command->name != NULL && first_word(command) == first_word(family) &&
+         strncmp(command->name, family->name, first_word(family)) == 0;
+         command++) {
+        fprintf(stream, "%s%s", separator, command->name + first_word(command) + 1);
+        separator = " ";
+    }
+}
+
+static void print_family_pattern(FILE *stream, const struct command *family) {
+    fprintf(stream, "|%.*s", (int)first_word(family), family->name);
+}
+
+/* A pattern of all options that take a value, behind `scope`. */
+static void print_valued(FILE *stream, const struct option_spec *options, const char *scope) {
+    for (; options != NULL && options->name != NULL; options++) {
+        if (options->kind != OPTION_IS_FLAG) {
+            fprintf(stream, "    '%s --%s'", scope, options->name);
+            if (options->letter != '\0') {
+                fprintf(stream, "|'%s -%c'", scope, options->letter);
+            }
+            fputs(") ((i++)) ;;\n", stream);
+        }
+    }
+}
+
+/* The pattern of an argument: "command place". */
+static void print_place(FILE *stream, const struct command *command,
+                        const struct argument_spec *argument, size_t place) {
+    if (argument->is_repeated) {
+        fprintf(stream, "    '%s '*) ", command->name);
+    } else {
+        fprintf(stream, "    '%s %zu') ", command->name, place);
+    }
+}
+
+static void print_valued_of(FILE *stream, const struct command *command) {
+    print_valued(stream, command->options, command->name);
+}
+
+/*
+ * The walk over the words before the one to complete, in words that bash and zsh share: sets
+ * command, directory and place (which argument comes next).
+ */
+static void print_walk(FILE *stream, const char *first, const char *end, const char *word) {
+    fprintf(stream,
+            "  for ((i = %s; i < %s; i++)); do\n"
+            "    case \"%s\" in\n"
+            "    -*) ;;\n"
+            "    *) case \"$command\" in\n"
+            "       ''",
+            first, end, word);
+    for_each_family(stream, print_family_pattern);
+    fprintf(stream,
+            ") command=\"${command:+$command }%s\" ;;\n"
+            "       *) ((place++)) ;;\n"
+            "       esac; continue ;;\n"
+            "    esac\n"
+            "    before=\"%s\"\n"
+            "    case \"any $before\" in\n",
+            word, word);
+    print_valued(stream, global_options, "any");
+    fputs("    esac\n    case \"$command $before\" in\n", stream);
+    for_each_command(stream, print_valued_of);
+    fprintf(stream,
+            "    esac\n"
+            "    if [[ \"%s\" == = ]]; then ((i++)); fi\n"
+            "    case \"$before\" in -d|--directory) directory=\"%s\" ;; esac\n"
+            "  done\n",
+            word, word);
 }
 
 /* ---- bash ---- */
@@ -62,9 +167,7 @@ static void bash_values(FILE *stream, const struct option_spec *options, const c
         }
         if (options->choices != NULL) {
             fputs(") COMPREPLY=($(compgen -W '", stream);
-            for (const char *choice = options->choices; *choice != '\0'; choice++) {
-                putc(*choice == '|' ? ' ' : *choice, stream);
-            }
+            print_choices(stream, options->choices);
             fputs("' -- \"$word\")); return ;;\n", stream);
         } else if (options->kind == OPTION_IS_FILE || options->kind == OPTION_IS_DIRECTORY) {
             fprintf(stream, ") COMPREPLY=($(compgen -%c -- \"$word\")); return ;;\n",
@@ -75,63 +178,87 @@ static void bash_values(FILE *stream, const struct option_spec *options, const c
     }
 }
 
+static void bash_values_of(FILE *stream, const struct command *command) {
+    bash_values(stream, command->options, command->name);
+}
+
+static void bash_family(FILE *stream, const struct command *family) {
+    fprintf(stream, "    %.*s) words='", (int)first_word(family), family->name);
+    print_second_words(stream, family);
+    fputs("' ;;\n", stream);
+}
+
+static void bash_family_test(FILE *stream, const struct command *family) {
+    fprintf(stream, " || $command == %.*s", (int)first_word(family), family->name);
+}
+
 static void bash_command(FILE *stream, const struct command *command) {
     fprintf(stream, "    '%s') words='", command->name);
     print_option_names(stream, command->options);
     fputs(" '\"$globals\" ;;\n", stream);
 }
 
+/* What the arguments of a command may be; names of keyspaces come out of the database. */
+static void bash_arguments(FILE *stream, const struct command *command) {
+    const struct argument_spec *argument = command->arguments;
+    for (size_t place = 0; argument != NULL && argument->name != NULL; argument++, place++) {
+        print_place(stream, command, argument, place);
+        switch (argument->kind) {
+        case ARGUMENT_IS_KEYSPACE:
+            fputs("words=\"$(\"${COMP_WORDS[0]}\" -q ${directory:+-d \"$directory\"} keyspace "
+                  "list 2>/dev/null | awk 'NR > 1 { print $1 }')\"",
+                  stream);
+            break;
+        case ARGUMENT_IS_CHOICE:
+            fputs("words='", stream);
+            print_choices(stream, argument->choices);
+            putc('\'', stream);
+            break;
+        case ARGUMENT_IS_COMMAND:
+            fputs("words='", stream);
+            print_first_words(stream);
+            putc('\'', stream);
+            break;
+        case ARGUMENT_IS_FILE:
+        case ARGUMENT_IS_DIRECTORY:
+            fprintf(stream, "COMPREPLY=($(compgen -%c -- \"$word\")); return",
+                    argument->kind == ARGUMENT_IS_FILE ? 'f' : 'd');
+            break;
+        case ARGUMENT_IS_TEXT:
+            fputs("return", stream);
+            break;
+        }
+        fputs(" ;;\n", stream);
+    }
+}
+
 static void print_bash(FILE *stream) {
     fputs("# bash completion for tern, made by: tern completions bash\n"
           "_tern() {\n"
-          "  local word=\"${COMP_WORDS[COMP_CWORD]}\" before=\"${COMP_WORDS[COMP_CWORD-1]}\"\n"
+          "  local word=\"${COMP_WORDS[COMP_CWORD]}\" before=''\n"
           "  local globals='",
           stream);
     print_option_names(stream, global_options);
-    fputs("' command='' directory=\"${TERN_DIR-}\" place=0 i words\n  COMPREPLY=()\n"
-          "  for ((i = 1; i < COMP_CWORD; i++)); do\n"
-          "    case \"${COMP_WORDS[i]}\" in\n"
-          "    -d|--directory) directory=\"${COMP_WORDS[++i]}\" ;;\n"
-          "    --durability|--memory|--color) ((i++)) ;;\n"
-          "    -*) ;;\n"
-          "    *) if [[ -z $command || $command == keyspace ]]; then\n"
-          "         command=\"${command:+$command }${COMP_WORDS[i]}\"\n"
-          "       else ((place++)); fi ;;\n"
-          "    esac\n"
-          "  done\n"
+    fputs("' command='' directory=\"${TERN_DIR-}\" place=0 i words=''\n  COMPREPLY=()\n", stream);
+    print_walk(stream, "1", "COMP_CWORD", "${COMP_WORDS[i]}");
+    fputs("  before=\"${COMP_WORDS[COMP_CWORD-1]}\"\n"
+          "  if [[ $word == = ]]; then word=''\n"
+          "  elif [[ $before == = ]]; then before=\"${COMP_WORDS[COMP_CWORD-2]}\"; fi\n"
           "  case \"any $before\" in\n",
           stream);
     bash_values(stream, global_options, "any");
     fputs("  esac\n  case \"$command $before\" in\n", stream);
-    for (const struct command_group *group = command_groups; group->title != NULL; group++) {
-        for (const struct command *command = group->commands; command->name != NULL; command++) {
-            bash_values(stream, command->options, command->name);
-        }
-    }
-    fputs("  esac\n  case \"$command\" in\n    '') words='", stream);
+    for_each_command(stream, bash_values_of);
+    fputs("  esac\n  if [[ $word == -* || -z $command", stream);
+    for_each_family(stream, bash_family_test);
+    fputs(" ]]; then\n    case \"$command\" in\n    '') words='", stream);
     print_first_words(stream);
-    fputs(" '\"$globals\" ;;\n    keyspace) words='create drop list info' ;;\n", stream);
-    for (const struct command_group *group = command_groups; group->title != NULL; group++) {
-        for (const struct command *command = group->commands; command->name != NULL; command++) {
-            if (is_for_shell(command)) {
-                bash_command(stream, command);
-            }
-        }
-    }
-    fputs("  esac\n"
-          "  if [[ $word != -* && $place -eq 0 && -n $directory ]]; then\n"
-          "    case \"$command\" in\n"
-          "    put|get|delete|scan|count|merge|cas|import|export|stats|'keyspace drop'|'keyspace "
-          "info')\n"
-          "      words=\"$(tern -q -d \"$directory\" keyspace list 2>/dev/null |\n"
-          "        awk 'NR > 1 { print $1 }')\" ;;\n"
-          "    esac\n"
-          "  elif [[ $word != -* && -n $command && $command != keyspace ]]; then\n"
-          "    case \"$command\" in\n"
-          "    completions) words='bash zsh fish' ;;\n"
-          "    *) COMPREPLY=($(compgen -f -- \"$word\")); return ;;\n"
-          "    esac\n"
-          "  fi\n"
+    fputs(" '\"$globals\" ;;\n", stream);
+    for_each_family(stream, bash_family);
+    for_each_command(stream, bash_command);
+    fputs("    esac\n  else\n    case \"$command $place\" in\n", stream);
+    for_each_command(stream, bash_arguments);
+    fputs("    esac\n  fi\n"
           "  COMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n"
           "}\n"
           "complete -o filenames -F _tern tern\n",
@@ -160,9 +287,7 @@ static void zsh_options(FILE *stream, const struct option_spec *options) {
             fprintf(stream, ":%s:", options->argument);
             if (options->choices != NULL) {
                 putc('(', stream);
-                for (const char *choice = options->choices; *choice != '\0'; choice++) {
-                    putc(*choice == '|' ? ' ' : *choice, stream);
-                }
+                print_choices(stream, options->choices);
                 putc(')', stream);
             } else if (options->kind == OPTION_IS_FILE) {
                 fputs("_files", stream);
@@ -171,6 +296,58 @@ static void zsh_options(FILE *stream, const struct option_spec *options) {
             }
         }
         fputs("'\n", stream);
+    }
+}
+
+static void zsh_first_word(FILE *stream, const struct command *command) {
+    fprintf(stream, "    '%.*s:", (int)first_word(command), command->name);
+    print_escaped(stream, command->summary, "'", "'\\'");
+    fputs("'\n", stream);
+}
+
+static void zsh_command(FILE *stream, const struct command *command) {
+    if (command->options != NULL) {
+        fprintf(stream, "    '%s') globals+=(\n", command->name);
+        zsh_options(stream, command->options);
+        fputs("    ) ;;\n", stream);
+    }
+}
+
+static void zsh_family(FILE *stream, const struct command *family) {
+    fprintf(stream, "    %.*s) compadd ", (int)first_word(family), family->name);
+    print_second_words(stream, family);
+    fputs("; return ;;\n", stream);
+}
+
+static void zsh_arguments(FILE *stream, const struct command *command) {
+    const struct argument_spec *argument = command->arguments;
+    for (size_t place = 0; argument != NULL && argument->name != NULL; argument++, place++) {
+        print_place(stream, command, argument, place);
+        switch (argument->kind) {
+        case ARGUMENT_IS_KEYSPACE:
+            fputs("compadd -- ${(f)\"$(${words[1]} -q ${directory:+-d} ${directory:+$directory} "
+                  "keyspace list 2>/dev/null | awk 'NR > 1 { print $1 }')\"}",
+                  stream);
+            break;
+        case ARGUMENT_IS_CHOICE:
+            fputs("compadd ", stream);
+            print_choices(stream, argument->choices);
+            break;
+        case ARGUMENT_IS_COMMAND:
+            fputs("_describe command commands", stream);
+            break;
+        case ARGUMENT_IS_FILE:
+            fputs("_files", stream);
+            break;
+        case ARGUMENT_IS_DIRECTORY:
+            fputs("_files -/", stream);
+            break;
+        case ARGUMENT_IS_TEXT:
+            fputs("_message ", stream);
+            print_escaped(stream, argument->name, " ", "\\");
+            break;
+        }
+        fputs(" ;;\n", stream);
     }
 }
 
@@ -183,37 +360,23 @@ static void print_zsh(FILE *stream) {
     for (const struct command_group *group = command_groups; group->title != NULL; group++) {
         for (const struct command *command = group->commands; command->name != NULL; command++) {
             if (is_for_shell(command) && !is_repeated(group->commands, command)) {
-                fprintf(stream, "    '%.*s:", (int)first_word(command), command->name);
-                print_escaped(stream, command->summary, "'", "'\\'");
-                fputs("'\n", stream);
+                zsh_first_word(stream, command);
             }
         }
     }
-    fputs("  )\n  local i command=''\n"
-          "  for ((i = 2; i < CURRENT; i++)); do\n"
-          "    case $words[i] in\n"
-          "    -d|--directory|--durability|--memory|--color) ((i++)) ;;\n"
-          "    -*) ;;\n"
-          "    *) if [[ -z $command || $command == keyspace ]]; then\n"
-          "         command=\"${command:+$command }$words[i]\"; fi ;;\n"
-          "    esac\n"
-          "  done\n"
-          "  case $command in\n"
-          "    '') if [[ $words[CURRENT] == -* ]]; then _arguments $globals\n"
-          "        else _describe command commands; fi ;;\n"
-          "    keyspace) compadd create drop list info ;;\n"
-          "    completions) compadd bash zsh fish ;;\n",
+    fputs("  )\n  local i before='' command='' directory=\"${TERN_DIR-}\" place=0\n", stream);
+    print_walk(stream, "2", "CURRENT", "$words[i]");
+    fputs("  case $command in\n", stream);
+    for_each_family(stream, zsh_family);
+    for_each_command(stream, zsh_command);
+    /* Behind an option that takes a value the walk has stepped past the word to complete. */
+    fputs("  esac\n  if [[ $words[CURRENT] == -* ]] || ((i > CURRENT)); then\n"
+          "    _arguments $globals '*:file:_files'; return\n  fi\n"
+          "  case \"$command $place\" in\n"
+          "    ' 0') _describe command commands ;;\n",
           stream);
-    for (const struct command_group *group = command_groups; group->title != NULL; group++) {
-        for (const struct command *command = group->commands; command->name != NULL; command++) {
-            if (is_for_shell(command) && command->options != NULL) {
-                fprintf(stream, "    '%s') globals+=(\n", command->name);
-                zsh_options(stream, command->options);
-                fputs("    ); _arguments $globals '*:file:_files' ;;\n", stream);
-            }
-        }
-    }
-    fputs("    *) _arguments $globals '*:file:_files' ;;\n  esac\n}\n_tern \"$@\"\n", stream);
+    for_each_command(stream, zsh_arguments);
+    fputs("  esac\n}\n_tern \"$@\"\n", stream);
 }
 
 /* ---- fish ---- */
@@ -232,9 +395,7 @@ static void fish_options(FILE *stream, const struct option_spec *options, const 
         }
         if (options->choices != NULL) {
             fputs(" -x -a '", stream);
-            for (const char *choice = options->choices; *choice != '\0'; choice++) {
-                putc(*choice == '|' ? ' ' : *choice, stream);
-            }
+            print_choices(stream, options->choices);
             putc('\'', stream);
         } else if (options->kind == OPTION_IS_FILE || options->kind == OPTION_IS_DIRECTORY) {
             fputs(" -r -F", stream);
@@ -246,15 +407,18 @@ static void fish_options(FILE *stream, const struct option_spec *options, const 
     }
 }
 
-static void fish_command(FILE *stream, const struct command *command) {
+static void fish_command(FILE *stream, const struct command *family,
+                         const struct command *command) {
     char condition[160];
     size_t size = first_word(command);
     bool is_second = command->name[size] == ' ';
     if (is_second) {
         fprintf(stream,
                 "complete -c tern -n '__fish_seen_subcommand_from %.*s; and not "
-                "__fish_seen_subcommand_from create drop list info' -f -a %s",
-                (int)size, command->name, command->name + size + 1);
+                "__fish_seen_subcommand_from ",
+                (int)size, command->name);
+        print_second_words(stream, family);
+        fprintf(stream, "' -f -a %s", command->name + size + 1);
         fish_text(stream, command->summary);
         putc('\n', stream);
     }
@@ -263,17 +427,31 @@ static void fish_command(FILE *stream, const struct command *command) {
     fish_options(stream, command->options, condition);
 }
 
+static void fish_arguments(FILE *stream, const struct command *command) {
+    const struct argument_spec *argument = command->arguments;
+    for (; argument != NULL && argument->name != NULL; argument++) {
+        if (argument->kind == ARGUMENT_IS_CHOICE) {
+            fprintf(stream, "complete -c tern -n '__fish_seen_subcommand_from %s' -f -a '",
+                    command->name);
+            print_choices(stream, argument->choices);
+            fputs("'\n", stream);
+        }
+    }
+}
+
 static void print_fish(FILE *stream) {
     fputs("# fish completion for tern, made by: tern completions fish\nset -l commands", stream);
     print_first_words(stream);
     putc('\n', stream);
     fish_options(stream, global_options, "");
     for (const struct command_group *group = command_groups; group->title != NULL; group++) {
+        const struct command *family = group->commands;
         for (const struct command *command = group->commands; command->name != NULL; command++) {
             if (!is_for_shell(command)) {
                 continue;
             }
             if (!is_repeated(group->commands, command)) {
+                family = command;
                 fprintf(stream,
                         "complete -c tern -n \"not __fish_seen_subcommand_from $commands\" -f -a "
                         "%.*s",
@@ -281,11 +459,10 @@ static void print_fish(FILE *stream) {
                 fish_text(stream, command->summary);
                 putc('\n', stream);
             }
-            fish_command(stream, command);
+            fish_command(stream, family, command);
         }
     }
-    fputs("complete -c tern -n '__fish_seen_subcommand_from completions' -f -a 'bash zsh fish'\n",
-          stream);
+    for_each_command(stream, fish_arguments);
 }
 
 void completions_print(FILE *stream, const char *shell) {
