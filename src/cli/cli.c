@@ -6,6 +6,7 @@
 #include "cli/repl.h"
 #include "cli/run.h"
 #include "cli/terminal.h"
+#include <errno.h>
 #include <stdlib.h>
 
 static tern_status run_repl(struct session *session, const struct invocation *invocation) {
@@ -54,6 +55,12 @@ int cli_main(int argument_count, char *const *arguments, FILE *out, FILE *err) {
     if (status == TERN_OK) {
         status = run_invocation(&session, &invocation);
     } else {
+        session_report(&session, status);
+    }
+    bool is_broken = fflush(out) != 0 || ferror(out) != 0;
+    if (is_broken && status == TERN_OK) {
+        session.is_error_told = false;
+        status = fail_file(&session.error, errno, "standard output", "writing the output failed");
         session_report(&session, status);
     }
     tern_status closed = session_close_database(&session);

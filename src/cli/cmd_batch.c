@@ -370,7 +370,9 @@ static void report(const struct batch *batch, double seconds) {
         json_unsigned(&json, "operations", batch->operations);
         json_unsigned(&json, "transactions", batch->transactions);
         json_unsigned(&json, "skipped", batch->skipped);
-        json_unsigned(&json, "seq", batch->seq);
+        if (batch->seq > 0) {
+            json_unsigned(&json, "seq", batch->seq);
+        }
         json_end_object(&json);
         json_end_line(&json);
         return;
@@ -393,6 +395,7 @@ tern_status run_batch(struct session *session, const struct invocation *invocati
     if (status != TERN_OK) {
         return status;
     }
+    input_skip_mark(&batch.input);
     progress_open(&progress, session->err, session_shows_progress(session), "operations");
     session->is_batch = true;
     bool is_end = false;

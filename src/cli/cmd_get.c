@@ -39,6 +39,9 @@ static tern_status print_value(struct work *work, const struct invocation *invoc
         json_unsigned(&json, "size_bytes", value.bytes.size);
         json_end_object(&json);
         json_end_line(&json);
+    } else if (format == BYTES_RAW) {
+        fwrite(value.bytes.size > 0 ? value.bytes.data : "", 1, value.bytes.size, session->out);
+        putc('\n', session->out);
     } else {
         struct buffer text = {0};
         bytes_encode(format, value.bytes, &text);

@@ -8,6 +8,7 @@
 #include "cli/quantity.h"
 #include "cli/run.h"
 #include "cli/transfer.h"
+#include <errno.h>
 #include <stdlib.h>
 
 enum { BATCH_BYTES = 4 * 1024 * 1024, BATCH_RECORDS = 1000 };
@@ -22,6 +23,7 @@ struct import {
     struct buffer keyspace_name;
     tern_value_writer *writer; /* of the large value being written */
     uint64_t writer_left;
+    bool skips_value; /* its key was refused */
     tern_txn *txn;
     uint64_t pending_records, pending_bytes;
     uint64_t records, skipped, transactions, large_done;
@@ -86,6 +88,12 @@ static tern_status fail_record(struct import *import, const struct record *recor
                                const char *problem) {
     tern_status status = import->options.format == RECORD_DUMP ? TERN_CORRUPTION : TERN_INVALID;
     tern_error *error = &import->session->error;
+    if (import->input.system_errno == EINTR) {
+        return fail(error, TERN_CANCELLED, "cancelled; what was committed stays");
+    }
+    if (import->input.system_errno != 0) {
+        return fail_file(error, import->input.system_errno, import->input.name, "reading failed");
+    }
     fail_file(error, 0, import->input.name, "");
     error->status = status;
     if (record->line_no > 0) {
@@ -111,13 +119,25 @@ static tern_status refuse_record(struct import *import, const struct record *rec
     return TERN_OK;
 }
 
+/* What is wrong with a key, or NULL. */
+static const char *key_problem(const struct import *import, tern_slice key) {
+    return key.size == 0 ? "the key is empty"
+           : key.size > tern_keyspace_key_bytes_max(import->keyspace)
+               ? "the key is longer than the keyspace takes"
+               : NULL;
+}
+
+/* A transaction may not be larger than a quarter of the memory budget; half of that is well within,
+ * whatever records cost besides their bytes. */
+static uint64_t batch_bytes(const struct import *import) {
+    uint64_t memory_bytes = import->session->options.memory_bytes;
+    return memory_bytes > 0 && memory_bytes / 8 < BATCH_BYTES ? memory_bytes / 8 : BATCH_BYTES;
+}
+
 static tern_status put_pair(struct import *import, const struct record *record) {
-    size_t key_bytes_max = tern_keyspace_key_bytes_max(import->keyspace);
-    if (record->key.size == 0) {
-        return refuse_record(import, record, "the key is empty");
-    }
-    if (record->key.size > key_bytes_max) {
-        return refuse_record(import, record, "the key is longer than the keyspace takes");
+    const char *problem = key_problem(import, record->key);
+    if (problem != NULL) {
+        return refuse_record(import, record, problem);
     }
     tern_status status = begin(import);
     if (status != TERN_OK) {
@@ -131,7 +151,7 @@ static tern_status put_pair(struct import *import, const struct record *record) 
     import->pending_records++;
     import->pending_bytes += record->key.size + record->value.size;
     uint64_t batch = invocation_number(import->invocation, OPTION_BATCH, BATCH_RECORDS);
-    bool is_full = import->pending_records >= batch || import->pending_bytes >= BATCH_BYTES;
+    bool is_full = import->pending_records >= batch || import->pending_bytes >= batch_bytes(import);
     return is_full ? commit(import) : TERN_OK;
 }
 
@@ -147,6 +167,12 @@ static tern_status finish_large(struct import *import) {
 }
 
 static tern_status begin_large(struct import *import, const struct record *record) {
+    const char *problem = key_problem(import, record->key);
+    if (problem != NULL) {
+        import->skips_value = true;
+        return refuse_record(import, record, problem);
+    }
+    import->skips_value = false;
     tern_status status = begin(import);
     if (status != TERN_OK) {
         return status;
@@ -161,6 +187,9 @@ static tern_status begin_large(struct import *import, const struct record *recor
 }
 
 static tern_status append_chunk(struct import *import, const struct record *record) {
+    if (import->skips_value) {
+        return TERN_OK;
+    }
     tern_status status = tern_value_writer_append(import->writer, record->value);
     if (status != TERN_OK) {
         return fail_in_txn(import, status);
@@ -242,8 +271,10 @@ static void report(const struct import *import, tern_status status) {
         quantity_print_count(import->skipped, &text);
         buffer_append_text(&text, " skipped");
     }
-    session_note(session, "%s%s",
-                 status == TERN_OK ? "imported " : "committed before: ", buffer_text(&text));
+    if (status == TERN_OK || import->records > 0) {
+        session_note(session, "%s%s",
+                     status == TERN_OK ? "imported " : "committed before: ", buffer_text(&text));
+    }
     buffer_release(&text);
 }
 

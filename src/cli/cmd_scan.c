@@ -2,6 +2,7 @@
 /* scan and count: ranges of keys. */
 #include "cli/interrupt.h"
 #include "cli/run.h"
+#include <errno.h>
 
 enum { BATCH_ENTRIES = 256 };
 
@@ -50,9 +51,15 @@ static tern_status fail_cursor(struct session *session, tern_status status,
     return status;
 }
 
-static tern_status check_interrupt(struct scan *scan) {
-    return interrupt_is_pending() ? session_fail(scan->session, TERN_CANCELLED, "cancelled")
-                                  : TERN_OK;
+/* Whether anybody still wants more. */
+static tern_status check_reader(struct scan *scan) {
+    struct session *session = scan->session;
+    if (interrupt_is_pending()) {
+        return session_fail(session, TERN_CANCELLED, "cancelled");
+    }
+    return ferror(session->out) == 0
+               ? TERN_OK
+               : fail_file(&session->error, errno, "standard output", "writing the output failed");
 }
 
 static tern_status scan_forward(struct scan *scan, tern_cursor *cursor) {
@@ -72,7 +79,7 @@ static tern_status scan_forward(struct scan *scan, tern_cursor *cursor) {
             print_entry(scan, entries[i].key, entries[i].value);
         }
         scan->count += count;
-        status = check_interrupt(scan);
+        status = check_reader(scan);
         if (status != TERN_OK) {
             return status;
         }
@@ -94,7 +101,7 @@ static tern_status scan_backward(struct scan *scan, tern_cursor *cursor) {
             return fail_cursor(scan->session, status, cursor);
         }
         print_entry(scan, tern_cursor_key(cursor), value);
-        status = check_interrupt(scan);
+        status = check_reader(scan);
         if (status != TERN_OK) {
             return status;
         }

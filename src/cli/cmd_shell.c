@@ -2,7 +2,24 @@
 /* help, version, completions, .timing, exit. */
 #include "cli/help.h"
 #include "cli/run.h"
+#include "cli/suggest.h"
 #include "cli/terminal.h"
+
+static bool visit_name(void *context, const struct command *command) {
+    suggestion_offer(context, command->name);
+    return true;
+}
+
+static tern_status unknown_command(struct session *session, const char *name) {
+    struct suggestion suggestion = {.typed = name};
+    command_each(visit_name, &suggestion);
+    const char *help = session->is_repl ? "help" : "tern help";
+    return suggestion.best != NULL
+               ? session_fail(session, TERN_INVALID, "there is no command '%s'; did you mean '%s'?",
+                              name, suggestion.best)
+               : session_fail(session, TERN_INVALID, "there is no command '%s'; see: %s", name,
+                              help);
+}
 
 static tern_status explain_words(struct session *session, const struct invocation *invocation) {
     struct buffer name = {0};
@@ -15,8 +32,7 @@ static tern_status explain_words(struct session *session, const struct invocatio
     if (command != NULL) {
         help_print_command(session->out, command, width, session->has_color);
     } else if (!help_print_family(session->out, buffer_text(&name), width, session->has_color)) {
-        status = session_fail(session, TERN_INVALID, "there is no command '%s'; see: help",
-                              buffer_text(&name));
+        status = unknown_command(session, buffer_text(&name));
     }
     buffer_release(&name);
     return status;

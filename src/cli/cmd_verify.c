@@ -185,10 +185,13 @@ tern_status run_repair(struct session *session, const struct invocation *invocat
         return status;
     }
     report_repair(&findings, &report, target);
-    if (report.lost_pages == 0 && report.lost_records == 0) {
+    bool is_lost = report.lost_pages > 0 || report.lost_records > 0;
+    if (!is_lost && findings.count == 0) {
         return TERN_OK;
     }
     session->is_error_told = session->settings.is_json;
-    return session_fail(session, TERN_CORRUPTION, "something was lost; what is left stands in %s",
+    return session_fail(session, TERN_CORRUPTION,
+                        is_lost ? "something was lost; what is left stands in %s"
+                                : "there was damage; what could be read stands in %s",
                         target);
 }

@@ -80,23 +80,28 @@ const struct command care_commands[] = {
     {COMMAND_COMPACT, "compact", NULL, "rewrite data files without slack and shrink them", NULL,
      NULL, NULL, compact_examples, "{\"status\":\"OK\"}", NULL, USES_DATABASE, PLACE_BOTH},
     {COMMAND_CLONE, "clone", NULL, "write a consistent copy to a new directory",
-     "The copy is of one moment and is a database of its own.", clone_arguments, NULL,
-     clone_examples, "{\"status\":\"OK\",\"target\":…}", "11 when the target is not empty",
-     USES_DATABASE, PLACE_BOTH},
+     "The copy is of one moment and is a database of its own. Where it is interrupted the target "
+     "is "
+     "left empty; killed or cut off from power, what there is of it is never taken for a database.",
+     clone_arguments, NULL, clone_examples, "{\"status\":\"OK\",\"target\":…}",
+     "11 when the target is not empty", USES_DATABASE, PLACE_BOTH},
     {COMMAND_VERIFY, "verify", NULL, "check every checksum, order, fence and the log chain",
      "Reads the whole database and prints what is wrong: file, offset, and the invariant that does "
      "not hold. From the shell it works on the directory of a database that is not open, changes "
      "nothing, and also works where opening fails. In the REPL it checks the open database.",
      directory_arguments, NULL, verify_examples,
-     "{\"is_sound\":B,\"files\":N,\"pages\":N,\"records\":N,\"log_records\":N,\"bytes\":N,"
+     "{\"is_sound\":B or null when it could not be found "
+     "out,\"files\":N,\"pages\":N,\"records\":N,\"log_records\":N,\"bytes\":N,"
      "\"findings\":[{\"file\":…,\"offset\":N or null,\"invariant\":…,\"message\":…}]}",
      "4 with findings", USES_DIRECTORY, PLACE_BOTH},
     {COMMAND_REPAIR, "repair", NULL, "save everything readable into a new database",
-     "The source is not changed. Every loss is printed.", directory_arguments, repair_options,
-     repair_examples,
-     "{\"keyspaces\":N,\"records\":N,\"lost_pages\":N,\"lost_records\":N,\"log_records\":N,"
-     "\"findings\":[as in verify]}",
-     "4 when something was lost", USES_DIRECTORY, PLACE_SHELL},
+     "The source is not changed. Every loss is printed. Where the root file is damaged or missing, "
+     "keyspaces come back under the names recovered-N. The target is treated as that of clone.",
+     directory_arguments, repair_options, repair_examples,
+     "{\"target\":…,\"keyspaces\":N,\"records\":N,\"lost_pages\":N,\"lost_records\":N,"
+     "\"log_records\":N,\"findings\":[as in verify]}",
+     "4 when something was damaged or lost, 11 when the target is not empty", USES_DIRECTORY,
+     PLACE_SHELL},
     {COMMAND_DOCTOR, "doctor", NULL, "check limits and settings of the machine",
      "Looks at limits, memory, huge pages, file system, free space, clock and permissions, and "
      "says "

@@ -72,7 +72,7 @@ static void check_space(struct doctor *doctor, const char *directory) {
                free_bytes < UINT64_C(256) << 20 ? DOCTOR_FAIL
                : is_tight                       ? DOCTOR_WARN
                                                 : DOCTOR_OK,
-               "the log alone takes up to a few segments of 64 MiB; free some space", "%s",
+               "the log alone takes up to a few segments of 32 MiB; free some space", "%s",
                buffer_text(&text));
     buffer_release(&text);
     if (status.f_files > 0) {

@@ -198,7 +198,9 @@ enum editor_result editor_read(struct editor *editor, const char *prompt, tern_s
     if (line == NULL || size <= 0) {
         return EDITOR_END;
     }
-    size_t length = strcspn(line, "\n");
+    /* A command of several lines that was recalled has newlines within. */
+    size_t length = strlen(line);
+    length -= length > 0 && line[length - 1] == '\n' ? 1 : 0;
     *out_line = tern_slice_of(line, length);
     return EDITOR_LINE;
 }

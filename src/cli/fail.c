@@ -37,6 +37,9 @@ static tern_status status_from_errno(int system_errno) {
 }
 
 tern_status fail_file(tern_error *error, int system_errno, const char *file, const char *message) {
+    if (system_errno == EINTR) {
+        return fail(error, TERN_CANCELLED, "cancelled");
+    }
     fail(error, status_from_errno(system_errno), "%s", message);
     error->system_errno = system_errno;
     size_t size = strlen(file);

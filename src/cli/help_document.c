@@ -32,7 +32,9 @@ static const char json_text_of_bytes[] =
     "are base64 in a field whose name says so (key_base64, value_base64). --key-format and "
     "--value-format choose a form for all: key_hex, value_escaped, value_integer (a number), and "
     "so "
-    "on. Numbers are integers up to 2^64 - 1. Fields may be added in later releases; none changes "
+    "on. Numbers are integers up to 2^64 - 1. The field seq is left out where nothing has been "
+    "committed: within a transaction, or when there was nothing to do. Fields may be added in "
+    "later releases; none changes "
     "its meaning.";
 
 static const char json_text_of_errors[] =
@@ -210,6 +212,13 @@ static void man_options(FILE *stream, const struct option_spec *options) {
     }
 }
 
+static void man_note(FILE *stream, const char *title, const char *text) {
+    if (text != NULL) {
+        fprintf(stream, ".PP\n%s", title);
+        print_roff(stream, text);
+    }
+}
+
 static void man_command(FILE *stream, const struct command *command) {
     struct buffer usage = {0};
     help_usage(command, &usage);
@@ -233,6 +242,8 @@ static void man_command(FILE *stream, const struct command *command) {
         print_roff(stream, example->line);
         fputs(example[1].line == NULL ? ".fi\n" : "", stream);
     }
+    man_note(stream, "With \\-\\-json: ", command->json);
+    man_note(stream, "Exit code: ", command->exits);
 }
 
 void help_print_man(FILE *stream, const char *version) {

@@ -2,13 +2,15 @@
 #include "cli/input.h"
 
 #include "cli/fail.h"
+#include "cli/interrupt.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { CHUNK_BYTES = 256 * 1024 };
+enum { CHUNK_BYTES = 256 * 1024, POLL_MS = 250 };
 
 tern_status input_open(struct input *input, const char *path, tern_error *error) {
     *input = (struct input){.name = path, .descriptor = -1};
@@ -44,6 +46,19 @@ void input_open_memory(struct input *input, tern_slice text) {
     input->total_bytes = text.size;
 }
 
+/* Reads are restarted after a signal, so it is not they that wait. False: Ctrl-C came first. */
+static bool wait_for_bytes(struct input *input) {
+    struct pollfd descriptor = {.fd = input->descriptor, .events = POLLIN};
+    while (!interrupt_is_pending()) {
+        int ready = poll(&descriptor, 1, POLL_MS);
+        if (ready > 0 || (ready < 0 && errno != EINTR)) {
+            return true;
+        }
+    }
+    input->system_errno = EINTR;
+    return false;
+}
+
 /* Reads more behind what is unread. False at the end or on a failure. */
 static bool fill(struct input *input) {
     if (input->has_ended || input->system_errno != 0) {
@@ -63,7 +78,7 @@ static bool fill(struct input *input) {
             input->chunk = memory_resize(input->chunk, input->capacity);
         }
     }
-    for (;;) {
+    while (wait_for_bytes(input)) {
         ssize_t size =
             read(input->descriptor, input->chunk + input->end, input->capacity - input->end);
         if (size > 0) {
@@ -79,6 +94,7 @@ static bool fill(struct input *input) {
             return false;
         }
     }
+    return false;
 }
 
 static const char *consume(struct input *input, size_t size) {
@@ -86,6 +102,25 @@ static const char *consume(struct input *input, size_t size) {
     input->begin += size;
     input->consumed_bytes += size;
     return bytes;
+}
+
+void input_skip_mark(struct input *input) {
+    static const char mark[] = "\xef\xbb\xbf";
+    size_t size = sizeof(mark) - 1;
+    for (;;) {
+        size_t unread = input->end - input->begin;
+        size_t seen = unread < size ? unread : size;
+        if (seen > 0 && memcmp(input->chunk + input->begin, mark, seen) != 0) {
+            return;
+        }
+        if (seen == size) {
+            (void)consume(input, size);
+            return;
+        }
+        if (!fill(input)) {
+            return;
+        }
+    }
 }
 
 enum input_result input_line(struct input *input, tern_slice *out_line) {

@@ -16,7 +16,7 @@ struct input {
     int descriptor;   /* -1: memory only */
     bool owns_descriptor;
     bool has_ended;
-    int system_errno; /* of a failed read, or 0 */
+    int system_errno; /* of a failed read, EINTR when Ctrl-C ended it, or 0 */
     char *chunk;
     size_t begin; /* unread bytes are [begin, end) of the chunk */
     size_t end;
@@ -32,6 +32,8 @@ enum input_result { INPUT_OK, INPUT_END, INPUT_TOO_LONG, INPUT_FAILED };
 tern_status input_open(struct input *input, const char *path, tern_error *error);
 /* Reads from a copy of `text`. */
 void input_open_memory(struct input *input, tern_slice text);
+/* Leaves out the mark that some programs put before UTF-8, where it stands next. */
+void input_skip_mark(struct input *input);
 /* A line without its newline; the last one may lack it. Lives until the next call. INPUT_TOO_LONG
  * leaves the input unusable. */
 enum input_result input_line(struct input *input, tern_slice *out_line);

@@ -350,6 +350,17 @@ static tern_status check_arguments(const struct parser *parser) {
     return status;
 }
 
+/* A mistake is told in JSON also when --json stands behind it. */
+static void look_for_json(struct parser *parser) {
+    for (; parser->at < parser->count; parser->at++) {
+        const struct word *word = &parser->words[parser->at];
+        if (is_option(word) && word->bytes.size == 6 &&
+            memcmp(word->bytes.data, "--json", 6) == 0) {
+            parser->invocation->options[OPTION_JSON].is_given = true;
+        }
+    }
+}
+
 static tern_status parse_words(struct parser *parser) {
     bool has_options = true;
     tern_status status = TERN_OK;
@@ -365,6 +376,9 @@ static tern_status parse_words(struct parser *parser) {
         } else {
             status = parse_long(parser, word->bytes);
         }
+    }
+    if (status != TERN_OK && has_options) {
+        look_for_json(parser);
     }
     return status;
 }

@@ -19,6 +19,10 @@ struct record_source *record_source_open(struct input *input,
 
 enum record_kind record_source_next(struct record_source *source, struct record *out_record) {
     *out_record = (struct record){0};
+    if (!source->has_begun && source->options.format != RECORD_DUMP) {
+        input_skip_mark(source->input);
+    }
+    source->has_begun = true;
     switch (source->options.format) {
     case RECORD_JSONL:
         return record_next_jsonl(source, out_record);

@@ -15,6 +15,7 @@ struct record_source {
     struct csv_reader csv;
     struct columns columns;
     bool has_columns;
+    bool has_begun; /* something was read */
     struct dump_reader dump;
 };
 

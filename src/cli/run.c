@@ -110,7 +110,10 @@ tern_status run_words(struct session *session, const struct word *words, size_t 
     tern_status status =
         invocation_parse(words, count, INVOCATION_IN_LINE, &invocation, &session->error);
     if (status != TERN_OK) {
+        struct settings before = session->settings;
+        settings_apply(&session->settings, &invocation);
         session_report(session, status);
+        session->settings = before;
     } else if (invocation.command != NULL) {
         status = run_command(session, &invocation);
     } else if (invocation_has(&invocation, OPTION_HELP)) {

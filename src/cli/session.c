@@ -65,13 +65,14 @@ static tern_status explain_missing_database(struct session *session) {
     struct stat status = {0};
     bool is_there = stat(session->directory, &status) == 0;
     if (is_there && !S_ISDIR(status.st_mode)) {
-        return fail_file(&session->error, 0, session->directory,
-                         "this is not a directory; -d takes the directory of a database");
+        return session_fail(session, TERN_INVALID,
+                            "%s is not a directory; -d takes the directory of a database",
+                            session->directory);
     }
-    session_fail(session, TERN_NOT_FOUND,
-                 "there is no database in %s; to create one: tern -d %s keyspace create NAME",
-                 session->directory, session->directory);
-    return TERN_NOT_FOUND;
+    return session_fail(session, TERN_NOT_FOUND,
+                        "there is no database in %s; to create one: tern -d %s keyspace create "
+                        "NAME",
+                        session->directory, session->directory);
 }
 
 tern_status session_open_database(struct session *session, enum command_use use) {
@@ -88,8 +89,8 @@ tern_status session_open_database(struct session *session, enum command_use use)
     tern_status status = tern_open(session->directory, &options, &db, &session->error);
     if (status == TERN_OK) {
         session->db = db;
-    } else if (status == TERN_NOT_FOUND) {
-        explain_missing_database(session);
+    } else if (status == TERN_NOT_FOUND && !options.create_if_missing) {
+        status = explain_missing_database(session);
     }
     return status;
 }

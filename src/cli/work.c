@@ -47,7 +47,7 @@ void work_report(const struct work *work) {
     struct json_writer json = session_json(work->session);
     json_begin_object(&json, NULL);
     json_text(&json, "status", "OK");
-    if (work->is_own) {
+    if (work->seq > 0) { /* otherwise nothing was written, or not committed yet */
         json_unsigned(&json, "seq", work->seq);
     }
     json_end_object(&json);

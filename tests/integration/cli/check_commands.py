@@ -36,6 +36,14 @@ class Records(TernTest):
             self.run_tern(*command, code=1)
         self.assertFalse(os.path.exists(self.db))
 
+    def test_a_path_that_can_be_no_database_is_named(self):
+        path = self.file("file", "text")
+        self.assertIn("not a directory", self.err("get", "a", "k", code=2, directory=path))
+        self.assertIn("directory", self.err("keyspace", "create", "a", code=2, directory=path))
+        path = self.path("none/below")
+        self.assertIn("none/below", self.err("keyspace", "create", "a", code=1, directory=path))
+        self.assertNotIn("to create", self.err("import", "a", "-", code=1, directory=path))
+
     def test_a_keyspace_is_converted_and_keeps_what_is_not_said(self):
         self.run_tern("keyspace", "create", "a", "--compression", "zstd")
         for i in range(20):
@@ -366,6 +374,35 @@ class Transfers(TernTest):
         self.run_tern("export", "none", self.path("y.jsonl"), code=1)
         self.assertEqual(sorted(n for n in os.listdir(self.work) if "jsonl" in n), ["x.jsonl"])
 
+    def test_a_mark_before_the_text_is_left_out(self):
+        self.run_tern("import", "a", self.file("x.csv", b"\xef\xbb\xbfname,age\r\nann,3\r\n"),
+                      "--key-column", "name", "--value-column", "age")
+        self.assertEqual(self.out("get", "a", "ann"), "3\n")
+        self.run_tern("import", "b", self.file("x.jsonl", b'\xef\xbb\xbf{"key":"k","value":"v"}\n'))
+        self.run_tern("batch", stdin=b"\xef\xbb\xbfput b m w\n")
+        self.assertEqual(self.out("scan", "b"), "k\tv\nm\tw\n")
+
+    def test_an_import_fits_into_a_small_budget(self):
+        path = self.file("in.csv", "".join(f"{i:06},{'v' * 400}\n" for i in range(20000)))
+        self.run_tern("--memory", "8M", "import", "a", path, "--no-header", "--value-column", "2",
+                      "--batch", "100000")
+        self.assertEqual(self.out("count", "a"), "20000\n")
+
+    def test_a_large_value_under_a_key_that_is_too_long_may_be_skipped(self):
+        self.run_tern("keyspace", "create", "wide", "--page-bytes", "64K")
+        large = self.file("large", b"x" * (3 << 20))
+        for key in ("a", "b" * 9000, "c"):
+            self.run_tern("put", "wide", key, "--value-file", large)
+        self.run_tern("export", "wide", self.path("x.dump"))
+        self.create("narrow")
+        self.assertIn("longer", self.err("import", "narrow", self.path("x.dump"), code=4))
+        report = self.json("import", "narrow", self.path("x.dump"), "--on-error", "skip")
+        self.assertEqual((report["records"], report["skipped"]), (2, 1))
+        self.assertEqual(self.out("scan", "narrow", "--keys-only").split(), ["a", "c"])
+
+    def test_a_file_that_cannot_be_read_is_not_a_bad_record(self):
+        self.assertIn("reading failed", self.err("import", "a", "/proc/self/mem", code=3))
+
     def test_progress_is_shown_when_asked(self):
         path = self.file("in.csv", "".join(f"{i},x\n" for i in range(1000)))
         self.assertIn("imported 1,000 records",
@@ -374,6 +411,62 @@ class Transfers(TernTest):
 
 
 class Care(TernTest):
+    def test_the_compaction_of_a_keyspace_is_chosen_shown_and_kept_in_dumps(self):
+        self.run_tern("keyspace", "create", "t", "--engine", "lsm", "--compaction", "tiered")
+        self.assertEqual(self.json("keyspace", "info", "t")["compaction"], "tiered")
+        self.assertIn("tiered compaction", self.out("keyspace", "info", "t"))
+        self.run_tern("export", "--all", self.path("x.dump"))
+        other = self.path("other")
+        self.run_tern("import", "--all", self.path("x.dump"), directory=other)
+        self.assertEqual(self.json("keyspace", "info", "t", directory=other)["compaction"], "tiered")
+        self.run_tern("keyspace", "convert", "t", "--compaction", "fifo")
+        self.assertEqual(self.json("keyspace", "list")["keyspaces"][0]["compaction"], "fifo")
+        self.run_tern("keyspace", "convert", "t", "--engine", "btree")
+        self.assertNotIn("compaction", self.json("keyspace", "info", "t"))
+        self.run_tern("keyspace", "create", "u", "--compaction", "tiered", code=2)
+        self.run_tern("keyspace", "convert", "t", "--compaction", "tiered", code=2)
+
+    def test_what_was_not_committed_has_no_number(self):
+        self.assertIn("seq", self.json("keyspace", "create", "a"))
+        self.assertEqual(self.json("keyspace", "create", "a", "--if-missing"), {"status": "OK"})
+        self.assertEqual(self.json("keyspace", "drop", "b", "--if-exists"), {"status": "OK"})
+
+    def test_a_database_without_its_root_file_is_repaired_and_not_made_anew(self):
+        self.create("a")
+        self.run_tern("batch", stdin="".join(f"put a {i:05} v\n" for i in range(1000)))
+        self.run_tern("checkpoint")
+        os.remove(os.path.join(self.db, "tern.root"))
+        self.assertIn("repair", self.err("get", "a", "00001", code=4))
+        self.run_tern("keyspace", "create", "a", code=4)
+        self.run_tern("import", "a", "-", stdin=b"", code=4)
+        self.assertFalse(self.json("verify", code=4)["is_sound"])
+        report = self.json("repair", "--to", self.path("rescued"), code=4)
+        self.assertEqual(report["records"], 1000)
+        self.assertIn("recovered-", self.out("keyspace", "list", directory=self.path("rescued")))
+
+    def test_a_directory_that_may_only_be_read_can_be_read(self):
+        self.create("a")
+        self.run_tern("batch", stdin="put a k v\nput a l w\n")
+        os.chmod(self.work, 0o755)
+        for path in [self.db, *(os.path.join(self.db, name) for name in os.listdir(self.db))]:
+            os.chmod(path, 0o555 if os.path.isdir(path) else 0o444)
+        other = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
+        def run(*arguments):
+            return subprocess.run([BINARY, "-d", self.db, *arguments], capture_output=True,
+                                  cwd="/", env=self.environment, check=False, **other)
+        try:
+            if run("--version").returncode != 0:
+                self.skipTest("another user cannot run the command here")
+        except PermissionError:
+            self.skipTest("another user cannot run the command here")
+        result = run("--read-only", "scan", "a")
+        self.assertEqual((result.returncode, result.stdout), (0, b"k\tv\nl\tw\n"), result)
+        self.assertEqual(run("verify").returncode, 0)
+        result = run("put", "a", "k", "x")
+        self.assertEqual(result.returncode, 3, result)
+        self.assertIn(b"permission", result.stderr)
+        os.chmod(self.db, 0o755)
+
     def test_keyspaces_are_listed_described_and_dropped(self):
         self.create("b", "a")
         listed = self.json("keyspace", "list")["keyspaces"]
@@ -452,6 +545,23 @@ class Care(TernTest):
         self.assertEqual(saved, report["records"])
         self.run_tern("repair", code=2)
 
+    def test_a_commit_lost_with_the_log_is_told(self):
+        self.create("a")
+        for i in range(5):
+            self.run_tern("put", "a", f"key-{i}", "v")
+        for name in (n for n in os.listdir(self.db) if n.startswith("log-")):
+            with open(os.path.join(self.db, name), "r+b") as file:
+                place = file.read().find(b"key-2")
+                if place >= 0:
+                    file.seek(place)
+                    file.write(b"K")
+        self.assertIn("repair", self.err("get", "a", "key-1", code=4))
+        self.assertIn("log", self.out("verify", code=4))
+        report = self.json("repair", "--to", self.path("rescued"), code=4)
+        self.assertEqual(report["lost_records"], 1)
+        self.assertEqual(self.out("scan", "a", "--keys-only", directory=self.path("rescued")).split(),
+                         ["key-0", "key-1", "key-3", "key-4"])
+
     def content(self, name):
         with open(os.path.join(self.db, name), "rb") as file:
             return file.read()
@@ -527,12 +637,20 @@ class Shell(TernTest):
         error = json.loads(self.tern("--json", "scna", code=2)[1])["error"]
         self.assertEqual((error["status"], error["exit"]), ("INVALID", 2))
 
+    def test_a_mistake_is_told_in_json_wherever_the_option_stands(self):
+        for line in (["scna", "--json"], ["get", "--nonsense", "--json"], ["get", "--json", "a"]):
+            error = json.loads(self.tern("-d", self.db, *line, code=2)[1])["error"]
+            self.assertEqual(error["status"], "INVALID")
+        out, err = self.run_tern(stdin="get --nonsense --json\n", code=2)
+        self.assertEqual(json.loads(err)["error"]["exit"], 2)
+
     def test_help_explains(self):
         self.assertIn("keyspace create", self.tern("help")[0])
         self.assertEqual(self.tern("help", "scan")[0], self.tern("scan", "--help")[0])
         self.assertIn("Examples", self.tern("help", "keyspace", "create")[0])
         self.assertIn("keyspace drop", self.tern("help", "keyspace")[0])
         self.tern("help", "nothing", code=2)
+        self.assertIn("'scan'", self.tern("help", "scna", code=2)[1])
         self.assertIn("tern -d DIR", self.tern(code=2)[1])
         self.assertTrue(self.tern("--version")[0].startswith("tern "))
         self.assertEqual(self.tern("--version")[0], self.tern("version")[0])
@@ -560,8 +678,26 @@ class Shell(TernTest):
         with open("/dev/full", "wb") as full:
             result = subprocess.run([BINARY, "-d", self.db, "get", "a", "k"], stdout=full,
                                     stderr=subprocess.PIPE, env=self.environment, check=False)
+            for arguments in (["--version"], ["--help"], ["help"], ["completions", "bash"]):
+                other = subprocess.run([BINARY, *arguments], stdout=full, stderr=subprocess.PIPE,
+                                       env=self.environment, check=False)
+                self.assertEqual(other.returncode, 8, arguments)
         self.assertIn(result.returncode, (3, 8))
         self.assertIn(b"output", result.stderr)
+
+    def test_a_reader_that_leaves_ends_a_scan(self):
+        self.run_tern("import", "a", "-", "--format", "csv", "--no-header",
+                      stdin="".join(f"{i:06},x\n" for i in range(50000)))
+        reader, writer = os.pipe()
+        os.close(reader)
+        for restore in (True, False):
+            result = subprocess.run([BINARY, "-d", self.db, "scan", "a"], stdout=writer,
+                                    stderr=subprocess.PIPE, env=self.environment,
+                                    restore_signals=restore, check=False)
+            # Ended by the signal, or where that is ignored by the failure to write.
+            self.assertEqual(result.returncode, -signal.SIGPIPE if restore else 3, result)
+        os.close(writer)
+        self.run_tern("verify")
 
     def test_an_interrupted_import_keeps_what_was_committed(self):
         with subprocess.Popen([BINARY, "-d", self.db, "import", "a", "-", "--batch", "10"],
@@ -572,12 +708,7 @@ class Shell(TernTest):
             process.stdin.flush()
             time.sleep(1)
             process.send_signal(signal.SIGINT)
-            try:
-                process.stdin.write(lines.encode())
-                process.stdin.close()
-            except BrokenPipeError:
-                pass  # it has ended already
-            error = process.stderr.read()
+            error = process.stderr.read()  # nothing more has to come for it to notice
             self.assertEqual(process.wait(30), 21, error)
         self.assertGreater(int(self.out("count", "a")), 0)
         self.run_tern("verify")

@@ -134,6 +134,18 @@ class Terminal(TernTest):
         self.send("get prices pear --value-format escaped\r")
         self.expect("two\\nlines")
 
+    def test_a_command_of_several_lines_is_recalled_whole(self):
+        self.send("put prices fig 'two\r")
+        self.expect("-> ")
+        self.send("lines'\r")
+        self.expect("tern> ")
+        self.send("delete prices fig\r")
+        self.expect("tern> ")
+        self.send("\x1b[A\x1b[A\r")
+        self.expect("tern> ")
+        self.send("get prices fig --value-format escaped\r")
+        self.expect("two\\nlines")
+
     def test_control_c_cancels_the_line(self):
         self.send("put prices x 'open\r")
         self.expect("-> ")

@@ -53,6 +53,12 @@ consumer=$source_dir/tests/integration/install/consumer.c
     $(pkg-config --cflags --libs tern) -Wl,-rpath,"$library_dir"
 runs_well "$work/by_pkg_config"
 
+# The same program is C++, too.
+# shellcheck disable=SC2046
+"${CXX:-c++}" -std=c++17 -Wall -Wextra -Werror -x c++ "$consumer" -x none -o "$work/as_cxx" \
+    $(pkg-config --cflags --libs tern) -Wl,-rpath,"$library_dir"
+runs_well "$work/as_cxx"
+
 # shellcheck disable=SC2046
 "$cc" -std=c17 -Wall -Werror "$consumer" -o "$work/by_pkg_config_static" \
     $(pkg-config --cflags tern) "$library_dir/libtern.a" \
@@ -67,4 +73,4 @@ cmake --build "$work/build" >"$work/cmake.log" 2>&1 || { cat "$work/cmake.log"; 
 runs_well "$work/build/with_shared"
 runs_well "$work/build/with_static"
 "$prefix/bin/tern" --version >/dev/null || fail "bin/tern --version"
-echo "installed tree builds and runs four programs"
+echo "installed tree builds and runs five programs"
