@@ -329,31 +329,69 @@ static bool step_inside(struct lsm_cursor *cursor) {
     return true;
 }
 
+/* ---- batches ---- */
+
+/* Where a batch goes: entries, or keys and values alone as `wanted` says. */
+struct sink {
+    struct engine_entry *entries;
+    tern_entry *pairs;
+    const struct base_wanted *wanted; /* of pairs */
+    const tern_slice *end;
+    size_t capacity;
+    size_t count;
+};
+
+enum fate { FATE_TAKEN, FATE_PASSED, FATE_STOPS };
+
+/* What becomes of an entry that no range delete covers; operands have to be resolved first. */
+static inline __attribute__((always_inline)) enum fate put_entry(struct sink *sink,
+                                                                 const struct engine_entry *entry) {
+    const struct record *record = &entry->record;
+    if (record->kind == RECORD_MERGE || record->kind == RECORD_NONE ||
+        (sink->end != NULL && slice_compare(entry->key, *sink->end) >= 0)) {
+        return FATE_STOPS;
+    }
+    if (record->kind == RECORD_DELETE) {
+        return FATE_PASSED;
+    }
+    if (sink->wanted == NULL) {
+        sink->entries[sink->count++] = *entry;
+        return FATE_TAKEN;
+    }
+    if (record_has_expired(record, sink->wanted->now_ms)) {
+        return FATE_PASSED;
+    }
+    if (record->kind == RECORD_LARGE && !sink->wanted->keys_only) {
+        return FATE_STOPS;
+    }
+    sink->pairs[sink->count++] = (tern_entry){entry->key, record->value};
+    return FATE_TAKEN;
+}
+
 /* With one source left it is an array from here to the end of its block. */
-static size_t take_rest(struct lsm_cursor *cursor, struct source *source, const tern_slice *end,
-                        struct engine_entry *out_entries, size_t capacity) {
+static inline __attribute__((always_inline)) void
+take_rest(struct lsm_cursor *cursor, struct source *source, struct sink *sink) {
     struct run_cursor *run = &source->run;
-    size_t count = 0;
-    while (count < capacity && run->position < run->count) {
+    const struct engine_entry *last = NULL;
+    while (sink->count < sink->capacity && run->position < run->count) {
         const struct engine_entry *entry = &run->entries[run->position];
-        bool is_value = entry->record.kind == RECORD_PUT || entry->record.kind == RECORD_LARGE;
-        if (!is_value || (end != NULL && slice_compare(entry->key, *end) >= 0)) {
+        enum fate fate = put_entry(sink, entry);
+        if (fate == FATE_STOPS) {
             break;
         }
-        out_entries[count++] = *entry;
+        last = fate == FATE_TAKEN ? entry : last;
         if (!run_cursor_stays(run, false)) {
             break;
         }
         run->position++;
     }
-    if (count > 0) {
-        cursor->entry = out_entries[count - 1];
+    if (last != NULL) {
+        cursor->entry = *last;
         /* At the block's last entry it stays on it; else it is beyond. */
-        cursor->is_ahead = run_cursor_entry(run)->key.data != cursor->entry.key.data;
+        cursor->is_ahead = run_cursor_entry(run) != last;
         source->at_key = !cursor->is_ahead;
     }
     refresh(source);
-    return count;
 }
 
 static struct source *only_source(struct lsm_cursor *cursor) {
@@ -369,47 +407,60 @@ static struct source *only_source(struct lsm_cursor *cursor) {
     return only;
 }
 
-static size_t lsm_leaf_batch(struct base_cursor *base, const tern_slice *end,
-                             struct engine_entry *out_entries, size_t capacity) {
-    struct lsm_cursor *cursor = cursor_of(base);
-    size_t count = 0;
+/* From the entry that it stands on; ends where a source would have to leave its block. */
+static inline __attribute__((always_inline)) size_t take_batch(struct lsm_cursor *cursor,
+                                                               struct sink *sink) {
     ASSERT(!cursor->is_backward);
-    if (capacity == 0 || (end != NULL && slice_compare(cursor->entry.key, *end) >= 0)) {
+    if (sink->capacity == 0 || put_entry(sink, &cursor->entry) != FATE_TAKEN) {
         return 0;
     }
-    out_entries[count++] = cursor->entry;
     if (cursor->is_scratch) {
-        return count; /* the next step may build another value there */
+        return sink->count; /* the next step may build another value there */
     }
     struct source *only = cursor->has_ranges ? NULL : only_source(cursor);
-    while (count < capacity && step_inside(cursor)) {
+    while (sink->count < sink->capacity && step_inside(cursor)) {
         uint32_t first = 0;
         if (only != NULL) {
-            return count + take_rest(cursor, only, end, out_entries + count, capacity - count);
+            take_rest(cursor, only, sink);
+            break;
         }
         if (!mark_next(cursor, &first)) {
             break;
         }
         const struct engine_entry *entry = run_cursor_entry(&cursor->sources[first].run);
-        if ((end != NULL && slice_compare(entry->key, *end) >= 0) ||
-            entry->record.kind == RECORD_MERGE ||
-            (cursor->has_ranges && find_cover(cursor, first, entry->key) != NULL)) {
+        if (cursor->has_ranges && find_cover(cursor, first, entry->key) != NULL) {
+            break;
+        }
+        enum fate fate = put_entry(sink, entry);
+        if (fate == FATE_STOPS) {
             break;
         }
         cursor->is_ahead = false;
-        if (entry->record.kind != RECORD_DELETE) {
+        if (fate == FATE_TAKEN) {
             cursor->entry = *entry;
-            out_entries[count++] = *entry;
             continue;
         }
-        /* Deleted: it has to be passed, or all must stay where they are. */
+        /* It has to be passed, or all must stay where they are. */
         bool can_pass = step_inside(cursor);
         cursor->is_ahead = true;
         if (!can_pass) {
             break;
         }
     }
-    return count;
+    return sink->count;
+}
+
+static size_t lsm_leaf_batch(struct base_cursor *base, const tern_slice *end,
+                             struct engine_entry *out_entries, size_t capacity) {
+    struct sink sink = {.entries = out_entries, .end = end, .capacity = capacity};
+    return take_batch(cursor_of(base), &sink);
+}
+
+static size_t lsm_leaf_pairs(struct base_cursor *base, const struct base_wanted *wanted,
+                             tern_entry *out_entries, size_t capacity) {
+    struct sink sink = {
+        .pairs = out_entries, .wanted = wanted, .end = wanted->end, .capacity = capacity};
+    return take_batch(cursor_of(base), &sink);
 }
 
 static bool lsm_leaf_fence(const struct base_cursor *base, tern_slice *out_fence) {
@@ -456,6 +507,7 @@ static const struct base_cursor_methods methods = {
     .key = lsm_key,
     .record = lsm_record,
     .leaf_batch = lsm_leaf_batch,
+    .leaf_pairs = lsm_leaf_pairs,
     .leaf_fence = lsm_leaf_fence,
     .close = lsm_close,
 };
