@@ -195,7 +195,8 @@ static bool prepare(struct comparison *comparison, const struct driver_entry *sy
                     const struct workload *workload, const char *directory,
                     struct data_state *state) {
     struct outcome outcome;
-    if (workload->need == NEEDS_EMPTY)
+    /* What keeps nothing is loaded by the process that needs it. */
+    if (workload->need == NEEDS_EMPTY || keeps_nothing(system->driver))
         return empty_directory(comparison, system->name, directory, state);
     if (!state->is_loaded) {
         if (!empty_directory(comparison, system->name, directory, state) ||
@@ -231,6 +232,13 @@ static void apply_effect(const struct workload *workload, const struct outcome *
     }
 }
 
+/* Why a driver has no part in a workload; NULL where it has. */
+static const char *why_left_out(const struct driver *driver, const struct workload *workload) {
+    if (workload->ordered && (driver->abilities & DRIVER_ORDERED) == 0)
+        return "it keeps no order";
+    return workload->durable && keeps_nothing(driver) ? "it keeps nothing" : NULL;
+}
+
 static void run_system(struct comparison *comparison, const struct driver_entry *system) {
     char directory[PATH_MAX];
     struct data_state state = {0};
@@ -243,10 +251,10 @@ static void run_system(struct comparison *comparison, const struct driver_entry 
     for (unsigned i = 0; i < comparison->workload_count && interrupted == 0; i++) {
         const struct workload *workload = comparison->workloads[i];
         struct outcome outcome;
-        if (workload->ordered && (system->driver->abilities & DRIVER_ORDERED) == 0) {
+        const char *why = why_left_out(system->driver, workload);
+        if (why != NULL) {
             if (comparison->options.progress)
-                fprintf(stderr, "%s: %s left out: it keeps no order\n", system->name,
-                        workload->name);
+                fprintf(stderr, "%s: %s left out: %s\n", system->name, workload->name, why);
             continue;
         }
         if (!prepare(comparison, system, workload, directory, &state))
@@ -271,6 +279,7 @@ static void set_up(struct comparison *comparison) {
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGHUP, &action, NULL);
     comparison->report.json = options->json;
+    comparison->report.clock = &comparison->clock;
     records_init(&comparison->records, options->records, options->seed, (size_t)options->key_bytes,
                  (size_t)options->value_bytes, options->value_entropy, options->key_format);
     zipf_init(&comparison->zipf, options->records, ZIPF_THETA);

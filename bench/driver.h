@@ -114,6 +114,19 @@ void transaction_saw(struct transaction_work *work, const uint8_t *key, const vo
 void transaction_modify(struct transaction_work *work, const uint8_t *key, const void *value,
                         size_t value_bytes);
 
+/* What a store itself counts, since it was opened unless said otherwise. */
+struct engine_counters {
+    uint64_t reads; /* of its data files, wherever the kernel took it from */
+    uint64_t read_bytes;
+    uint64_t written_bytes; /* to its data files: the log is not in it */
+    uint64_t compactions;
+    uint64_t pauses; /* times that a writer had to wait for background work, or to help with it */
+    uint64_t pause_ns;
+    uint64_t pause_max_ns;
+    uint64_t index_memory_bytes; /* now */
+    uint64_t cache_memory_bytes; /* now */
+};
+
 struct bench_store; /* each driver casts these two to its own */
 struct bench_session;
 
@@ -121,7 +134,7 @@ enum driver_ability {
     DRIVER_ORDERED = 1,         /* scan() goes by key order */
     DRIVER_TRANSACTIONS = 2,    /* transact() is isolated as snapshot isolation or better */
     DRIVER_NATIVE_INTERVAL = 4, /* DURABILITY_INTERVAL needs no outside help */
-    DRIVER_NO_PERSISTENCE = 8,  /* a bound, not a store: loses all at close */
+    DRIVER_NO_PERSISTENCE = 8,  /* a bound, not a store: loses all with its process */
 };
 
 struct driver {
@@ -160,7 +173,14 @@ struct driver {
     enum bench_result (*checkpoint)(struct bench_store *store, struct bench_error *error);
     /* Returns when background work (compaction) has ended; NULL where there is none. */
     enum bench_result (*wait_idle)(struct bench_store *store, struct bench_error *error);
+    /* NULL where the store tells nothing of the kind. */
+    enum bench_result (*counters)(struct bench_store *store, struct bench_error *error,
+                                  struct engine_counters *out_counters);
 };
+
+static inline bool keeps_nothing(const struct driver *driver) {
+    return (driver->abilities & DRIVER_NO_PERSISTENCE) != 0;
+}
 
 /* Every driver this build knows, in the order of the list; `driver` is NULL if not built in. */
 struct driver_entry {

@@ -55,6 +55,14 @@ void json_boolean(struct json_line *line, const char *name, bool value) {
     fputs(value ? "true" : "false", line->file);
 }
 
+void json_reals(struct json_line *line, const char *name, const double *values, unsigned count,
+                int decimals) {
+    write_name(line, name);
+    for (unsigned i = 0; i < count; i++)
+        fprintf(line->file, "%s%.*f", i == 0 ? "[" : ", ", decimals, values[i]);
+    fputs(count == 0 ? "[]" : "]", line->file);
+}
+
 void json_end(struct json_line *line) {
     fputs("}\n", line->file);
     fflush(line->file);

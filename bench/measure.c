@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Two views of "bytes written", because each lies in its own way:
+ * Two views of "bytes written" and "bytes read", because each lies in its own way:
  *
  * - /proc/self/io counts a page when the process dirties it, mapped or not, and knows nothing of
  *   others; but it counts whole folios where the kernel writes single blocks, counts what is
@@ -8,7 +8,9 @@
  * - the counters of the block device are what the device really got, journal included; but of all
  *   processes. On a quiet machine they are the truth.
  *
- * The device's is reported as written_bytes, the process's beside it, so a noisy run shows.
+ * Of reads, the process's count leaves out what the kernel fetches for the file system itself.
+ * The device's is reported as written_bytes and fetched_bytes, the process's beside them, so a
+ * noisy run shows.
  */
 #include "measure.h"
 
@@ -51,7 +53,7 @@ void measure_memory(struct memory_use *out_use) {
         (proc_number(status, "RssFile:") + proc_number(status, "RssShmem:")) * 1024;
 }
 
-static bool device_sectors(const char *directory, uint64_t *out_sectors) {
+static bool device_sectors(const char *directory, uint64_t *out_read, uint64_t *out_written) {
     struct stat status;
     char path[128];
     if (stat(directory, &status) != 0)
@@ -68,17 +70,21 @@ static bool device_sectors(const char *directory, uint64_t *out_sectors) {
     fclose(file);
     if (count < 7)
         return false;
-    *out_sectors = fields[6];
+    *out_read = fields[2];
+    *out_written = fields[6];
     return true;
 }
 
-void measure_writes(const char *directory, struct write_counters *out_counters) {
+void measure_io(const char *directory, struct io_counters *out_counters) {
     uint64_t dirtied = proc_number("/proc/self/io", "write_bytes:");
     uint64_t cancelled = proc_number("/proc/self/io", "cancelled_write_bytes:");
-    uint64_t sectors = 0;
-    out_counters->process_bytes = dirtied > cancelled ? dirtied - cancelled : 0;
-    out_counters->has_device = device_sectors(directory, &sectors);
-    out_counters->device_bytes = sectors * SECTOR_BYTES;
+    uint64_t read_sectors = 0;
+    uint64_t written_sectors = 0;
+    out_counters->process_written_bytes = dirtied > cancelled ? dirtied - cancelled : 0;
+    out_counters->process_read_bytes = proc_number("/proc/self/io", "read_bytes:");
+    out_counters->has_device = device_sectors(directory, &read_sectors, &written_sectors);
+    out_counters->device_written_bytes = written_sectors * SECTOR_BYTES;
+    out_counters->device_read_bytes = read_sectors * SECTOR_BYTES;
 }
 
 bool sync_file_system(const char *directory) {

@@ -60,6 +60,8 @@ static const struct option_entry table[] = {
     {"batch", KIND_COUNT, AT(batch), 1, 1e6, "1000", "N", "records a batch in load_batch"},
     {"multi", KIND_COUNT, AT(multi), 1, MULTI_MAX, "64", "N", "keys a call in multi_get"},
     {"seed", KIND_COUNT, AT(seed), 0, 1.8e19, "1", "N", "of keys, values and choices"},
+    {"timeline", KIND_COUNT, AT(timeline_ms), 0, 60000, "0", "MS",
+     "with --json: calls and the longest one in each so many milliseconds (0: not)"},
     {"dir", KIND_TEXT, AT(directory), 0, 0, NULL, "DIR",
      "where the stores live (a new directory under TMPDIR, else here)"},
     {"keep", KIND_FLAG, AT(keep), 0, 0, NULL, NULL, "leave the stores behind"},

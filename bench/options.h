@@ -27,6 +27,7 @@ struct compare_options {
     uint64_t batch;
     uint64_t multi;
     uint64_t seed;
+    uint64_t timeline_ms; /* 0: none */
     enum durability durability;
     enum compression compression;
     enum key_format key_format;

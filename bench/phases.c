@@ -7,6 +7,7 @@
  *
  * The first check is also what fills the caches. Empty stores skip it; workloads that write
  * nothing skip the second one. A load that is only preparation is checked by who comes next.
+ * What keeps nothing is loaded after each open, and not opened again.
  */
 #include "phases.h"
 
@@ -21,6 +22,10 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+/* Single reads of a check; fewer of large values. */
+#define SAMPLES      500U
+#define SAMPLE_BYTES ((uint64_t)64 << 20)
 
 struct phase_context {
     const struct phase *phase;
@@ -154,14 +159,15 @@ static bool check_note(struct phase_context *context, struct bench_session *sess
     return true;
 }
 
-/* `samples` random records must be there, and their neighbours that never were must not. */
+/* Some random records must be there, and their neighbours that never were must not. */
 static bool check_samples(struct phase_context *context, struct bench_session *session,
                           uint8_t *key, uint8_t *value) {
     const struct phase *phase = context->phase;
     const struct record_space *records = phase->records;
     struct rng rng;
     rng_seed(&rng, phase->options->seed, 0x5a17);
-    for (int i = 0; i < 500; i++) {
+    uint64_t most = SAMPLE_BYTES / records->value_bytes;
+    for (uint64_t i = 0; i < SAMPLES && i <= most; i++) {
         uint64_t rank = rng_below(&rng, records->count);
         const uint64_t positions[] = {record_position(records, rank),
                                       record_missing_position(records, rank)};
@@ -272,17 +278,64 @@ static bool settle(struct phase_context *context) {
     return true;
 }
 
+/* All zero where the driver tells nothing. */
+static bool read_counters(struct phase_context *context, struct engine_counters *out_counters) {
+    const struct driver *driver = context->phase->driver;
+    memset(out_counters, 0, sizeof(*out_counters));
+    context->outcome->has_engine_counters = driver->counters != NULL;
+    if (driver->counters == NULL ||
+        driver->counters(context->store, &context->error, out_counters) == BENCH_OK)
+        return true;
+    return fails(context, "counters", context->error.text);
+}
+
+static void count_from(const struct engine_counters *before, struct engine_counters *counters) {
+    counters->reads -= before->reads;
+    counters->read_bytes -= before->read_bytes;
+    counters->written_bytes -= before->written_bytes;
+    counters->compactions -= before->compactions;
+    counters->pauses -= before->pauses;
+    counters->pause_ns -= before->pause_ns;
+}
+
+static void count_io(const struct io_counters *before, const struct io_counters *after,
+                     struct outcome *outcome) {
+    outcome->written_process_bytes = after->process_written_bytes - before->process_written_bytes;
+    outcome->fetched_process_bytes = after->process_read_bytes - before->process_read_bytes;
+    outcome->written_is_device = after->has_device && before->has_device;
+    outcome->written_bytes = outcome->written_process_bytes;
+    outcome->fetched_bytes = outcome->fetched_process_bytes;
+    if (outcome->written_is_device) {
+        outcome->written_bytes = after->device_written_bytes - before->device_written_bytes;
+        outcome->fetched_bytes = after->device_read_bytes - before->device_read_bytes;
+    }
+}
+
+/* In the main keyspace. */
+static uint64_t main_entries_after(const struct phase *phase, const struct run_result *run) {
+    uint64_t entries = phase->records->count + phase->state.inserted + run->inserts;
+    return phase->workload->effect == EFFECT_SPOILED ? entries - run->operations : entries;
+}
+
+static uint64_t entries_after(const struct phase *phase, const struct run_result *run) {
+    bool has_second = phase->workload->need == NEEDS_BOTH || phase->state.second_loaded;
+    return main_entries_after(phase, run) + (has_second ? second_count(phase) : 0);
+}
+
 static bool run_measured(struct phase_context *context) {
     const struct phase *phase = context->phase;
     struct outcome *outcome = context->outcome;
-    struct write_counters before;
-    struct write_counters after;
+    struct io_counters before;
+    struct io_counters after;
+    struct engine_counters engine_before;
     struct memory_use memory;
     struct interval_syncer syncer;
     struct run run;
     prepare_run(context, phase->workload, &run);
     sync_file_system(phase->directory);
-    measure_writes(phase->directory, &before);
+    if (!read_counters(context, &engine_before))
+        return false;
+    measure_io(phase->directory, &before);
     interval_start(&syncer, context);
     run_workload(&run, &outcome->run);
     interval_stop(&syncer);
@@ -292,12 +345,13 @@ static bool run_measured(struct phase_context *context) {
         return fails(context, "interval sync", syncer.error.text);
     if (!settle(context))
         return false;
-    measure_writes(phase->directory, &after);
+    measure_io(phase->directory, &after);
     measure_memory(&memory);
-    outcome->written_process_bytes = after.process_bytes - before.process_bytes;
-    outcome->written_is_device = after.has_device && before.has_device;
-    outcome->written_bytes = outcome->written_is_device ? after.device_bytes - before.device_bytes
-                                                        : outcome->written_process_bytes;
+    if (!read_counters(context, &outcome->engine))
+        return false;
+    count_from(&engine_before, &outcome->engine);
+    count_io(&before, &after, outcome);
+    outcome->live_entries = entries_after(phase, &outcome->run);
     outcome->peak_rss_bytes = memory.peak_rss_bytes;
     outcome->anonymous_bytes = memory.anonymous_bytes;
     outcome->mapped_bytes = memory.mapped_bytes;
@@ -318,22 +372,35 @@ static bool check_after(struct phase_context *context) {
     const struct run_result *run = &context->outcome->run;
     bool is_transaction = phase->workload->need == NEEDS_BOTH;
     struct expectation expectation = {
-        .main_entries = phase->records->count + phase->state.inserted + run->inserts,
+        .main_entries = main_entries_after(phase, run),
         .second_entries = second_count(phase),
         .has_second = is_transaction,
         .has_all_base = phase->workload->effect != EFFECT_SPOILED,
         .note_count = run->note_count,
         .notes = run->notes,
     };
-    if (phase->workload->effect == EFFECT_SPOILED)
-        expectation.main_entries -= run->operations;
-    if ((phase->driver->abilities & DRIVER_NO_PERSISTENCE) == 0 &&
-        (!close_store(context) || !open_store(context)))
+    if (!keeps_nothing(phase->driver) && (!close_store(context) || !open_store(context)))
         return false;
     uint64_t versions[KEYSPACE_COUNT] = {0};
     if (!check_store(context, &expectation, versions))
         return false;
     return !is_transaction || check_lost_updates(context, versions);
+}
+
+/* What another process has loaded is not there: the data set is loaded here and now. */
+static bool load_in_place(struct phase_context *context) {
+    const struct workload *const loads[] = {&workload_prepare, &workload_prepare_second};
+    size_t count = context->phase->workload->need == NEEDS_BOTH ? 2 : 1;
+    for (size_t i = 0; i < count; i++) {
+        struct run run;
+        struct run_result result = {0};
+        prepare_run(context, loads[i], &run);
+        run.threads = 1;
+        run_workload(&run, &result);
+        if (result.failed)
+            return fails(context, "load", result.error);
+    }
+    return true;
 }
 
 static bool is_preparation(const struct phase *phase) {
@@ -351,6 +418,8 @@ static bool run_phase(struct phase_context *context) {
     if (!open_store(context))
         return false;
     if (!is_preparation(phase) && phase->workload->need != NEEDS_EMPTY) {
+        if (keeps_nothing(phase->driver) && !load_in_place(context))
+            return false;
         if (!check_store(context, &before, context->versions) || !warm_up(context))
             return false;
     }
@@ -390,6 +459,7 @@ static void child_main(const struct phase *phase, struct outcome *outcome) {
     struct phase_context context = {.phase = phase, .outcome = outcome};
     set_driver_options(&context);
     outcome->run.notes = calloc(LAST_WRITES * THREADS_MAX, sizeof(*outcome->run.notes));
+    outcome->run.timeline = &outcome->timeline;
     outcome->ok = true;
     if (phase->options->memory_limit_bytes > 0) {
         /* Pages are charged to who read them first: the load must not have paid for this run. */
@@ -450,6 +520,7 @@ bool phase_run_forked(const struct phase *phase, struct outcome *out_outcome) {
     }
     *out_outcome = *shared;
     out_outcome->run.notes = NULL;
+    out_outcome->run.timeline = NULL;
     munmap(shared, sizeof(*shared));
     return out_outcome->ok;
 }

@@ -27,9 +27,15 @@ struct outcome {
     uint64_t anonymous_bytes;
     uint64_t mapped_bytes;
     uint64_t disk_bytes;
+    uint64_t live_entries; /* that are in the store now */
     uint64_t written_bytes;
     uint64_t written_process_bytes;
-    bool written_is_device;
+    uint64_t fetched_bytes;
+    uint64_t fetched_process_bytes;
+    bool written_is_device; /* and fetched_bytes too */
+    bool has_engine_counters;
+    struct engine_counters engine; /* of the run and what followed to its final sync */
+    struct timeline timeline;
     double settle_seconds; /* checkpoint, compaction and final sync after the clock stopped */
     bool verified;
 };

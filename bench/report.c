@@ -7,10 +7,34 @@ static double rate_of(const struct run_result *run) {
     return run->seconds > 0.0 ? (double)run->operations / run->seconds : 0.0;
 }
 
+static void print_engine(struct json_line *line, const struct engine_counters *engine) {
+    json_integer(line, "engine_reads", engine->reads);
+    json_integer(line, "engine_read_bytes", engine->read_bytes);
+    json_integer(line, "engine_written_bytes", engine->written_bytes);
+    json_integer(line, "engine_compactions", engine->compactions);
+    json_integer(line, "engine_pauses", engine->pauses);
+    json_real(line, "engine_pause_seconds", (double)engine->pause_ns * 1e-9, 6);
+    json_real(line, "engine_pause_max_us", (double)engine->pause_max_ns * 1e-3, 3);
+    json_integer(line, "index_memory_bytes", engine->index_memory_bytes);
+    json_integer(line, "cache_memory_bytes", engine->cache_memory_bytes);
+}
+
+static void print_timeline(struct json_line *line, const struct compare_options *options,
+                           const struct bench_clock *clock, const struct timeline *timeline) {
+    double values[TIMELINE_SLOTS];
+    json_integer(line, "timeline_ms", options->timeline_ms);
+    for (unsigned i = 0; i < timeline->slot_count; i++)
+        values[i] = (double)timeline->calls[i];
+    json_reals(line, "timeline_calls", values, timeline->slot_count, 0);
+    for (unsigned i = 0; i < timeline->slot_count; i++)
+        values[i] = (double)timeline->max_ticks[i] * clock->ns_per_tick / 1000.0;
+    json_reals(line, "timeline_max_us", values, timeline->slot_count, 3);
+}
+
 /* The first thirteen are the interface; what follows may grow. */
 static void print_json(const struct compare_options *options, const char *system,
                        const char *workload, const struct driver *driver,
-                       const struct outcome *outcome) {
+                       const struct bench_clock *clock, const struct outcome *outcome) {
     const struct run_result *run = &outcome->run;
     char version[64];
     struct json_line line;
@@ -40,18 +64,27 @@ static void print_json(const struct compare_options *options, const char *system
                  options->records * (options->key_bytes + options->value_bytes));
     json_integer(&line, "written_process_bytes", outcome->written_process_bytes);
     json_text(&line, "written_source", outcome->written_is_device ? "device" : "process");
+    json_integer(&line, "fetched_bytes", outcome->fetched_bytes);
+    json_integer(&line, "fetched_process_bytes", outcome->fetched_process_bytes);
+    json_integer(&line, "live_bytes",
+                 outcome->live_entries * (options->key_bytes + options->value_bytes));
+    if (outcome->has_engine_counters)
+        print_engine(&line, &outcome->engine);
     json_integer(&line, "anonymous_bytes", outcome->anonymous_bytes);
     json_integer(&line, "mapped_bytes", outcome->mapped_bytes);
     json_integer(&line, "memory_bytes", options->memory_bytes);
     json_integer(&line, "memory_limit_bytes", options->memory_limit_bytes);
     json_integer(&line, "key_bytes", options->key_bytes);
     json_integer(&line, "value_bytes", options->value_bytes);
-    json_text(&line, "durability", durability_name(outcome->durability));
+    json_text(&line, "durability",
+              keeps_nothing(driver) ? "volatile" : durability_name(outcome->durability));
     json_text(&line, "compression", compression_name(outcome->compression));
     json_integer(&line, "seed", options->seed);
     json_text(&line, "version", version);
     json_integer(&line, "errors", 0);
     json_boolean(&line, "verified", outcome->verified);
+    if (options->timeline_ms > 0)
+        print_timeline(&line, options, clock, &outcome->timeline);
     json_end(&line);
 }
 
@@ -79,7 +112,7 @@ void report_result(struct report *report, const struct compare_options *options,
                    const char *workload, const struct driver *driver,
                    const struct outcome *outcome) {
     if (report->json)
-        print_json(options, system, workload, driver, outcome);
+        print_json(options, system, workload, driver, report->clock, outcome);
     else
         print_row(report, options, system, workload, outcome);
 }
@@ -96,10 +129,10 @@ void report_list(void) {
             continue;
         }
         entries[i].driver->version(version, sizeof(version));
-        printf("  %-18s %s%s\n", entries[i].name, version,
-               (entries[i].driver->abilities & DRIVER_ORDERED) != 0
-                   ? ""
-                   : " (without order: no scan_100, no ycsb_e)");
+        bool is_ordered = (entries[i].driver->abilities & DRIVER_ORDERED) != 0;
+        printf("  %-18s %s%s%s\n", entries[i].name, version,
+               is_ordered ? "" : " (without order: no scan_100, no ycsb_e)",
+               keeps_nothing(entries[i].driver) ? " (keeps nothing: no write_durable)" : "");
     }
     printf("workloads:\n");
     for (unsigned i = 0; workload_at(i) != NULL; i++)

@@ -8,6 +8,7 @@
 struct report {
     bool json;
     bool has_header;
+    const struct bench_clock *clock;
 };
 
 void report_result(struct report *report, const struct compare_options *options, const char *system,

@@ -41,7 +41,7 @@ static size_t room_of(const struct compare_options *options) {
     return most > 2 * KEYSPACE_COUNT ? most : 2 * KEYSPACE_COUNT;
 }
 
-static bool worker_allocate(struct worker *worker) {
+static bool worker_allocate(struct worker *worker, bool wants_timeline) {
     const struct record_space *records = worker->records;
     size_t room = room_of(worker->run->options);
     worker->keys = malloc(room * records->key_bytes);
@@ -52,6 +52,11 @@ static bool worker_allocate(struct worker *worker) {
     if (worker->keys == NULL || worker->values == NULL || worker->key_pointers == NULL ||
         worker->found == NULL || worker->histogram == NULL)
         return false;
+    if (wants_timeline) {
+        worker->timeline = malloc(sizeof(*worker->timeline));
+        if (worker->timeline == NULL)
+            return false;
+    }
     if (worker->run->workload->skewed) {
         double draws = worker->run->seconds * ZIPF_DRAWS_PER_SECOND + 1.0;
         worker->zipf_draw_count = draws < ZIPF_DRAWS_MAX ? (uint32_t)draws : ZIPF_DRAWS_MAX;
@@ -73,7 +78,12 @@ static void worker_release(struct worker *worker) {
     free(worker->key_pointers);
     free(worker->found);
     free(worker->histogram);
+    free(worker->timeline);
     free(worker->zipf_draws);
+}
+
+static uint64_t slot_ticks(const struct run *run) {
+    return (uint64_t)((double)run->options->timeline_ms * 1e6 / run->clock->ns_per_tick);
 }
 
 static void *worker_main(void *context) {
@@ -86,6 +96,8 @@ static void *worker_main(void *context) {
     if (worker->driver->session_open(run->store, &worker->error, &worker->session) != BENCH_OK)
         worker_fail(worker, "cannot open a session");
     pthread_barrier_wait(&threads->start);
+    if (worker->timeline != NULL)
+        timeline_init(worker->timeline, clock_ticks(run->clock), slot_ticks(run));
     worker->start_ticks = clock_ticks(run->clock);
     if (!worker->failed)
         run->workload->body(worker);
@@ -149,13 +161,17 @@ static void collect(struct run_threads *threads, struct run_result *result) {
             result->notes[result->note_count++] = worker->notes[n];
         if (i > 0)
             histogram_merge(threads->workers[0].histogram, worker->histogram);
+        if (i == 0 && worker->timeline != NULL)
+            *result->timeline = *worker->timeline;
+        else if (worker->timeline != NULL)
+            timeline_merge(result->timeline, worker->timeline);
     }
     result->inserts_span = most_inserts * run->threads;
     result->seconds = clock_seconds(run->clock, last - first);
     set_percentiles(run->clock, threads->workers[0].histogram, result);
 }
 
-static bool prepare_workers(struct run_threads *threads) {
+static bool prepare_workers(struct run_threads *threads, bool wants_timeline) {
     struct run *run = threads->run;
     threads->workers = calloc(run->threads, sizeof(*threads->workers));
     if (threads->workers == NULL)
@@ -168,7 +184,7 @@ static bool prepare_workers(struct run_threads *threads) {
         worker->index = i;
         worker->sample_mask = run->workload->sample_mask;
         rng_seed(&worker->rng, run->options->seed, i + 1);
-        if (!worker_allocate(worker))
+        if (!worker_allocate(worker, wants_timeline))
             return false;
     }
     return true;
@@ -198,8 +214,9 @@ static void start_and_join(struct run_threads *threads) {
 
 void run_workload(struct run *run, struct run_result *out_result) {
     struct run_threads threads = {.run = run};
-    struct run_result result = {.notes = out_result->notes};
-    if (prepare_workers(&threads)) {
+    struct run_result result = {.notes = out_result->notes, .timeline = out_result->timeline};
+    bool wants_timeline = result.timeline != NULL && run->options->timeline_ms > 0;
+    if (prepare_workers(&threads, wants_timeline)) {
         start_and_join(&threads);
         collect(&threads, &result);
     } else {

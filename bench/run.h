@@ -12,6 +12,7 @@
 #include "driver.h"
 #include "histogram.h"
 #include "options.h"
+#include "timeline.h"
 #include "zipf.h"
 
 #include <stdatomic.h>
@@ -57,6 +58,7 @@ struct worker {
     bool failed;
     struct bench_error error;
     struct histogram *histogram; /* of ticks */
+    struct timeline *timeline;   /* NULL: not asked for */
     struct write_note notes[LAST_WRITES];
     uint8_t *keys; /* KEY_ROOM keys and as many values */
     uint8_t *values;
@@ -123,10 +125,11 @@ struct run_result {
     double p999_us;
     double max_us;
     unsigned note_count;
-    struct write_note *notes; /* room for LAST_WRITES a thread; may be NULL */
+    struct write_note *notes;  /* room for LAST_WRITES a thread; may be NULL */
+    struct timeline *timeline; /* filled when options->timeline_ms > 0; may be NULL */
 };
 
-/* Runs the workload to its end. `out_result->notes` must be set (or NULL) before. */
+/* Runs the workload to its end. `notes` and `timeline` must be set (or NULL) before. */
 void run_workload(struct run *run, struct run_result *out_result);
 
 static inline bool worker_goes_on(const struct worker *worker) {
@@ -140,8 +143,12 @@ static inline uint64_t worker_timer_start(struct worker *worker) {
 }
 
 static inline void worker_timer_stop(struct worker *worker, uint64_t start) {
-    if (start != 0)
-        histogram_add(worker->histogram, clock_ticks(worker->run->clock) - start);
+    if (start == 0)
+        return;
+    uint64_t end = clock_ticks(worker->run->clock);
+    histogram_add(worker->histogram, end - start);
+    if (__builtin_expect(worker->timeline != NULL, 0))
+        timeline_add(worker->timeline, end, end - start);
 }
 
 static inline void worker_note_write(struct worker *worker, uint64_t position, uint64_t version) {

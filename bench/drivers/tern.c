@@ -13,6 +13,10 @@
 #include <unistd.h>
 
 #define SCAN_BATCH 256U
+/* Idle: nothing written in so many looks, one after another. */
+#define IDLE_LOOKS   6
+#define IDLE_LOOK_US 50000
+#define IDLE_TRIES   6000
 
 struct tern_store {
     struct driver_options options;
@@ -367,30 +371,84 @@ static enum bench_result driver_checkpoint(struct bench_store *store, struct ben
     return status == TERN_OK ? BENCH_OK : fail(error, "checkpoint", status, &detail);
 }
 
-/* What moves while work goes on in the background. */
-static bool add_work(void *context, const tern_stat *stat) {
-    static const char *const names[] = {"compaction_written_bytes", "manifests_written",
-                                        "shrunk_bytes"};
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (strcmp(stat->name, names[i]) == 0)
-            *(uint64_t *)context += stat->value;
+struct wanted_number {
+    const char *name;
+    uint64_t sum;
+};
+
+struct wanted_numbers {
+    struct wanted_number *numbers;
+    size_t count;
+};
+
+static bool take_number(void *context, const tern_stat *stat) {
+    struct wanted_numbers *wanted = context;
+    for (size_t i = 0; i < wanted->count; i++) {
+        if (strcmp(wanted->numbers[i].name, stat->name) == 0)
+            wanted->numbers[i].sum += stat->value;
     }
     return true;
 }
 
-/* Nothing has been compacted, published or given back for 300 ms. */
+/* Of the database, and of its keyspaces together. */
+static enum bench_result read_numbers(struct tern_store *store, struct bench_error *error,
+                                      struct wanted_number *numbers, size_t count) {
+    struct wanted_numbers wanted = {numbers, count};
+    tern_error detail = TERN_ERROR_INIT;
+    tern_status status = tern_stats(store->db, take_number, &wanted, &detail);
+    for (int i = 0; i < KEYSPACE_COUNT && status == TERN_OK; i++)
+        status = tern_keyspace_stats(store->keyspaces[i], take_number, &wanted, &detail);
+    return status == TERN_OK ? BENCH_OK : fail(error, "statistics", status, &detail);
+}
+
+static enum bench_result driver_counters(struct bench_store *store, struct bench_error *error,
+                                         struct engine_counters *out_counters) {
+    struct wanted_number numbers[] = {
+        {"reads", 0},           {"read_bytes", 0},         {"written_bytes", 0},
+        {"compactions", 0},     {"throttle_waits", 0},     {"throttle_ns", 0},
+        {"throttle_max_ns", 0}, {"memory_index_bytes", 0}, {"memory_cache_bytes", 0},
+    };
+    if (read_numbers(own_store(store), error, numbers, sizeof(numbers) / sizeof(numbers[0])) !=
+        BENCH_OK)
+        return BENCH_FAILED;
+    *out_counters = (struct engine_counters){
+        .reads = numbers[0].sum,
+        .read_bytes = numbers[1].sum,
+        .written_bytes = numbers[2].sum,
+        .compactions = numbers[3].sum,
+        .pauses = numbers[4].sum,
+        .pause_ns = numbers[5].sum,
+        .pause_max_ns = numbers[6].sum,
+        .index_memory_bytes = numbers[7].sum,
+        .cache_memory_bytes = numbers[8].sum,
+    };
+    return BENCH_OK;
+}
+
+/*
+ * It does not tell when it has ended: it counts as idle when it has written nothing for a while, or
+ * ever since it was opened.
+ */
 static enum bench_result driver_wait_idle(struct bench_store *store, struct bench_error *error) {
-    uint64_t seen = UINT64_MAX;
-    for (int quiet = 0; quiet < 15; quiet++) {
-        tern_error detail = TERN_ERROR_INIT;
-        uint64_t work = 0;
-        tern_status status = tern_stats(own_store(store)->db, add_work, &work, &detail);
-        if (status != TERN_OK)
-            return fail(error, "stats", status, &detail);
-        if (work != seen)
-            quiet = 0;
-        seen = work;
-        usleep(20000);
+    uint64_t before = 0;
+    int quiet = 0;
+    for (int tries = 0; quiet < IDLE_LOOKS; tries++) {
+        if (tries == IDLE_TRIES)
+            return bench_fail(error, "tern: still at work in the background after five minutes");
+        struct wanted_number numbers[] = {{"written_bytes", 0},
+                                          {"table_moves", 0},
+                                          {"shrunk_bytes", 0},
+                                          {"manifests_written", 0}};
+        if (read_numbers(own_store(store), error, numbers, 4) != BENCH_OK)
+            return BENCH_FAILED;
+        uint64_t done = numbers[0].sum + numbers[1].sum + numbers[2].sum;
+        uint64_t now = done + numbers[3].sum;
+        if (done == 0)
+            break;
+        quiet = now == before ? quiet + 1 : 0;
+        before = now;
+        if (quiet < IDLE_LOOKS)
+            usleep(IDLE_LOOK_US);
     }
     return BENCH_OK;
 }
@@ -415,6 +473,7 @@ static enum bench_result driver_wait_idle(struct bench_store *store, struct benc
         .sync_log = driver_sync_log,                                                               \
         .checkpoint = driver_checkpoint,                                                           \
         .wait_idle = driver_wait_idle,                                                             \
+        .counters = driver_counters,                                                               \
     }
 
 TERN_DRIVER(driver_tern_btree, "tern-btree", DRIVER_ORDERED, btree_open);

@@ -48,6 +48,7 @@ refuses "--seconds" --seconds
 refuses "--json" --json=yes
 refuses "--frobnicate" --frobnicate
 refuses "--key-bytes" --key-bytes 8 --key-format hex
+refuses "--timeline" --timeline -1
 refuses "stray" stray
 
 "$compare" --help | grep -q -- --value-bytes || fail "--help does not list the options"
@@ -60,7 +61,7 @@ import json, sys
 threads, path, listing, chosen = int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
 order = ["system", "workload", "threads", "records", "ops_per_s", "p50_us", "p95_us", "p99_us",
          "p999_us", "peak_rss_bytes", "disk_bytes", "written_bytes", "logical_bytes"]
-systems, workloads, unordered, target = [], [], [], None
+systems, workloads, unordered, volatile, target = [], [], [], [], None
 for line in open(listing):
     if not line.startswith("  "):
         target = systems if line.startswith("systems") else workloads
@@ -68,6 +69,8 @@ for line in open(listing):
         target.append(line.split()[0])
         if "without order" in line:
             unordered.append(line.split()[0])
+        if "keeps nothing" in line:
+            volatile.append(line.split()[0])
 if chosen != "all":
     workloads = chosen.split(",")
 seen, bad = set(), []
@@ -86,18 +89,32 @@ for line in open(path):
         bad.append(f"{name}: percentiles are not in order")
     if row["verified"] is not True or row["errors"] != 0:
         bad.append(f"{name}: not verified")
-    if row["disk_bytes"] < 2000 * 100 and row["workload"] != "delete_random":
+    keeps = row["system"] not in volatile
+    if keeps and row["disk_bytes"] < 2000 * 100 and row["workload"] != "delete_random":
         bad.append(f"{name}: {row['disk_bytes']} bytes of disk cannot hold the records")
     loads = row["workload"].startswith("load_")
     if loads and (row["logical_bytes"] != 2000 * 116 or row["operations"] != 2000):
         bad.append(f"{name}: {row['logical_bytes']} logical bytes, {row['operations']} operations")
-    if loads and row["written_bytes"] < row["logical_bytes"]:
+    if keeps and loads and row["written_bytes"] < row["logical_bytes"]:
         bad.append(f"{name}: only {row['written_bytes']} bytes written through the final sync")
-    wanted = "full" if row["workload"] == "write_durable" else "none"
+    live = 1000 * 116 if row["workload"] == "delete_random" else 2000 * 116
+    if row["live_bytes"] < live or loads and row["live_bytes"] != live:
+        bad.append(f"{name}: {row['live_bytes']} bytes of records are said to be there")
+    if not all(row[m] >= 0 for m in ("fetched_bytes", "fetched_process_bytes")):
+        bad.append(f"{name}: a negative number of bytes was read")
+    if row["system"].startswith("tern") and loads and row["engine_written_bytes"] < 2000 * 100:
+        bad.append(f"{name}: the engine says it wrote {row['engine_written_bytes']} bytes")
+    if len(row["timeline_calls"]) != len(row["timeline_max_us"]) or \
+            sum(row["timeline_calls"]) != row["samples"] or \
+            abs(max(row["timeline_max_us"]) - row["max_us"]) > 0.002:
+        bad.append(f"{name}: the timeline is not that of {row['samples']} samples, longest "
+                   f"{row['max_us']} us")
+    wanted = "full" if row["workload"] == "write_durable" else "none" if keeps else "volatile"
     if row["durability"] != wanted:
         bad.append(f"{name}: durability {row['durability']}")
 ordered = ["scan_100", "ycsb_e"]
-wanted = {(s, w) for s in systems for w in workloads if s not in unordered or w not in ordered}
+wanted = {(s, w) for s in systems for w in workloads if (s not in unordered or w not in ordered)
+          and (s not in volatile or w != "write_durable")}
 missing = wanted - seen
 bad += [f"{s} {w}: not asked for" for s, w in sorted(seen - wanted)]
 bad += [f"{s} {w}: no line" for s, w in sorted(missing)]
@@ -110,7 +127,7 @@ PYTHON
 # run_and_check <threads> <workloads or all>
 run_and_check() {
     "$compare" --records 2000 --seconds 0.02 --warmup 0.01 --threads "$1" --workloads "$2" \
-        --batch 100 --multi 16 --memory-bytes 64M --json >"$work/json" 2>"$work/err"
+        --batch 100 --multi 16 --memory-bytes 64M --timeline 20 --json >"$work/json" 2>"$work/err"
     local status=$?
     [ "$status" -eq 0 ] || fail "$2 with $1 threads: $status: $(cat "$work/err")"
     check "$1" "$2" || fail "the lines above, of $2 with $1 threads"
@@ -132,7 +149,7 @@ done
 rm -f "$work/json" "$work/list" "$work/out" "$work/err"
 left=$(ls -A "$work")
 [ -z "$left" ] || fail "left behind: $left"
-first=$("$compare" --list | sed -n '/not built in/d; s/^  \([a-z-]*\) .*/\1/p' | head -n 1)
+first=$("$compare" --list | sed -n '/not built in\|keeps nothing/d; s/^  \([a-z-]*\) .*/\1/p' | head -n 1)
 "$compare" --systems "$first" --workloads load_random --records 100 --batch 10 \
     --dir "$work/kept" --keep >/dev/null 2>&1 || fail "--keep"
 [ -d "$work/kept/$first" ] || fail "--keep did not keep $work/kept/$first"
