@@ -91,8 +91,7 @@ struct engine_change {
     tern_slice key;
     uint64_t key_hash; /* engine_key_hash of the key; 0 for ranges */
     struct record record;
-    uint64_t ttl_ms;      /* of a record that expires so long after its commit, which will set
-                             expires_ms;      0: that stands */
+    uint64_t ttl_ms;      /* not 0: the commit sets expires_ms to so long after its own time */
     uint64_t large_token; /* of RECORD_LARGE: names its chunks in the log */
     partition_id large_partition; /* of RECORD_LARGE: what holds the value; for what is above */
     bool range_has_end;
