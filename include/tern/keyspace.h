@@ -50,6 +50,18 @@ typedef enum tern_hash_index {
     TERN_HASH_INDEX_TAG_GROUPS = 2  /**< groups of entries whose tags are compared at once (SIMD) */
 } tern_hash_index;
 
+/**
+ * How the hash engine hashes keys, each with a random seed of the keyspace's own. Only of XXH3 the
+ * seed keeps others from choosing keys that meet in the index: take one of the other two for keys
+ * that nobody chooses with bad intent. Keys that do meet are found all the same, each by a second
+ * look; tern_keyspace_convert() to another function takes them apart.
+ */
+typedef enum tern_hash_function {
+    TERN_HASH_FUNCTION_XXH3 = 0,   /**< XXH3, 64 bits */
+    TERN_HASH_FUNCTION_CRC32C = 1, /**< CRC-32C, by the processor's instruction; 32 bits */
+    TERN_HASH_FUNCTION_FNV1A = 2   /**< FNV-1a, 64 bits; multi-get hashes many keys at once */
+} tern_hash_function;
+
 /** tern_keyspace_options::filter_bits: tables without filters. */
 #define TERN_FILTER_OFF UINT32_MAX
 
@@ -81,6 +93,7 @@ typedef struct tern_keyspace_options {
     uint8_t level_compression[TERN_LSM_LEVELS]; /**< LSM only: TERN_LEVEL_COMPRESSION() of tables
                                  that are written into this level; 0: as `compression`, but lz4
                                  instead of zstd in the levels 0 and 1 */
+    tern_hash_function hash_function;           /**< hash only: XXH3 */
 } tern_keyspace_options;
 
 #ifdef __cplusplus

@@ -151,7 +151,7 @@ static tern_status lock_key(tern_txn *txn, tern_keyspace *keyspace, tern_slice k
                            keyspace->name, key.size, keyspace->key_bytes_max);
     }
     return status == TERN_OK
-               ? txn_lock_key(txn, keyspace, key, engine_key_hash(keyspace->id, key), mode)
+               ? txn_lock_key(txn, keyspace, key, keyspace_key_hash(keyspace, key), mode)
                : status;
 }
 

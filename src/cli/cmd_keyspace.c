@@ -33,6 +33,11 @@ static const char *hash_index_name(tern_hash_index index) {
     return (size_t)index < sizeof(names) / sizeof(names[0]) ? names[index] : "unknown";
 }
 
+static const char *hash_function_name(tern_hash_function function) {
+    static const char *const names[] = {"xxh3", "crc32c", "fnv1a"};
+    return (size_t)function < sizeof(names) / sizeof(names[0]) ? names[function] : "unknown";
+}
+
 static const char *compaction_name(tern_compaction compaction) {
     static const char *const names[] = {"leveled", "tiered", "fifo"};
     return (size_t)compaction < sizeof(names) / sizeof(names[0]) ? names[compaction] : "unknown";
@@ -103,17 +108,20 @@ static tern_status read_lsm_options(struct session *session, const struct invoca
 /* Options of another engine would be ignored: better to say so. */
 static tern_status read_hash_options(struct session *session, const struct invocation *invocation,
                                      tern_keyspace_options *options) {
-    static const enum option_id hash_only[] = {OPTION_HASH_INDEX, OPTION_EXPECTED_KEYS,
-                                               OPTION_MAX_LOAD};
+    static const enum option_id hash_only[] = {OPTION_HASH_INDEX, OPTION_HASH_FUNCTION,
+                                               OPTION_EXPECTED_KEYS, OPTION_MAX_LOAD};
     for (size_t i = 0; i < sizeof(hash_only) / sizeof(hash_only[0]); i++) {
         if (options->engine != TERN_ENGINE_HASH && invocation_has(invocation, hash_only[i])) {
             return session_fail(session, TERN_INVALID,
-                                "--hash-index, --expected-keys and --max-load need --engine hash");
+                                "--hash-index, --hash-function, --expected-keys and --max-load "
+                                "need --engine hash");
         }
     }
     uint64_t max_load = invocation_number(invocation, OPTION_MAX_LOAD, options->max_load_percent);
     options->hash_index = (tern_hash_index)invocation_number(invocation, OPTION_HASH_INDEX,
                                                              (uint64_t)options->hash_index);
+    options->hash_function = (tern_hash_function)invocation_number(
+        invocation, OPTION_HASH_FUNCTION, (uint64_t)options->hash_function);
     options->expected_keys =
         invocation_number(invocation, OPTION_EXPECTED_KEYS, options->expected_keys);
     options->max_load_percent = max_load < UINT32_MAX ? (uint32_t)max_load : UINT32_MAX;
@@ -284,6 +292,7 @@ static void options_to_json(struct json_writer *json, const tern_keyspace_option
     json_unsigned(json, "fill_percent", options->fill_percent);
     if (options->engine == TERN_ENGINE_HASH) {
         json_text(json, "hash_index", hash_index_name(options->hash_index));
+        json_text(json, "hash_function", hash_function_name(options->hash_function));
         json_unsigned(json, "max_load_percent", options->max_load_percent);
         json_unsigned(json, "expected_keys", options->expected_keys);
     }
@@ -312,7 +321,13 @@ static void list_row(struct listing *listing, const char *name,
     buffer_clear(&text);
     quantity_print_bytes(options->page_bytes, &text);
     text_table_cell(&listing->table, buffer_text(&text));
-    text_table_cell(&listing->table, engine_name(options->engine));
+    buffer_clear(&text);
+    buffer_append_text(&text, engine_name(options->engine));
+    if (options->engine == TERN_ENGINE_HASH && options->hash_function != TERN_HASH_FUNCTION_XXH3) {
+        buffer_append_text(&text, "/");
+        buffer_append_text(&text, hash_function_name(options->hash_function));
+    }
+    text_table_cell(&listing->table, buffer_text(&text));
     text_table_cell(&listing->table, compression_name(options->compression));
     buffer_release(&text);
 }
@@ -396,9 +411,10 @@ tern_status run_keyspace_info(struct session *session, const struct invocation *
                 compression_name(options.compression), buffer_text(&page), options.fan_out,
                 options.fill_percent, tern_keyspace_key_bytes_max(keyspace));
         if (options.engine == TERN_ENGINE_HASH) {
-            fprintf(session->out, "index of %s, filled to %u %%, begun for %llu keys\n",
-                    hash_index_name(options.hash_index), options.max_load_percent,
-                    (unsigned long long)options.expected_keys);
+            fprintf(session->out,
+                    "keys hashed by %s, index of %s, filled to %u %%, begun for %llu keys\n",
+                    hash_function_name(options.hash_function), hash_index_name(options.hash_index),
+                    options.max_load_percent, (unsigned long long)options.expected_keys);
         }
         if (options.engine == TERN_ENGINE_LSM) {
             fprintf(session->out, "%s compaction, filters of %u bits for each key, levels",

@@ -23,6 +23,8 @@ static const struct option_spec create_options[] = {
      "how full written pages are left, 50 to 100 (default 95)"},
     {OPTION_HASH_INDEX, 0, "hash-index", "KIND", OPTION_IS_CHOICE, "buckets|robin-hood|tag-groups",
      "hash: how the index resolves collisions (default buckets)"},
+    {OPTION_HASH_FUNCTION, 0, "hash-function", "NAME", OPTION_IS_CHOICE, "xxh3|crc32c|fnv1a",
+     "hash: how keys are hashed (default xxh3; the others for keys that nobody chooses)"},
     {OPTION_EXPECTED_KEYS, 0, "expected-keys", "N", OPTION_IS_COUNT, NULL,
      "hash: the index begins with room for so many"},
     {OPTION_MAX_LOAD, 0, "max-load", "PERCENT", OPTION_IS_COUNT, NULL,
@@ -61,6 +63,8 @@ static const struct option_spec convert_options[] = {
      "how full written pages are left, 50 to 100"},
     {OPTION_HASH_INDEX, 0, "hash-index", "KIND", OPTION_IS_CHOICE, "buckets|robin-hood|tag-groups",
      "hash: how the index resolves collisions"},
+    {OPTION_HASH_FUNCTION, 0, "hash-function", "NAME", OPTION_IS_CHOICE, "xxh3|crc32c|fnv1a",
+     "hash: how keys are hashed"},
     {OPTION_EXPECTED_KEYS, 0, "expected-keys", "N", OPTION_IS_COUNT, NULL,
      "hash: the index begins with room for so many"},
     {OPTION_MAX_LOAD, 0, "max-load", "PERCENT", OPTION_IS_COUNT, NULL,
@@ -110,7 +114,8 @@ const struct command keyspace_commands[] = {
     {COMMAND_KEYSPACE_LIST, "keyspace list", "keyspaces", "list the keyspaces", NULL, NULL, NULL,
      list_examples,
      "{\"keyspaces\":[{\"name\":…,\"engine\":…,\"compression\":…,\"page_bytes\":N,\"fan_out\":N,"
-     "\"fill_percent\":N, of hash \"hash_index\":…, \"max_load_percent\":N, \"expected_keys\":N,"
+     "\"fill_percent\":N, of hash \"hash_index\":…, \"hash_function\":…, "
+     "\"max_load_percent\":N, \"expected_keys\":N,"
      " of lsm \"compaction\":…, \"filter_bits\":N, \"level_compression\":[…],"
      "\"estimated_records\":N,\"estimated_bytes\":N}]}",
      NULL, USES_DATABASE, PLACE_BOTH},

@@ -39,7 +39,7 @@ static enum dump_event read_header(struct dump_reader *reader) {
     if (crc32c_extend(&reader->crc, 0, header, 12) != reader->checksum) {
         return refuse(reader, "the checksum of the file header does not match");
     }
-    if (load_u32(header + 8) != 1) {
+    if (load_u32(header + 8) != DUMP_VERSION) {
         return refuse(reader, "the dump has a version that this release cannot read");
     }
     reader->has_header = true;
@@ -50,7 +50,7 @@ static enum dump_event take_keyspace(struct dump_reader *reader, size_t size) {
     const char *at = reader->payload;
     bool is_hash = size >= 20 && load_u32(at) == TERN_ENGINE_HASH;
     bool is_lsm = size >= 20 && load_u32(at) == TERN_ENGINE_LSM;
-    size_t fixed = is_hash ? 36 : is_lsm ? 32 : 20;
+    size_t fixed = is_hash ? 40 : is_lsm ? 32 : 20;
     if (size <= fixed || size - fixed > TERN_KEYSPACE_NAME_BYTES) {
         return refuse(reader, "a keyspace block has the wrong size");
     }
@@ -67,6 +67,7 @@ static enum dump_event take_keyspace(struct dump_reader *reader, size_t size) {
         reader->options.hash_index = (tern_hash_index)load_u32(at + 20);
         reader->options.max_load_percent = load_u32(at + 24);
         reader->options.expected_keys = load_u64(at + 28);
+        reader->options.hash_function = (tern_hash_function)load_u32(at + 36);
     }
     if (is_lsm) {
         reader->options.compaction = (tern_compaction)load_u32(at + 20);

@@ -44,7 +44,7 @@ void dump_writer_open(struct dump_writer *writer, FILE *stream) {
     crc32c_prepare(&writer->crc);
     struct buffer header = {0};
     buffer_append(&header, "TERNDUMP", 8);
-    append_u32(&header, 1);
+    append_u32(&header, DUMP_VERSION);
     writer->checksum = crc32c_extend(&writer->crc, 0, header.data, header.size);
     append_u32(&header, writer->checksum);
     fwrite(header.data, 1, header.size, stream);
@@ -63,6 +63,7 @@ void dump_write_keyspace(struct dump_writer *writer, const char *name,
         append_u32(&writer->payload, (uint32_t)options->hash_index);
         append_u32(&writer->payload, options->max_load_percent);
         append_u64(&writer->payload, options->expected_keys);
+        append_u32(&writer->payload, (uint32_t)options->hash_function);
     }
     if (options->engine == TERN_ENGINE_LSM) {
         uint32_t levels = 0;

@@ -48,6 +48,11 @@ static tern_status check_hash_options(const tern_keyspace_options *options, tern
                          "hash_index is %d; it must be buckets, robin-hood or tag-groups",
                          (int)options->hash_index);
     }
+    if (!key_hasher_is_known(options->hash_function)) {
+        return ERROR_SET(error, TERN_INVALID,
+                         "hash_function is %d; it must be xxh3, crc32c or fnv1a",
+                         (int)options->hash_function);
+    }
     if (options->max_load_percent < 30 || options->max_load_percent > 95) {
         return ERROR_SET(error, TERN_INVALID, "max_load_percent is %u; it must be from 30 to 95",
                          options->max_load_percent);
@@ -98,6 +103,7 @@ tern_status catalog_check_options(const tern_keyspace_options *options,
     resolved.fill_percent = resolved.fill_percent != 0 ? resolved.fill_percent : 95;
     if (resolved.engine != TERN_ENGINE_HASH) {
         resolved.hash_index = TERN_HASH_INDEX_BUCKETS;
+        resolved.hash_function = TERN_HASH_FUNCTION_XXH3;
         resolved.max_load_percent = 0;
         resolved.expected_keys = 0;
     } else if (resolved.max_load_percent == 0) {
@@ -191,19 +197,22 @@ static tern_status check_name(const char *name, tern_error *error) {
 
 tern_status catalog_open_keyspace(struct tern_db *db, partition_id id, partition_id keyspace_id,
                                   tern_slice name, const tern_keyspace_options *options,
-                                  tern_slice state, struct engine_drained *out_drained,
-                                  tern_keyspace **out_keyspace, tern_error *error) {
-    struct engine_config config = {.id = id, .key_id = keyspace_id};
+                                  uint64_t hash_seed, tern_slice state,
+                                  struct engine_drained *out_drained, tern_keyspace **out_keyspace,
+                                  tern_error *error) {
+    struct engine_config config = {.id = id};
     tern_status status = catalog_check_options(options, &config.options, error);
     if (status != TERN_OK) {
         return status;
     }
+    config.hasher = key_hasher_make(config.options.hash_function, hash_seed);
     tern_keyspace *keyspace = memory_allocate_zeroed(db->allocator, sizeof(*keyspace));
     if (keyspace == NULL) {
         return ERROR_NO_MEMORY(error, "a keyspace");
     }
     keyspace->manager = &db->manager;
     keyspace->id = keyspace_id;
+    keyspace->hasher = config.hasher;
     keyspace->partition = id;
     keyspace->options = config.options;
     keyspace->methods = engine_methods_of(config.options.engine);
@@ -233,6 +242,12 @@ tern_status catalog_open_keyspace(struct tern_db *db, partition_id id, partition
     return TERN_OK;
 }
 
+uint64_t catalog_draw_seed(const struct tern_db *db) {
+    uint64_t seed;
+    db->options.random->fill(db->options.random->context, &seed, sizeof(seed));
+    return seed;
+}
+
 tern_status database_keyspace_pending(tern_db *db, const char *name,
                                       const tern_keyspace_options *options,
                                       tern_keyspace **out_keyspace, tern_error *error) {
@@ -242,8 +257,8 @@ tern_status database_keyspace_pending(tern_db *db, const char *name,
         return status;
     }
     partition_id id = atomic_fetch_add_explicit(&db->next_partition, 1, memory_order_relaxed);
-    return catalog_open_keyspace(db, id, id, tern_slice_str(name), options, tern_slice_of(NULL, 0),
-                                 &drained, out_keyspace, error);
+    return catalog_open_keyspace(db, id, id, tern_slice_str(name), options, catalog_draw_seed(db),
+                                 tern_slice_of(NULL, 0), &drained, out_keyspace, error);
 }
 
 void database_keyspace_forget(tern_keyspace *keyspace) {
@@ -392,6 +407,7 @@ void catalog_convert(struct tern_db *db, tern_keyspace *keyspace, tern_keyspace 
                      seq_no seq) {
     mutex_lock(&db->catalog_mutex);
     exchange_partitions(keyspace, target);
+    keyspace->engine->rehashes = !key_hasher_equal(&keyspace->engine->hasher, &keyspace->hasher);
     atomic_store_explicit(&keyspace->shown_seq, seq, memory_order_relaxed);
     if (keyspace->key_bytes_max > keyspace->read_key_bytes_max) {
         keyspace->read_key_bytes_max = keyspace->key_bytes_max;

@@ -220,6 +220,7 @@ static tern_status draft_states(struct manifest_draft *draft, tern_error *error)
             .shown_seq = atomic_load_explicit(&keyspace->shown_seq, memory_order_relaxed),
             .created_seq = atomic_load_explicit(&keyspace->created_seq, memory_order_relaxed),
             .options = keyspace->options,
+            .hash_seed = keyspace->engine->hasher.seed,
             .name = tern_slice_str(keyspace->name),
             .state = tern_slice_of(draft->states.data + draft->state_offsets[i],
                                    end - draft->state_offsets[i])};

@@ -19,9 +19,10 @@
  *     new partition is published in the applier role, after the seq of the switch and before any
  *     later one becomes visible. Older snapshots keep the old partition by their views.
  *  V4 what a transaction prepared for the old partition is either the keyspace's (keys: their
- *     hashes and locks do not change) or is refused at commit with TERN_CONFLICT (values stored
- *     apart, ranges to be validated; commit_validate.c).
- *  V5 no checkpoint is under way at the switch: it walks the partitions by slot.
+ *     hashes and locks do not change; an engine that hashes otherwise gets hashes of its own from
+ *     whoever reads from it or applies to it) or is refused at commit with TERN_CONFLICT (values
+ * stored apart, ranges to be validated; commit_validate.c). V5 no checkpoint is under way at the
+ * switch: it walks the partitions by slot.
  */
 #include <stdlib.h>
 
@@ -74,7 +75,7 @@ static bool are_equal(const tern_keyspace_options *left, const tern_keyspace_opt
     return left->engine == right->engine && left->compression == right->compression &&
            left->page_bytes == right->page_bytes && left->fan_out == right->fan_out &&
            left->fill_percent == right->fill_percent && left->compaction == right->compaction &&
-           left->hash_index == right->hash_index &&
+           left->hash_index == right->hash_index && left->hash_function == right->hash_function &&
            left->max_load_percent == right->max_load_percent &&
            left->expected_keys == right->expected_keys && left->filter_bits == right->filter_bits &&
            memcmp(left->level_compression, right->level_compression,
@@ -96,6 +97,10 @@ static tern_status claim(struct conversion *conversion, bool *out_needed, bool *
     keyspace->is_converting = true;
     *out_needed = !are_equal(&keyspace->options, &conversion->options);
     *out_copies = !is_style_only(&keyspace->options, &conversion->options);
+    const struct key_hasher *hasher = &keyspace->engine->hasher;
+    conversion->hash_seed = hasher->function == conversion->options.hash_function
+                                ? hasher->seed
+                                : catalog_draw_seed(conversion->db);
     conversion->checks_keys = keyspace->key_bytes_max > conversion->key_bytes_max;
     mutex_unlock(&conversion->db->catalog_mutex);
     return is_free ? TERN_OK
@@ -241,7 +246,7 @@ static tern_status register_target(struct conversion *conversion) {
     struct tern_db *db = conversion->db;
     tern_status status = catalog_open_keyspace(
         db, conversion->partition, conversion->keyspace->id,
-        tern_slice_str(conversion->keyspace->name), &conversion->options,
+        tern_slice_str(conversion->keyspace->name), &conversion->options, conversion->hash_seed,
         buffer_slice(&conversion->state), &drained, &conversion->target, conversion->error);
     if (status != TERN_OK) {
         return status;

@@ -70,7 +70,9 @@ static tern_status open_private(struct conversion *conversion, const tern_keyspa
     struct engine_drained drained;
     *out = (struct private_engine){
         .environment = conversion->db->environment,
-        .config = {.id = id, .key_id = conversion->keyspace->id, .options = *options},
+        .config = {.id = id,
+                   .hasher = key_hasher_make(options->hash_function, conversion->hash_seed),
+                   .options = *options},
         .methods = engine_methods_of(options->engine)};
     out->environment.write_queue = NULL; /* drains have it */
     out->environment.overlay_pool = NULL;
@@ -291,10 +293,10 @@ static tern_status sort_record(struct sorter *sorter, const struct engine_entry 
     put_u64(value + 1, record->expires_ms);
     put_u64(value + 9, record->value_size);
     copy_bytes(value + SORTED_HEADER_BYTES, record->value.data, record->value.size);
-    sorter->changes[sorter->count++] = (struct engine_change){
-        .key = key,
-        .key_hash = engine_key_hash(sorter->source->conversion->keyspace->id, key),
-        .record = {.kind = RECORD_PUT, .value = tern_slice_of(value, size)}};
+    sorter->changes[sorter->count++] =
+        (struct engine_change){.key = key,
+                               .key_hash = key_hasher_hash(&sorter->lsm.config.hasher, key),
+                               .record = {.kind = RECORD_PUT, .value = tern_slice_of(value, size)}};
     sorter->bytes += key.size + size;
     bool is_full = sorter->count == SORT_CHANGES || sorter->bytes >= SORT_BYTES;
     return is_full ? apply(sorter) : TERN_OK;

@@ -212,8 +212,10 @@ static tern_status copy_key(struct batch *batch, const struct snapshot *snapshot
                             bool *out_done) {
     struct conversion *conversion = batch->conversion;
     const tern_keyspace *keyspace = conversion->keyspace;
-    uint64_t hash = engine_key_hash(keyspace->id, key);
-    struct engine_change change = {.key = key, .key_hash = hash, .record = {.kind = RECORD_DELETE}};
+    uint64_t hash = keyspace_key_hash(keyspace, key);
+    struct engine_change change = {.key = key,
+                                   .key_hash = keyspace_key_hash(conversion->target, key),
+                                   .record = {.kind = RECORD_DELETE}};
     struct point_read read;
     *out_done = true;
     if (conversion->checks_keys && key.size > conversion->key_bytes_max) {

@@ -20,6 +20,7 @@ struct conversion {
     tern_keyspace *keyspace;
     tern_keyspace_options options; /* to be */
     const struct engine_methods *methods;
+    uint64_t hash_seed; /* of the new partition */
     size_t key_bytes_max;
     bool checks_keys;     /* the source takes longer ones */
     bool is_captured;     /* the capture is the keyspace's */

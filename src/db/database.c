@@ -257,6 +257,7 @@ static tern_status create_parts(struct tern_db *db, tern_error *error) {
     db->environment = (struct engine_environment){.allocator = db->allocator,
                                                   .file_system = db->options.file_system,
                                                   .clock = db->options.clock,
+                                                  .random = db->options.random,
                                                   .directory = db->path,
                                                   .epoch = manager->epoch,
                                                   .budget = &db->budget,

@@ -157,13 +157,16 @@ TERN_MUST_CHECK tern_status catalog_check_options(const tern_keyspace_options *o
                                                   tern_keyspace_options *out_resolved,
                                                   tern_error *error);
 /* A handle of partition `id`, whose engine is opened from `state`. State PENDING, no slot.
- * `keyspace_id` is the same unless a conversion has made the partition. */
+ * `keyspace_id` is the same unless a conversion has made the partition. `hash_seed`: of its keys.
+ */
 TERN_MUST_CHECK tern_status catalog_open_keyspace(struct tern_db *db, partition_id id,
                                                   partition_id keyspace_id, tern_slice name,
                                                   const tern_keyspace_options *options,
-                                                  tern_slice state,
+                                                  uint64_t hash_seed, tern_slice state,
                                                   struct engine_drained *out_drained,
                                                   tern_keyspace **out_keyspace, tern_error *error);
+/* A seed for key hashes. */
+uint64_t catalog_draw_seed(const struct tern_db *db);
 /* Gives a handle a slot and makes it live. TERN_NO_MEMORY. */
 TERN_MUST_CHECK tern_status catalog_make_live(struct tern_db *db, tern_keyspace *keyspace,
                                               seq_no created_seq, tern_error *error);

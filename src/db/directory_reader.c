@@ -79,6 +79,7 @@ tern_status directory_reader_open(struct directory_reader *reader, const char *p
     reader->environment = (struct engine_environment){.allocator = allocator,
                                                       .file_system = reader->options.file_system,
                                                       .clock = reader->options.clock,
+                                                      .random = reader->options.random,
                                                       .directory = reader->path,
                                                       .epoch = reader->epoch,
                                                       .budget = &reader->budget,

@@ -28,6 +28,7 @@ struct manifest_keyspace {
     seq_no shown_seq;         /* of the conversion; SEQ_MAX: one that has not come to its end */
     seq_no created_seq;
     tern_keyspace_options options;
+    uint64_t hash_seed;
     tern_slice name;
     tern_slice state; /* of its engine */
 };

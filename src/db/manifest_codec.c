@@ -17,8 +17,8 @@
  *  16  u32  incarnation, u32 flags  40  u64  time_ms          64  u32  number of keyspaces
  *  68  keyspaces, each: u64 id, u64 created_seq, u8 engine, u8 compression (low 4 bits)
  *      and compaction (high 4 bits; of hash the index), u16 fill percent,
- *      u32 page bytes, u32 fan-out, u16 name size, u32 state size, name,
- *      [of hash: u64 expected keys, u8 maximum load in percent, u8[7] zero],
+ *      u32 page bytes, u32 fan-out, u16 name size, u32 state size, u64 seed of key hashes, name,
+ *      [of hash: u64 expected keys, u8 maximum load in percent, u8 hash function, u8[6] zero],
  *      [when bit 6 of the engine is set, of LSM: u8 filter bits, u8[3] zero, u32 compression of
  *      the levels, u8[8] zero],
  *      [when bit 7 of the engine is set, of a partition that a conversion builds or has built:
@@ -27,11 +27,12 @@
 #include "db/manifest_codec.h"
 
 #include "base/bytes.h"
+#include "engine/key_hasher.h"
 #include "engine/lsm_options.h"
 #include "simd/hash.h"
 
 #define BODY_HEADER_BYTES     68
-#define KEYSPACE_HEADER_BYTES 34
+#define KEYSPACE_HEADER_BYTES 42
 #define HASH_OPTIONS_BYTES    16
 #define LSM_OPTIONS_BYTES     16
 #define CONVERSION_BYTES      16
@@ -105,6 +106,7 @@ static tern_status put_more(const struct manifest_keyspace *keyspace, struct buf
     if (keyspace->options.engine == TERN_ENGINE_HASH) {
         put_u64(bytes, keyspace->options.expected_keys);
         bytes[8] = (uint8_t)keyspace->options.max_load_percent;
+        bytes[9] = (uint8_t)keyspace->options.hash_function;
         size = HASH_OPTIONS_BYTES;
     } else if (lsm_options_are_special(&keyspace->options)) {
         bytes[0] = lsm_options_filter(&keyspace->options);
@@ -132,6 +134,7 @@ static void put_keyspace(uint8_t *target, const struct manifest_keyspace *keyspa
     put_u32(target + 24, keyspace->options.fan_out);
     put_u16(target + 28, (uint16_t)keyspace->name.size);
     put_u32(target + 30, (uint32_t)keyspace->state.size);
+    put_u64(target + 34, keyspace->hash_seed);
 }
 
 tern_status manifest_body_encode(const struct manifest *manifest, struct buffer *out_body) {
@@ -187,6 +190,7 @@ static const char *get_keyspace(const uint8_t **position, const uint8_t *end,
         out->keyspace_id = get_u64(conversion);
         out->shown_seq = get_u64(conversion + 8);
     }
+    out->hash_seed = get_u64(source + 34);
     out->options.size = sizeof(out->options);
     uint8_t plain = source_engine & (uint8_t)~ENGINE_CONVERTED;
     out->options.engine = (tern_engine_kind)(lsm_bytes(plain) > 0 ? TERN_ENGINE_LSM : plain);
@@ -201,7 +205,11 @@ static const char *get_keyspace(const uint8_t **position, const uint8_t *end,
         out->options.hash_index = (tern_hash_index)style;
         out->options.expected_keys = get_u64(source);
         out->options.max_load_percent = source[8];
-        are_zeros = get_u64(source + 8) >> 8 == 0;
+        out->options.hash_function = (tern_hash_function)source[9];
+        are_zeros = get_u64(source + 8) >> 16 == 0;
+        if (!key_hasher_is_known(out->options.hash_function)) {
+            return "manifest-hash-function";
+        }
     } else {
         out->options.compaction = (tern_compaction)style;
     }

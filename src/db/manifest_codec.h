@@ -6,7 +6,7 @@
 #include "db/manifest.h"
 
 #define MANIFEST_SLOT_BYTES     4096
-#define MANIFEST_FORMAT_VERSION 1
+#define MANIFEST_FORMAT_VERSION 2
 /* Largest body, so that a damaged size asks for no absurd memory. */
 #define MANIFEST_BODY_BYTES_MAX ((uint64_t)1 << 30)
 

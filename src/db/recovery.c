@@ -139,7 +139,8 @@ static tern_status keyspace_of_value(struct replay *replay, partition_id id,
     return status != TERN_OK
                ? status
                : catalog_open_keyspace(replay->db, id, id, change.name, &change.options,
-                                       tern_slice_of(NULL, 0), &drained, out_keyspace, error);
+                                       change.hash_seed, tern_slice_of(NULL, 0), &drained,
+                                       out_keyspace, error);
 }
 
 /*
@@ -239,8 +240,8 @@ static tern_status replay_create(struct replay *replay, const struct decoded_cat
     tern_status status = TERN_OK;
     if (keyspace == NULL) {
         status = catalog_open_keyspace(replay->db, change->id, change->id, change->name,
-                                       &change->options, tern_slice_of(NULL, 0), &drained,
-                                       &keyspace, error);
+                                       &change->options, change->hash_seed, tern_slice_of(NULL, 0),
+                                       &drained, &keyspace, error);
     }
     if (status == TERN_OK &&
         atomic_load_explicit(&keyspace->state, memory_order_relaxed) == KEYSPACE_PENDING) {
@@ -315,6 +316,8 @@ static tern_status replay_part(struct replay *replay, struct decoded_part *part,
             part->changes[kept++] = *change;
         }
     }
+    part->count = kept;
+    decoded_part_hash(part, &keyspace->engine->hasher);
     atomic_store_explicit(&keyspace->last_write_seq, seq, memory_order_relaxed);
     return keyspace->methods->replay(keyspace->engine, part->changes, kept, seq, error);
 }
@@ -392,7 +395,7 @@ static tern_status open_keyspaces(struct tern_db *db, const struct manifest *man
         tern_keyspace *keyspace;
         tern_status status =
             catalog_open_keyspace(db, entry->id, entry->keyspace_id, entry->name, &entry->options,
-                                  entry->state, &drained, &keyspace, error);
+                                  entry->hash_seed, entry->state, &drained, &keyspace, error);
         if (status == TERN_OK) {
             atomic_store_explicit(&keyspace->shown_seq, entry->shown_seq, memory_order_relaxed);
             status = catalog_make_live(db, keyspace, entry->created_seq, error);
@@ -410,6 +413,17 @@ static void drop_unfinished_conversions(struct tern_db *db, seq_no seq) {
     for (uint32_t i = 0; i < db->slot_count; i++) {
         if (db->slots[i] != NULL && keyspace_is_hidden(db->slots[i])) {
             catalog_mark_dropped(db, db->slots[i], seq);
+        }
+    }
+}
+
+/* Nobody has hashed a key yet: from here on keyspaces hash as their engines do, converted or not.
+ */
+static void take_hashers(struct tern_db *db) {
+    for (uint32_t i = 0; i < db->slot_count; i++) {
+        if (db->slots[i] != NULL) {
+            db->slots[i]->hasher = db->slots[i]->engine->hasher;
+            db->slots[i]->engine->rehashes = false;
         }
     }
 }
@@ -457,6 +471,7 @@ tern_status recovery_run(struct tern_db *db, const struct manifest *manifest, te
         atomic_store(&db->manager.next_large_token, replay.last_token + 1);
         conflict_table_set_horizon(db->manager.conflicts, last);
         drop_unfinished_conversions(db, last);
+        take_hashers(db);
     }
     commit_assembler_release(&replay.assembler);
     arena_release(&replay.arena);

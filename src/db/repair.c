@@ -107,7 +107,9 @@ static tern_status add_change(struct repair *repair, struct saved_keyspace *keys
         (copy->record.value.data == NULL && change->record.value.size > 0)) {
         return ERROR_NO_MEMORY(repair->error, "repair");
     }
-    copy->key_hash = change->key.size > 0 ? engine_key_hash(keyspace->target->id, change->key) : 0;
+    copy->key_hash = (int)change->record.kind != (int)CHANGE_DELETE_RANGE
+                         ? keyspace_key_hash(keyspace->target, change->key)
+                         : 0;
     repair->change_count++;
     repair->bytes += change->key.size + change->record.value.size;
     if (change->record.expires_ms != 0 && change->record.kind != RECORD_MERGE) {
@@ -224,7 +226,8 @@ static void open_source(struct repair *repair, struct saved_keyspace *keyspace,
 
 static tern_status save_keyspace(struct repair *repair, struct saved_keyspace *keyspace,
                                  const struct manifest_keyspace *entry) {
-    struct engine_config config = {.id = entry->id, .key_id = entry->keyspace_id};
+    struct engine_config config = {
+        .id = entry->id, .hasher = key_hasher_make(entry->options.hash_function, entry->hash_seed)};
     char name[TERN_KEYSPACE_NAME_BYTES + 1];
     uint64_t lost_pages = 0;
     uint64_t lost_records = repair->report.lost_records;
@@ -465,6 +468,9 @@ static tern_status save_part(struct repair *repair, struct decoded_part *part, s
     tern_status status = TERN_OK;
     if (keyspace == NULL || keyspace->is_pending) {
         return TERN_OK;
+    }
+    if (keyspace->is_whole) {
+        decoded_part_hash(part, &keyspace->source->hasher);
     }
     for (size_t i = 0; status == TERN_OK && i < part->count; i++) {
         struct engine_change *change = &part->changes[i];

@@ -199,7 +199,8 @@ static tern_status verify_partition(struct directory_reader *reader,
                                     const struct manifest_keyspace *entry, struct verify_sink *sink,
                                     tern_progress_function progress, void *progress_context,
                                     tern_verify_report *report, tern_error *error) {
-    struct engine_config config = {.id = entry->id, .key_id = entry->keyspace_id};
+    struct engine_config config = {
+        .id = entry->id, .hasher = key_hasher_make(entry->options.hash_function, entry->hash_seed)};
     struct engine_drained drained;
     struct engine *engine = NULL;
     tern_error found = TERN_ERROR_INIT;

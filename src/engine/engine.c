@@ -3,10 +3,8 @@
 
 #include "simd/hash.h"
 
-/* The seed makes equal keys of two keyspaces fall into different places of the tables that the
- * keyspaces share (conflict table, cache). */
-uint64_t engine_key_hash(partition_id key_id, tern_slice key) {
-    return hash_u64(key.data, key.size, key_id);
+uint64_t engine_key_hash(uint64_t seed, tern_slice key) {
+    return hash_u64(key.data, key.size, seed);
 }
 
 void engine_scratch_init(struct engine_scratch *scratch, const tern_allocator *allocator) {

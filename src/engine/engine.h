@@ -40,6 +40,7 @@
 #include "base/buffer.h"
 #include "base/record.h"
 #include "base/types.h"
+#include "engine/key_hasher.h"
 #include "os/epoch.h"
 
 struct cache;
@@ -55,6 +56,7 @@ struct engine_environment {
     const tern_allocator *allocator;
     const tern_file_system *file_system;
     const tern_clock *clock;
+    const tern_random *random; /* NULL: the system's */
     const char *directory;
     struct epoch_domain *epoch;
     struct budget *budget;
@@ -73,9 +75,8 @@ struct engine_environment {
 
 /* What is fixed when a partition is created. */
 struct engine_config {
-    partition_id id; /* names its files */
-    partition_id
-        key_id; /* seeds engine_key_hash; 0: `id`. Of the keyspace, whatever engine it has */
+    partition_id id;               /* names its files */
+    struct key_hasher hasher;      /* of the keys; zero: XXH3 with `id` as seed */
     tern_keyspace_options options; /* defaults filled in */
 };
 
@@ -89,7 +90,7 @@ struct engine_config {
  */
 struct engine_change {
     tern_slice key;
-    uint64_t key_hash; /* engine_key_hash of the key; 0 for ranges */
+    uint64_t key_hash; /* of the key by the engine's hasher; 0 for ranges */
     struct record record;
     uint64_t ttl_ms;      /* not 0: the commit sets expires_ms to so long after its own time */
     uint64_t large_token; /* of RECORD_LARGE: names its chunks in the log */
@@ -97,11 +98,12 @@ struct engine_change {
     bool range_has_end;
 };
 
-/* Hash of a key for filters, conflict table and hash engine; `key_id` is that of the keyspace. */
-uint64_t engine_key_hash(partition_id key_id, tern_slice key);
+/* XXH3 of a key with this seed: what the default hasher gives. */
+uint64_t engine_key_hash(uint64_t seed, tern_slice key);
 
-static inline partition_id engine_config_key_id(const struct engine_config *config) {
-    return config->key_id != 0 ? config->key_id : config->id;
+static inline struct key_hasher engine_config_hasher(const struct engine_config *config) {
+    return config->hasher.hash != NULL ? config->hasher
+                                       : key_hasher_make(TERN_HASH_FUNCTION_XXH3, config->id);
 }
 
 /* The sequence numbers that some snapshot may still select; what lies between may be pruned. */
@@ -202,6 +204,11 @@ struct engine {
     partition_id id;
     /* Nobody writes any more: what is current serves readers of old views only. */
     _Atomic bool is_dropped;
+    /* The keyspace hashes keys in another way than this engine, to which a conversion brought it
+     * since the database was opened: hashes given to it are to be made anew. Set before views show
+     * it. */
+    bool rehashes;
+    struct key_hasher hasher; /* what the key hashes are made with that it is given */
 };
 
 /* Embedded first in every engine's view. Reference counted; released through an epoch. */

@@ -7,8 +7,9 @@
  *  16  varint  number of catalog changes, each:
  *        u8 0 create, 1 drop, 2 convert; ids
  *        convert: varint id of the partition that the keyspace gets
- *        create: u8 engine, u8 compression, varint page bytes, fan-out, fill percent,
- *                varint name size, name; of hash: varint expected keys, maximum load;
+ *        create: u8 engine, u8 compression, u64 seed of key hashes, varint page bytes, fan-out,
+ *                fill percent, varint name size, name;
+ *                of hash: varint expected keys, maximum load, u8 hash function;
  *                when bit 6 of the engine is set, of LSM: varint filter bits, compression of levels
  *   .  varint  number of parts, each:
  *        ids, varint number of changes, each:
@@ -74,13 +75,15 @@ static uint8_t *put_catalog_change(uint8_t *target, const struct catalog_change 
     uint32_t style =
         is_hash ? (uint32_t)keyspace->options.hash_index : (uint32_t)keyspace->options.compaction;
     *target++ = (uint8_t)((uint32_t)keyspace->options.compression | style << 4);
-    target = varint_put(target, keyspace->options.page_bytes);
+    put_u64(target, keyspace->hasher.seed);
+    target = varint_put(target + 8, keyspace->options.page_bytes);
     target = varint_put(target, keyspace->options.fan_out);
     target = varint_put(target, keyspace->options.fill_percent);
     target = put_bytes(target, tern_slice_str(keyspace->name));
     if (is_hash) {
         target = varint_put(target, keyspace->options.expected_keys);
         target = varint_put(target, keyspace->options.max_load_percent);
+        *target++ = (uint8_t)keyspace->options.hash_function;
     }
     if (is_special) {
         target = varint_put(target, lsm_options_filter(&keyspace->options));
@@ -221,6 +224,7 @@ static void read_catalog_change(struct reader *reader, struct decoded_catalog_ch
         out->options.engine = is_special ? TERN_ENGINE_LSM : (tern_engine_kind)engine;
         uint8_t styles = read_u8(reader); /* compression, and compaction or index above it */
         out->options.compression = (tern_compression)(styles & 15);
+        out->hash_seed = read_u64(reader);
         out->options.page_bytes = read_u32_varint(reader);
         out->options.fan_out = read_u32_varint(reader);
         out->options.fill_percent = read_u32_varint(reader);
@@ -229,6 +233,7 @@ static void read_catalog_change(struct reader *reader, struct decoded_catalog_ch
             out->options.hash_index = (tern_hash_index)(styles >> 4);
             out->options.expected_keys = read_varint(reader);
             out->options.max_load_percent = read_u32_varint(reader);
+            out->options.hash_function = (tern_hash_function)read_u8(reader);
         } else {
             out->options.compaction = (tern_compaction)(styles >> 4);
         }
@@ -243,8 +248,7 @@ static void read_catalog_change(struct reader *reader, struct decoded_catalog_ch
     }
 }
 
-static void read_change(struct reader *reader, partition_id id, uint64_t time_ms,
-                        struct engine_change *out) {
+static void read_change(struct reader *reader, uint64_t time_ms, struct engine_change *out) {
     uint8_t tag = read_u8(reader);
     *out = (struct engine_change){.key = read_bytes(reader)};
     out->record.kind = (enum record_kind)(tag & 7);
@@ -277,12 +281,16 @@ static void read_change(struct reader *reader, partition_id id, uint64_t time_ms
     default:
         reader->position = NULL;
     }
-    if (reader->position != NULL && (int)out->record.kind != (int)CHANGE_DELETE_RANGE) {
-        if (out->key.size == 0) {
-            reader->position = NULL;
-            return;
+    if (out->key.size == 0 && (int)out->record.kind != (int)CHANGE_DELETE_RANGE) {
+        reader->position = NULL;
+    }
+}
+
+void decoded_part_hash(struct decoded_part *part, const struct key_hasher *hasher) {
+    for (size_t i = 0; i < part->count; i++) {
+        if ((int)part->changes[i].record.kind != (int)CHANGE_DELETE_RANGE) {
+            part->changes[i].key_hash = key_hasher_hash(hasher, part->changes[i].key);
         }
-        out->key_hash = engine_key_hash(id, out->key);
     }
 }
 
@@ -308,7 +316,7 @@ static tern_status read_part(struct reader *reader, struct arena *arena, uint64_
         return ERROR_NO_MEMORY(error, "reading the log");
     }
     for (size_t i = 0; i < out->count; i++) {
-        read_change(reader, out->keyspace_id, time_ms, &out->changes[i]);
+        read_change(reader, time_ms, &out->changes[i]);
         if (reader->position == NULL) {
             return damaged(error, "a change");
         }
@@ -330,7 +338,14 @@ tern_status commit_decode(const uint8_t *payload, size_t size, struct arena *are
         return ERROR_NO_MEMORY(error, "reading the log");
     }
     for (size_t i = 0; i < commit.catalog_count; i++) {
+        const struct decoded_catalog_change *change = &commit.catalog[i];
         read_catalog_change(&reader, &commit.catalog[i]);
+        if (reader.position != NULL && !key_hasher_is_known(change->options.hash_function)) {
+            return ERROR_SET(error, TERN_UNSUPPORTED,
+                             "a commit creates keyspace %llu with hash function %d, which this "
+                             "release does not know; use a newer release",
+                             (unsigned long long)change->id, (int)change->options.hash_function);
+        }
         if (reader.position == NULL && commit.catalog[i].kind > CATALOG_CONVERT) {
             return ERROR_SET(error, TERN_VERSION,
                              "a commit holds a catalog change of kind %d, which this release does "

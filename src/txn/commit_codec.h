@@ -37,12 +37,13 @@ struct decoded_catalog_change {
     partition_id target; /* of a conversion: the partition that the keyspace gets */
     tern_slice name;
     tern_keyspace_options options; /* of a creation */
+    uint64_t hash_seed;            /* of a creation */
 };
 
 struct decoded_part {
     partition_id id;               /* of the partition */
     partition_id keyspace_id;      /* the same until it is converted */
-    struct engine_change *changes; /* key hashes filled in */
+    struct engine_change *changes; /* without key hashes: decoded_part_hash */
     size_t count;
 };
 
@@ -60,6 +61,9 @@ struct decoded_commit {
 /* Decodes hostile bytes. TERN_CORRUPTION (message only; the caller knows the place), NO_MEMORY. */
 TERN_MUST_CHECK tern_status commit_decode(const uint8_t *payload, size_t size, struct arena *arena,
                                           struct decoded_commit *out_commit, tern_error *error);
+
+/* Fills the key hashes in, for an engine. */
+void decoded_part_hash(struct decoded_part *part, const struct key_hasher *hasher);
 
 /*
  * Puts transactions in parts together again. Feed it PART and COMMIT records in log order. Parts of

@@ -133,6 +133,16 @@ static void stamp(const struct commit_request *request, uint64_t time_ms) {
     }
 }
 
+/* The engine hashes keys in its own way; the conflict table has had the keyspace's hashes. */
+static void rehash(const struct commit_part *part) {
+    const struct key_hasher *hasher = &part->keyspace->engine->hasher;
+    for (size_t i = 0; i < part->count; i++) {
+        if (part->changes[i].record.kind != CHANGE_DELETE_RANGE) {
+            part->changes[i].key_hash = key_hasher_hash(hasher, part->changes[i].key);
+        }
+    }
+}
+
 static void apply(struct txn_manager *manager, struct commit_request *request, seq_no seq,
                   const struct engine_horizon *horizon) {
     bool retains = !large_retention_is_empty(&manager->retention);
@@ -142,6 +152,9 @@ static void apply(struct txn_manager *manager, struct commit_request *request, s
             if (part->changes[j].record.kind == RECORD_LARGE) {
                 large_retention_commit(&manager->retention, part->changes[j].large_token, seq);
             }
+        }
+        if (__builtin_expect(part->keyspace->engine->rehashes, 0)) {
+            rehash(part);
         }
         part->keyspace->methods->apply(part->keyspace->engine, part->changes, part->count, seq,
                                        horizon);

@@ -54,7 +54,7 @@ static tern_status next_of_engine(tern_cursor *cursor, const struct write_part *
         tern_slice key = cursor->ahead.key;
         cursor->engine_place = ENGINE_AT_CURRENT;
         if (part == NULL ||
-            !write_part_find(part, key, engine_key_hash(cursor->keyspace->id, key), &found)) {
+            !write_part_find(part, key, keyspace_key_hash(cursor->keyspace, key), &found)) {
             cursor->entry = cursor->ahead;
             cursor->place = CURSOR_ON_ENGINE;
             return TERN_OK;

@@ -40,7 +40,11 @@ struct change_capture;
  */
 struct tern_keyspace {
     struct txn_manager *manager;
-    partition_id id; /* of the keyspace: seeds hashes of keys, names locks. Its first partition's */
+    partition_id id; /* of the keyspace: names locks. Its first partition's */
+    /* Of the keys, in conflict table, read and write sets: that of the partition it had when the
+     * database was opened. One that a conversion has brought since may have another: then keys are
+     * hashed once more for its engine, until the next open. */
+    struct key_hasher hasher;
     char *name;
     partition_id partition;        /* names files, and changes in the log */
     tern_keyspace_options options; /* defaults filled in */
@@ -88,6 +92,16 @@ struct database_view {
 /* Its partition is being built by a conversion: nobody sees it. */
 static inline bool keyspace_is_hidden(const tern_keyspace *keyspace) {
     return atomic_load_explicit(&keyspace->shown_seq, memory_order_relaxed) == SEQ_MAX;
+}
+
+static inline uint64_t keyspace_key_hash(const tern_keyspace *keyspace, tern_slice key) {
+    return key_hasher_hash(&keyspace->hasher, key);
+}
+
+/* What an engine of the keyspace is to be given. */
+static inline uint64_t engine_hash_for(const struct engine *engine, tern_slice key,
+                                       uint64_t key_hash) {
+    return __builtin_expect(engine->rehashes, 0) ? key_hasher_hash(&engine->hasher, key) : key_hash;
 }
 
 /* The part of a keyspace in a view, or NULL when it does not exist there. */

@@ -65,25 +65,45 @@ static tern_status read_batch(struct engine_view *part, struct batch *batch,
     return status;
 }
 
+/* Where strings are hashed side by side, those of a batch are hashed together. */
+static void hash_ahead(const tern_keyspace *keyspace, const tern_get_request *requests,
+                       size_t count, uint64_t *out_hashes) {
+    tern_slice keys[BATCH];
+    for (size_t i = 0; i < count; i++) {
+        keys[i] =
+            key_is_possible(keyspace, requests[i].key) ? requests[i].key : tern_slice_of(NULL, 0);
+    }
+    key_hasher_hash_many(&keyspace->hasher, keys, count, out_hashes);
+}
+
 /* The next requests that have to be read; advances *next. */
 static void fill_batch(struct batch *batch, const tern_keyspace *keyspace,
-                       tern_get_request *requests, size_t count, size_t *next,
-                       multi_read_filter is_answered, void *context) {
+                       const struct engine_view *part, tern_get_request *requests, size_t count,
+                       size_t *next, multi_read_filter is_answered, void *context) {
+    uint64_t hashes[BATCH];
+    size_t first = *next;
+    bool is_hashed = keyspace->hasher.function == TERN_HASH_FUNCTION_FNV1A;
+    bool rehashes = part != NULL && part->engine->rehashes;
+    if (is_hashed) {
+        hash_ahead(keyspace, requests + first, count - first < BATCH ? count - first : BATCH,
+                   hashes);
+    }
     batch->count = 0;
-    while (*next < count && batch->count < BATCH) {
+    while (*next < count && *next - first < BATCH) {
+        size_t at = *next - first;
         tern_get_request *request = &requests[(*next)++];
         if (!key_is_possible(keyspace, request->key)) {
             request->status = TERN_NOT_FOUND;
             request->value_size = 0;
             continue;
         }
-        uint64_t key_hash = engine_key_hash(keyspace->id, request->key);
+        uint64_t key_hash = is_hashed ? hashes[at] : keyspace_key_hash(keyspace, request->key);
         if (is_answered != NULL && is_answered(context, request, key_hash)) {
             continue;
         }
         struct engine_get *get = &batch->gets[batch->count];
         get->key = request->key;
-        get->key_hash = key_hash;
+        get->key_hash = rehashes ? key_hasher_hash(&part->engine->hasher, request->key) : key_hash;
         get->status = TERN_OK;
         get->result.record.kind = RECORD_NONE;
         batch->requests[batch->count++] = request;
@@ -128,7 +148,7 @@ tern_status multi_read(struct txn_manager *manager, const struct snapshot *snaps
         struct engine_view *part = view_part(view, keyspace);
         status = part == NULL ? keyspace_check_absence(keyspace, error) : TERN_OK;
         for (size_t next = 0; status == TERN_OK && next < count;) {
-            fill_batch(&batch, keyspace, requests, count, &next, is_answered, context);
+            fill_batch(&batch, keyspace, part, requests, count, &next, is_answered, context);
             if (part == NULL) {
                 answer_missing(&batch);
             } else if (batch.count > 0) {

@@ -57,7 +57,8 @@ static tern_status read_at(struct point_read *read, const struct database_view *
         read->result.record.kind = RECORD_NONE;
         return keyspace_check_absence(keyspace, error);
     }
-    return part->methods->get(part, key, key_hash, &read->moment, scratch, &read->result, error);
+    return part->methods->get(part, key, engine_hash_for(part->engine, key, key_hash),
+                              &read->moment, scratch, &read->result, error);
 }
 
 /* Reading a large value takes long: the view is held instead of the epoch. */

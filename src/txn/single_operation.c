@@ -18,7 +18,7 @@ static inline tern_status begin_read(tern_keyspace *keyspace, tern_slice key,
     }
     struct txn_manager *manager = keyspace->manager;
     tern_status status = point_read_begin(manager, NULL, keyspace, key,
-                                          engine_key_hash(keyspace->id, key), scratch, read, error);
+                                          keyspace_key_hash(keyspace, key), scratch, read, error);
     if (status == TERN_OK && read->result.record.kind == RECORD_NONE) {
         point_read_end(read);
         status = TERN_NOT_FOUND;
@@ -177,7 +177,7 @@ tern_status single_put(tern_keyspace *keyspace, tern_slice key, tern_slice value
     if (__builtin_expect(status != TERN_OK, 0)) {
         return status;
     }
-    uint64_t key_hash = engine_key_hash(keyspace->id, key);
+    uint64_t key_hash = keyspace_key_hash(keyspace, key);
     if (__builtin_expect(value.size > keyspace->manager->large_value_bytes, 0)) {
         return put_large(keyspace, key, key_hash, value, ttl_ms, durability, error);
     }
@@ -196,7 +196,7 @@ tern_status single_delete(tern_keyspace *keyspace, tern_slice key, tern_durabili
         return status;
     }
     struct engine_change change = {.key = key,
-                                   .key_hash = engine_key_hash(keyspace->id, key),
+                                   .key_hash = keyspace_key_hash(keyspace, key),
                                    .record = {.kind = RECORD_DELETE}};
     return commit_change(keyspace, &change, durability, error);
 }
@@ -209,7 +209,7 @@ tern_status single_merge(tern_keyspace *keyspace, tern_slice key, tern_merge_kin
     }
     struct engine_change change = {
         .key = key,
-        .key_hash = engine_key_hash(keyspace->id, key),
+        .key_hash = keyspace_key_hash(keyspace, key),
         .record = {.kind = RECORD_MERGE, .merge_kind = (uint32_t)kind, .value = operand}};
     return commit_change(keyspace, &change, durability, error);
 }
@@ -388,7 +388,7 @@ tern_status single_compare_and_set(tern_keyspace *keyspace, tern_slice key,
     }
     struct comparison comparison = {.keyspace = keyspace,
                                     .key = key,
-                                    .key_hash = engine_key_hash(keyspace->id, key),
+                                    .key_hash = keyspace_key_hash(keyspace, key),
                                     .expected = expected,
                                     .out_current = out_current};
     bool is_stale = true;

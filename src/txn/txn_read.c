@@ -136,7 +136,7 @@ static tern_status begin_read(tern_txn *txn, const tern_keyspace *keyspace, tern
     if (!key_is_possible(keyspace, key)) {
         return TERN_NOT_FOUND;
     }
-    uint64_t key_hash = engine_key_hash(keyspace->id, key);
+    uint64_t key_hash = keyspace_key_hash(keyspace, key);
     struct write_found found;
     read->is_own = read->is_reading = false;
     read->retained = NULL;
@@ -237,7 +237,7 @@ static bool is_answered(void *context, tern_get_request *request, uint64_t key_h
 
 static void find_nothing(void *context, tern_get_request *request) {
     if (!is_answered(context, request,
-                     engine_key_hash(((struct own_reads *)context)->keyspace->id, request->key))) {
+                     keyspace_key_hash(((struct own_reads *)context)->keyspace, request->key))) {
         request->status = TERN_NOT_FOUND;
         request->value_size = 0;
     }

@@ -14,7 +14,7 @@ static tern_status prepare(tern_txn *txn, tern_keyspace *keyspace, tern_slice ke
     if (status != TERN_OK) {
         return status;
     }
-    *out_hash = engine_key_hash(keyspace->id, key);
+    *out_hash = keyspace_key_hash(keyspace, key);
     if (!txn->is_pessimistic) {
         conflict_table_prefetch(txn->manager->conflicts, *out_hash);
         return TERN_OK;

@@ -37,7 +37,7 @@ tern_status txn_put_begin(tern_txn *txn, tern_keyspace *keyspace, tern_slice key
     if (status != TERN_OK) {
         return status;
     }
-    uint64_t key_hash = engine_key_hash(keyspace->id, key);
+    uint64_t key_hash = keyspace_key_hash(keyspace, key);
     if (txn->is_pessimistic) {
         status = txn_lock_key(txn, keyspace, key, key_hash, TERN_LOCK_EXCLUSIVE);
         if (status != TERN_OK) {

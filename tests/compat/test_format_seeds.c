@@ -46,6 +46,7 @@ static void manifests_are_encoded_as_ever(void **state) {
                      .page_bytes = 8192,
                      .fan_out = 256,
                      .fill_percent = 95},
+         .hash_seed = 0xfedcba9876543210u,
          .name = tern_slice_str("birds"),
          .state = tern_slice_str("state of an engine")},
         {.id = 4,
@@ -56,7 +57,10 @@ static void manifests_are_encoded_as_ever(void **state) {
          .keyspace_id = 4,
          .shown_seq = SEQ_MAX,
          .created_seq = 9,
-         .options = {.engine = TERN_ENGINE_HASH, .max_load_percent = 75},
+         .options = {.engine = TERN_ENGINE_HASH,
+                     .max_load_percent = 75,
+                     .hash_function = TERN_HASH_FUNCTION_CRC32C},
+         .hash_seed = 1,
          .name = tern_slice_str("b")}};
     struct manifest manifest = {.generation = 12,
                                 .view_generation = 40,
@@ -89,6 +93,7 @@ static size_t encode_commit(uint8_t *target, size_t capacity) {
     tern_keyspace created = {
         .id = 3,
         .partition = 3,
+        .hasher = key_hasher_make(TERN_HASH_FUNCTION_XXH3, 0x1122334455667788u),
         .name = name,
         .options = {
             .engine = TERN_ENGINE_BTREE, .page_bytes = 8192, .fan_out = 256, .fill_percent = 95}};

@@ -554,6 +554,125 @@ static void what_cannot_be_is_told(void **state) {
     api_fixture_release(&fixture);
 }
 
+/* ---- hash functions ---- */
+
+static void convert_hashed(struct api_fixture *fixture, tern_hash_function function) {
+    tern_keyspace_options options = options_for(TERN_ENGINE_HASH);
+    tern_error error = TERN_ERROR_INIT;
+    options.hash_function = function;
+    assert_ok(tern_keyspace_convert(fixture->keyspace, &options, NULL, NULL, &error), error);
+    tern_keyspace_get_options(fixture->keyspace, &options);
+    assert_int_equal(options.hash_function, function);
+}
+
+static void check_numbered(struct api_fixture *fixture, tern_txn *txn, unsigned count) {
+    tern_get_request requests[100];
+    char keys[100][16];
+    char values[100][16];
+    tern_error error = TERN_ERROR_INIT;
+    for (unsigned first = 0; first < count; first += 100) {
+        for (unsigned i = 0; i < 100; i++) {
+            (void)snprintf(keys[i], sizeof(keys[i]), "key-%u", first + i);
+            requests[i] = (tern_get_request){
+                .key = tern_slice_str(keys[i]), .buffer = values[i], .capacity = sizeof(values[i])};
+            api_assert_txn_value(txn, fixture->keyspace, keys[i], "before");
+            api_assert_value(fixture->keyspace, keys[i], "before");
+        }
+        assert_ok(tern_txn_multi_get(txn, fixture->keyspace, requests, 100), *tern_txn_error(txn));
+        for (unsigned i = 0; i < 100; i++) {
+            assert_int_equal(requests[i].status, TERN_OK);
+            assert_int_equal(requests[i].value_size, strlen("before"));
+        }
+        assert_ok(tern_multi_get(fixture->keyspace, requests, 100, &error), error);
+        for (unsigned i = 0; i < 100; i++) {
+            assert_int_equal(requests[i].status, TERN_OK);
+        }
+    }
+}
+
+static tern_txn *begin_serializable(struct api_fixture *fixture) {
+    tern_txn_options options = TERN_TXN_OPTIONS_INIT;
+    tern_txn *txn;
+    tern_error error = TERN_ERROR_INIT;
+    options.isolation = TERN_ISOLATION_SERIALIZABLE;
+    assert_ok(tern_txn_begin(fixture->db, &options, &txn, &error), error);
+    return txn;
+}
+
+/* What transactions know of keys from before the switch must hold behind it. */
+static void check_over_the_switch(struct api_fixture *fixture, tern_hash_function to) {
+    tern_keyspace *keyspace = fixture->keyspace;
+    tern_txn *old_reader = api_begin_reading(fixture);
+    tern_txn *writer = api_begin(fixture);
+    tern_txn *late = api_begin(fixture);
+    tern_txn *early = api_begin(fixture);
+    tern_txn *reads = begin_serializable(fixture);
+    const tern_slice own = tern_slice_str("own");
+    api_assert_txn_value(old_reader, keyspace, "key-1", "before");
+    assert_int_equal(tern_txn_put(writer, keyspace, own, own, NULL), TERN_OK);
+    assert_int_equal(tern_txn_put(early, keyspace, tern_slice_str("early"), own, NULL), TERN_OK);
+    assert_int_equal(tern_txn_put(late, keyspace, tern_slice_str("late"), own, NULL), TERN_OK);
+    api_assert_txn_value(reads, keyspace, "key-2", "before");
+    assert_int_equal(tern_txn_put(reads, keyspace, tern_slice_str("read"), own, NULL), TERN_OK);
+    api_put(keyspace, "early", "others");
+    convert_hashed(fixture, to);
+    api_put(keyspace, "late", "others");
+    api_put(keyspace, "key-2", "before");
+    api_assert_txn_value(writer, keyspace, "own", "own");
+    assert_int_equal(tern_txn_put(writer, keyspace, tern_slice_str("own-2"), own, NULL), TERN_OK);
+    api_assert_txn_value(writer, keyspace, "own-2", "own");
+    check_numbered(fixture, old_reader, 300);
+    check_numbered(fixture, writer, 300);
+    api_commit(writer);
+    tern_txn *refused[] = {early, late, reads};
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(tern_txn_commit(refused[i]), TERN_CONFLICT);
+        tern_txn_free(refused[i]);
+    }
+    tern_txn_free(old_reader);
+    api_assert_value(keyspace, "own", "own");
+    api_assert_value(keyspace, "own-2", "own");
+    api_assert_value(keyspace, "late", "others");
+    api_assert_missing(keyspace, "read");
+    const tern_slice others = tern_slice_str("others");
+    tern_error error = TERN_ERROR_INIT;
+    assert_ok(
+        tern_compare_and_set(keyspace, tern_slice_str("late"), &others, NULL, NULL, NULL, &error),
+        error);
+    api_assert_missing(keyspace, "late");
+    tern_txn *reader = api_begin_reading(fixture);
+    check_numbered(fixture, reader, 300);
+    tern_txn_free(reader);
+}
+
+static void hash_functions_change_under_open_transactions(void **state) {
+    static const tern_hash_function functions[] = {
+        TERN_HASH_FUNCTION_CRC32C, TERN_HASH_FUNCTION_FNV1A, TERN_HASH_FUNCTION_XXH3,
+        TERN_HASH_FUNCTION_FNV1A};
+    struct api_fixture fixture;
+    char key[16];
+    (void)state;
+    api_fixture_init(&fixture, false);
+    convert(fixture.keyspace, TERN_ENGINE_HASH);
+    for (unsigned i = 0; i < 300; i++) {
+        (void)snprintf(key, sizeof(key), "key-%u", i);
+        api_put(fixture.keyspace, key, "before");
+    }
+    for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
+        check_over_the_switch(&fixture, functions[i]);
+        api_assert_sound(fixture.db);
+        if (i % 2 == 1) {
+            api_fixture_reopen(&fixture);
+            check_over_the_switch(&fixture, TERN_HASH_FUNCTION_CRC32C);
+        }
+    }
+    convert(fixture.keyspace, TERN_ENGINE_BTREE);
+    tern_txn *reader = api_begin_reading(&fixture);
+    check_numbered(&fixture, reader, 300);
+    tern_txn_free(reader);
+    api_fixture_release(&fixture);
+}
+
 static bool list_once(void *context, tern_keyspace *keyspace) {
     assert_string_equal(tern_keyspace_name(keyspace), "test");
     ++*(unsigned *)context;
@@ -602,6 +721,7 @@ int main(void) {
         cmocka_unit_test(keys_that_would_be_too_long_are_refused_before_anything_changes),
         cmocka_unit_test(what_cannot_be_is_told),
         cmocka_unit_test(nobody_sees_what_a_conversion_builds),
+        cmocka_unit_test(hash_functions_change_under_open_transactions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,6 +16,7 @@ static int set_up(void **state) {
     tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
     options.engine = TERN_ENGINE_HASH;
     options.hash_index = TERN_HASH_INDEX_TAG_GROUPS;
+    options.hash_function = TERN_HASH_FUNCTION_FNV1A;
     options.max_load_percent = 60;
     options.expected_keys = 5000;
     assert_ok(tern_keyspace_create(fixture->db, "hashed", &options, &fixture->keyspace, &error),
@@ -339,6 +340,7 @@ static void options_outlive_the_log_and_the_checkpoint(void **state) {
         tern_keyspace_get_options(fixture->keyspace, &options);
         assert_int_equal(options.engine, TERN_ENGINE_HASH);
         assert_int_equal(options.hash_index, TERN_HASH_INDEX_TAG_GROUPS);
+        assert_int_equal(options.hash_function, TERN_HASH_FUNCTION_FNV1A);
         assert_int_equal(options.max_load_percent, 60);
         assert_int_equal(options.expected_keys, 5000);
         assert_int_equal(options.compaction, 0);
@@ -348,14 +350,15 @@ static void options_outlive_the_log_and_the_checkpoint(void **state) {
 
 static void impossible_options_are_refused(void **state) {
     struct txn_fixture *fixture = *state;
-    tern_keyspace_options options[3];
-    for (size_t i = 0; i < 3; i++) {
+    tern_keyspace_options options[4];
+    for (size_t i = 0; i < 4; i++) {
         tern_error error = TERN_ERROR_INIT;
         options[i] = TERN_KEYSPACE_OPTIONS_INIT;
         options[i].engine = TERN_ENGINE_HASH;
         options[0].max_load_percent = 96;
         options[i].hash_index = i == 1 ? (tern_hash_index)3 : TERN_HASH_INDEX_BUCKETS;
         options[i].expected_keys = i == 2 ? UINT64_MAX : 0;
+        options[i].hash_function = i == 3 ? (tern_hash_function)3 : TERN_HASH_FUNCTION_XXH3;
         assert_int_equal(tern_keyspace_create(fixture->db, "no", &options[i], NULL, &error),
                          TERN_INVALID);
     }

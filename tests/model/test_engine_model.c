@@ -230,14 +230,19 @@ static void step(struct run *run) {
     }
 }
 
+/* `hash` NULL: as the options say. */
 static void run_model_with(const tern_keyspace_options *options, bool has_large, bool changes_style,
-                           uint64_t cache_bytes, uint64_t seed, unsigned steps) {
+                           uint64_t cache_bytes, uint64_t seed, unsigned steps,
+                           uint64_t (*hash)(const void *bytes, size_t size, uint64_t seed)) {
     struct run *run = calloc(1, sizeof(*run));
     tern_error error = TERN_ERROR_INIT;
     assert_non_null(run);
     seeded_random_init(&run->random, seed);
     world_create(&run->world, engine_methods_of(options->engine), options, cache_bytes, seed,
                  tern_allocator_default());
+    if (hash != NULL) {
+        run->world.config.hasher.hash = hash;
+    }
     run->key_bytes_max = run->world.methods->key_bytes_max(options);
     run->has_large = has_large;
     run->changes_style = changes_style;
@@ -256,7 +261,7 @@ static void run_model_with(const tern_keyspace_options *options, bool has_large,
 
 static void run_model(const tern_keyspace_options *options, bool has_large, uint64_t cache_bytes,
                       uint64_t seed, unsigned steps) {
-    run_model_with(options, has_large, false, cache_bytes, seed, steps);
+    run_model_with(options, has_large, false, cache_bytes, seed, steps, NULL);
 }
 
 static unsigned steps_wanted(void) {
@@ -321,7 +326,44 @@ static void agrees_with_the_oracle_amid_merges_of_changing_style(void **state) {
     options.fan_out = 16;
     options.filter_bits = TERN_FILTER_OFF;
     run_model_with(&options, true, true, (uint64_t)4 << 20,
-                   seeded_random_seed("engine model, changing style"), steps_wanted() * 2);
+                   seeded_random_seed("engine model, changing style"), steps_wanted() * 2, NULL);
+}
+
+static void agrees_with_the_oracle_with_every_hash_function(void **state) {
+    (void)state;
+    for (int function = 0; function <= TERN_HASH_FUNCTION_FNV1A; function++) {
+        tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+        options.engine = TERN_ENGINE_HASH;
+        options.page_bytes = 4096;
+        options.hash_index = (tern_hash_index)function;
+        options.hash_function = (tern_hash_function)function;
+        run_model(&options, false, (uint64_t)2 << 20,
+                  seeded_random_seed("engine model, hash functions"), steps_wanted() / 2);
+    }
+}
+
+/* All keys agree in all bits, or do so in a few groups. */
+static uint64_t hash_to_one(const void *bytes, size_t size, uint64_t seed) {
+    (void)bytes;
+    (void)size;
+    return seed << 32 | 5;
+}
+
+static uint64_t hash_to_few(const void *bytes, size_t size, uint64_t seed) {
+    return size == 0 ? seed : (((const uint8_t *)bytes)[size - 1] % 5u) << 30;
+}
+
+static void agrees_with_the_oracle_when_keys_collide(void **state) {
+    (void)state;
+    for (unsigned i = 0; i < 6; i++) {
+        tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+        options.engine = TERN_ENGINE_HASH;
+        options.page_bytes = 4096;
+        options.hash_index = (tern_hash_index)(i % 3);
+        run_model_with(&options, i == 2, false, (uint64_t)2 << 20,
+                       seeded_random_seed("engine model, collisions"), steps_wanted() / 2,
+                       i < 3 ? hash_to_one : hash_to_few);
+    }
 }
 
 int main(void) {
@@ -342,5 +384,10 @@ int main(void) {
         count -= engines[i] == TERN_ENGINE_LSM ? 0 : 3;
         failed += _cmocka_run_group_tests("engine model", tests, count, NULL, NULL);
     }
+    const struct CMUnitTest hashed[] = {
+        cmocka_unit_test(agrees_with_the_oracle_with_every_hash_function),
+        cmocka_unit_test(agrees_with_the_oracle_when_keys_collide),
+    };
+    failed += cmocka_run_group_tests(hashed, NULL, NULL);
     return failed;
 }

@@ -83,6 +83,7 @@ void world_create(struct engine_world *world, const struct engine_methods *metho
         .incarnation = 1,
     };
     world->config.id = 7;
+    world->config.hasher = key_hasher_make(options->hash_function, world->config.id);
     world->config.options = *options;
     world->time_ms = 1000;
     world->view_generation = 1;
@@ -160,7 +161,7 @@ static tern_status make_changes(struct engine_world *world, const struct world_c
             .value = change->value};
         target->range_has_end = change->range_has_end;
         if (change->kind != CHANGE_DELETE_RANGE) {
-            target->key_hash = engine_key_hash(world->config.id, change->key);
+            target->key_hash = key_hasher_hash(&world->config.hasher, change->key);
         }
         if (change->kind == RECORD_LARGE) {
             uint8_t *reference = check_allocate(ENGINE_LARGE_REFERENCE_BYTES_MAX);
@@ -547,7 +548,7 @@ void world_check_key(struct engine_world *world, struct engine_view *view,
     struct engine_result result;
     tern_error error = TERN_ERROR_INIT;
     struct epoch_slot *slot = epoch_enter(world->epoch);
-    must(world->methods->get(view, key, engine_key_hash(world->config.id, key), moment,
+    must(world->methods->get(view, key, key_hasher_hash(&world->config.hasher, key), moment,
                              &world->scratch, &result, &error),
          &error, "get");
     compare_record(world, key, &result.record, oracle_find(oracle, key, moment->time_ms));
@@ -581,7 +582,7 @@ static void check_multi_get(struct engine_world *world, struct engine_view *view
     memset(gets, 0, sizeof(gets));
     for (size_t i = 0; i < oracle->count && count < 100; i += 1 + oracle->count / 100) {
         gets[count].key = oracle_key(&oracle->entries[i]);
-        gets[count].key_hash = engine_key_hash(world->config.id, gets[count].key);
+        gets[count].key_hash = key_hasher_hash(&world->config.hasher, gets[count].key);
         count++;
     }
     struct epoch_slot *slot = epoch_enter(world->epoch);

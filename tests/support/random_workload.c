@@ -144,6 +144,8 @@ static tern_keyspace_options random_options(struct random_workload *workload) {
     options.page_bytes = 4096u << below(workload, 3);
     options.fan_out = 16u + (uint32_t)below(workload, 30);
     options.compression = (tern_compression)below(workload, 4);
+    options.hash_function =
+        (tern_hash_function)(((unsigned)options.hash_index + (unsigned)options.compression) % 3);
     return options;
 }
 

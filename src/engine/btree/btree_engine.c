@@ -233,6 +233,7 @@ static tern_status btree_open(const struct engine_environment *environment,
     }
     engine->head.methods = &btree_engine_methods;
     engine->head.id = config->id;
+    engine->head.hasher = engine_config_hasher(config);
     engine->tree.environment = environment;
     engine->tree.config = btree_config_of(config);
     engine->slice_bytes = slice_bytes_for(environment->budget);

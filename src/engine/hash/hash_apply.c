@@ -67,27 +67,34 @@ static void prune(const struct hash_engine *engine, struct hash_version *upper) 
 
 /* ---- merging ---- */
 
+/* Is a record on disk that may be the key's in a block with expiring ones? */
+static bool may_expire_on_disk(const struct hash_engine *engine, tern_slice key, uint64_t hash) {
+    struct hash_probe probe;
+    hash_link candidate;
+    hash_probe_begin(&probe, engine->index, hash);
+    do {
+        while (hash_probe_next(&probe, &candidate) != NULL) {
+            if (link_is_disk(candidate) &&
+                (base_block(&engine->base, link_block(candidate))->flags & BLOCK_HAS_EXPIRING) !=
+                    0) {
+                return true;
+            }
+        }
+    } while (hash_probe_goes_on(&probe, engine->index, key));
+    return false;
+}
+
 /* Expiry of the value that the operands from `link` down apply to; false: not known here. Inside an
  * epoch: a drain may make the table of blocks grow. */
-static bool find_expiry(const struct hash_engine *engine, hash_link link, uint64_t hash,
-                        seq_no range_seq, uint64_t *out_expires_ms) {
+static bool find_expiry(const struct hash_engine *engine, hash_link link,
+                        const struct hash_version *of, seq_no range_seq, uint64_t *out_expires_ms) {
     *out_expires_ms = 0;
     for (unsigned i = 0; i < WALK_STEPS; i++) {
         if (link == LINK_NONE) {
             return true;
         }
         if (link == LINK_UNKNOWN) {
-            struct hash_probe probe;
-            hash_link candidate;
-            hash_probe_begin(&probe, engine->index, hash);
-            while (hash_probe_next(&probe, &candidate) != NULL) {
-                if (link_is_disk(candidate) &&
-                    (base_block(&engine->base, link_block(candidate))->flags &
-                     BLOCK_HAS_EXPIRING) != 0) {
-                    return false;
-                }
-            }
-            return true;
+            return !may_expire_on_disk(engine, version_key(of), of->hash);
         }
         if (link_is_disk(link)) {
             return (base_block(&engine->base, link_block(link))->flags & BLOCK_HAS_EXPIRING) == 0;
@@ -109,10 +116,11 @@ static bool find_expiry(const struct hash_engine *engine, hash_link link, uint64
     return false;
 }
 
-static bool known_expiry(const struct hash_engine *engine, hash_link link, uint64_t hash,
-                         seq_no range_seq, uint64_t *out_expires_ms) {
+static bool known_expiry(const struct hash_engine *engine, hash_link link,
+                         const struct hash_version *of, seq_no range_seq,
+                         uint64_t *out_expires_ms) {
     struct epoch_slot *slot = epoch_enter(engine->environment->epoch);
-    bool is_known = find_expiry(engine, link, hash, range_seq, out_expires_ms);
+    bool is_known = find_expiry(engine, link, of, range_seq, out_expires_ms);
     epoch_exit(slot);
     return is_known;
 }
@@ -138,7 +146,7 @@ static void fold_below(struct hash_engine *engine, struct hash_version *top, seq
             lower->merge_kind != upper->merge_kind || lower->seq < range_seq ||
             hash_is_selectable(engine, lower->seq, upper->seq) ||
             (upper->expires_ms != lower->expires_ms &&
-             (!known_expiry(engine, version_older(lower), upper->hash, range_seq, &expires_ms) ||
+             (!known_expiry(engine, version_older(lower), upper, range_seq, &expires_ms) ||
               !same_side(upper->expires_ms, lower->expires_ms, expires_ms)))) {
             return;
         }
@@ -226,7 +234,7 @@ static void push_change(struct hash_engine *engine, const struct engine_change *
         }
         return;
     }
-    bool is_in = hash_index_insert(engine->index, change->key_hash, link_to_version(version));
+    bool is_in = hash_insert_key(engine, change->key, change->key_hash, link_to_version(version));
     ASSERT(is_in); /* hash_reserve keeps pages for it */
     if (older == LINK_UNKNOWN) {
         atomic_fetch_add_explicit(&engine->doubled, 1, memory_order_relaxed);
@@ -313,13 +321,15 @@ static tern_status base_holds(struct hash_engine *engine, const struct engine_ch
     hash_link link;
     bool is_recent = false;
     hash_probe_begin(&probe, engine->index, change->key_hash);
-    while (hash_probe_next(&probe, &link) != NULL) {
-        if (link_is_disk(link)) {
-            const struct block_info *info = base_block(&engine->base, link_block(link));
-            is_recent =
-                is_recent || engine->base.segments[info->segment]->max_seq > engine->complete_seq;
+    do {
+        while (hash_probe_next(&probe, &link) != NULL) {
+            if (link_is_disk(link)) {
+                const struct block_info *info = base_block(&engine->base, link_block(link));
+                is_recent = is_recent ||
+                            engine->base.segments[info->segment]->max_seq > engine->complete_seq;
+            }
         }
-    }
+    } while (hash_probe_goes_on(&probe, engine->index, change->key));
     if (!is_recent) {
         return TERN_OK;
     }

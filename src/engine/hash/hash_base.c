@@ -42,9 +42,11 @@ tern_status base_corrupt(const struct hash_base *base, uint32_t place, const cha
 }
 
 tern_status base_open(struct hash_base *base, const struct engine_environment *environment,
-                      partition_id id, const tern_keyspace_options *options, tern_error *error) {
+                      partition_id id, const tern_keyspace_options *options,
+                      const struct key_hasher *hasher, tern_error *error) {
     *base = (struct hash_base){.environment = environment, .building = BLOCK_NONE};
     mutex_init(&base->lock);
+    base->hasher = *hasher;
     base->compression = options->compression;
     base->page_bytes = options->page_bytes;
     if (base->page_bytes == 0) {

@@ -81,6 +81,7 @@ struct hash_base {
     struct hash_file *file;
     tern_compression compression;
     uint32_t page_bytes;
+    struct key_hasher hasher;
     _Atomic(struct block_chunks *) chunks;
     uint32_t block_limit; /* numbers handed out so far */
     uint32_t *free_blocks;
@@ -114,7 +115,8 @@ struct hash_record {
 };
 
 tern_status base_open(struct hash_base *base, const struct engine_environment *environment,
-                      partition_id id, const tern_keyspace_options *options, tern_error *error);
+                      partition_id id, const tern_keyspace_options *options,
+                      const struct key_hasher *hasher, tern_error *error);
 void base_close(struct hash_base *base);
 
 /* ---- blocks ---- */
@@ -173,9 +175,8 @@ void base_release(struct hash_base *base, const uint64_t *live, size_t live_coun
 void base_note_dropped(struct hash_base *base, struct block_info *info);
 /* Loads what a root refers to: `visit` gets every live record's hash and link. */
 TERN_MUST_CHECK tern_status base_load_root(struct hash_base *base, const struct hash_ref *root,
-                                           partition_id id,
                                            tern_status (*visit)(void *context, uint64_t hash,
-                                                                hash_link link),
+                                                                hash_link link, tern_error *error),
                                            void *context, tern_error *error);
 
 /* ---- between hash_base.c and hash_root.c ---- */
@@ -190,6 +191,7 @@ TERN_MUST_CHECK tern_status base_grow_segment(const struct hash_base *base,
 struct listed_segment {
     uint32_t block_count;
     uint32_t record_count;
+    bool has_our_hashes;   /* they were made with the partition's hasher */
     const uint8_t *blocks; /* into the payload */
 };
 TERN_MUST_CHECK tern_status base_directory_decode(const struct hash_base *base,

@@ -46,6 +46,25 @@ static bool is_live(const uint8_t *live, uint32_t record) {
     return (get_u64(live + record / 64 * 8) >> (record % 64) & 1) != 0;
 }
 
+/* Is the record still what the base holds of the key, and yet the index does not lead to it? */
+static bool is_lost(struct hash_engine *engine, const struct block_copy *block, uint32_t slot,
+                    tern_slice key) {
+    struct hash_base *base = &engine->base;
+    hash_link link = link_to_record(block->number, slot);
+    uint64_t hash = hash_of_key(engine, key);
+    struct epoch_slot *epoch = epoch_enter(engine->environment->epoch);
+    mutex_lock(&engine->index_lock);
+    mutex_lock(&base->lock);
+    const struct block_info *info = base_block(base, block->number);
+    bool is_there = info->place == block->ref.place && info->checksum == block->ref.checksum &&
+                    info->live > 0 && base_is_live(base, link);
+    mutex_unlock(&base->lock);
+    bool is_found = !is_there || hash_is_indexed(engine, hash, hash_second_of(engine, key), link);
+    mutex_unlock(&engine->index_lock);
+    epoch_exit(epoch);
+    return !is_found;
+}
+
 static tern_status verify_block(struct verifying *verifying, const struct block_copy *block,
                                 const uint8_t *live, struct buffer *payload, tern_error *error) {
     struct hash_engine *engine = verifying->engine;
@@ -80,6 +99,10 @@ static tern_status verify_block(struct verifying *verifying, const struct block_
             continue;
         }
         verifying->report->records++;
+        if (is_lost(engine, block, i, record.key)) {
+            tell(verifying, offset, "H-hashes",
+                 "a record cannot be found by its key: the list of hashes of its segment is wrong");
+        }
         if (record.record.kind == RECORD_LARGE) {
             uint8_t byte;
             for (uint64_t at = 0; at < record.record.value_size; at += (uint64_t)256 << 10) {
@@ -250,7 +273,8 @@ static tern_status salvage_payload(struct salvaging *salvaging, const struct buf
     return status;
 }
 
-static tern_status ignore_record(void *context, uint64_t hash, hash_link link) {
+static tern_status ignore_record(void *context, uint64_t hash, hash_link link, tern_error *error) {
+    (void)error;
     (void)context;
     (void)hash;
     (void)link;
@@ -358,7 +382,8 @@ tern_status hash_salvage(const struct engine_environment *environment,
     struct engine_environment readable = *environment;
     struct salvaging salvaging = {visit, visit_context, NULL, environment->allocator, 0};
     readable.read_only = true;
-    tern_status status = base_open(&base, &readable, config->id, &config->options, error);
+    const struct key_hasher hasher = engine_config_hasher(config);
+    tern_status status = base_open(&base, &readable, config->id, &config->options, &hasher, error);
     if (status != TERN_OK) {
         return status;
     }
@@ -366,8 +391,7 @@ tern_status hash_salvage(const struct engine_environment *environment,
     bool has_root =
         state_bytes.size > 0 && hash_state_decode(state_bytes, &state, &failure) == TERN_OK;
     if (has_root && state.has_root) {
-        status = base_load_root(&base, &state.root, engine_config_key_id(config), ignore_record,
-                                NULL, &failure);
+        status = base_load_root(&base, &state.root, ignore_record, NULL, &failure);
         has_root = status == TERN_OK;
     }
     if (has_root) {
@@ -431,10 +455,8 @@ static tern_status copy_record(struct hash_engine *engine, struct hash_base *tar
         record.value = tern_slice_of(reference, size);
     }
     if (status == TERN_OK) {
-        status =
-            hash_output_add(output, source->key, &record,
-                            engine_key_hash(engine_config_key_id(&engine->config), source->key),
-                            source->seq, source->is_first, &block, &slot, error);
+        status = hash_output_add(output, source->key, &record, hash_of_key(engine, source->key),
+                                 source->seq, source->is_first, &block, &slot, error);
     }
     if (status == TERN_OK && output_bytes(output) >= ((size_t)1 << 20)) {
         status = output_flush(output, error);
@@ -480,8 +502,8 @@ tern_status hash_export_base(struct engine_view *view, const char *target_direct
     struct hash_base target = {0};
     struct hash_output *output = NULL;
     environment.directory = target_directory;
-    tern_status status =
-        base_open(&target, &environment, engine->head.id, &engine->config.options, error);
+    tern_status status = base_open(&target, &environment, engine->head.id, &engine->config.options,
+                                   &engine->head.hasher, error);
     if (status != TERN_OK) {
         return status;
     }
@@ -517,11 +539,9 @@ static tern_status hash_ingest_flush(struct hash_engine *engine, tern_error *err
     mutex_lock(&engine->index_lock);
     for (size_t i = 0; status == TERN_OK && i < drain->move_count; i++) {
         const struct hash_move *move = &drain->moves[i];
-        if (!hash_index_insert(
-                engine->index, move->hash,
-                link_to_record(output_block(drain->output, move->block), move->slot))) {
-            status = ERROR_NO_MEMORY(error, "loading");
-        }
+        status = hash_insert_record(
+            engine, move->hash,
+            link_to_record(output_block(drain->output, move->block), move->slot), error);
     }
     mutex_unlock(&engine->index_lock);
     drain->move_count = 0;
@@ -552,7 +572,7 @@ tern_status hash_ingest(struct engine *base,
             status = ERROR_NO_MEMORY(error, "loading");
             break;
         }
-        move->hash = engine_key_hash(engine_config_key_id(&engine->config), key);
+        move->hash = hash_of_key(engine, key);
         status = hash_output_add(drain->output, key, &record, move->hash, 1, true, &move->block,
                                  &move->slot, error);
         bool is_full = output_bytes(drain->output) >= ((size_t)1 << 20);
@@ -612,6 +632,9 @@ tern_status hash_stats(struct engine_view *view, tern_stat_visitor visit, void *
     number(&numbers, "reads", "count", "reads of the file", TERN_STAT_COUNTER, file.reads);
     number(&numbers, "index_entries", "count", "entries of the index", TERN_STAT_GAUGE,
            index.entries);
+    number(&numbers, "index_second_entries", "count",
+           "entries of the index whose keys collide with too many others", TERN_STAT_GAUGE,
+           index.second_entries);
     number(&numbers, "index_bytes", "bytes", "memory of the index", TERN_STAT_GAUGE, index.bytes);
     number(&numbers, "index_pages", "count", "pages of the index", TERN_STAT_GAUGE, index.pages);
     number(&numbers, "index_splits", "count", "pages split since the open", TERN_STAT_COUNTER,

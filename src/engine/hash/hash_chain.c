@@ -9,6 +9,7 @@
  */
 #include "base/assert.h"
 #include "base/compare.h"
+#include "base/error.h"
 #include "engine/hash/hash_engine_internal.h"
 
 /* Moves that are linked in one go. */
@@ -21,21 +22,53 @@ index_slot *hash_find_head(const struct hash_engine *engine, tern_slice key, uin
     index_slot *slot;
     hash_link disk = LINK_NONE;
     hash_probe_begin(&probe, engine->index, hash);
-    while ((slot = hash_probe_next(&probe, &link)) != NULL) {
-        if (!link_is_version(link)) {
-            disk = link;
-            continue;
+    do {
+        while ((slot = hash_probe_next(&probe, &link)) != NULL) {
+            if (!link_is_version(link)) {
+                disk = link;
+                continue;
+            }
+            struct hash_version *version = link_version(link);
+            if (version->hash == hash && slice_equal(version_key(version), key)) {
+                *out_head = version;
+                *out_disk = disk;
+                return slot;
+            }
         }
-        struct hash_version *version = link_version(link);
-        if (version->hash == hash && slice_equal(version_key(version), key)) {
-            *out_head = version;
-            *out_disk = disk;
-            return slot;
-        }
-    }
+    } while (hash_probe_goes_on(&probe, engine->index, key));
     *out_head = NULL;
     *out_disk = disk;
     return NULL;
+}
+
+/* No key leads to what cannot be read; walks come by it. */
+static bool insert_unreadable(struct hash_engine *engine, hash_link link) {
+    const tern_slice bytes = tern_slice_of(&link, sizeof(link));
+    return hash_index_insert_second(engine->index, hash_index_second(engine->index, bytes), link);
+}
+
+tern_status hash_insert_record(struct hash_engine *engine, uint64_t hash, hash_link link,
+                               tern_error *error) {
+    struct hash_record record;
+    struct cache_frame *frame = NULL;
+    bool is_in = true;
+    if (hash_index_insert(engine->index, hash, link) == HASH_INSERTED) {
+        return TERN_OK;
+    }
+    tern_error failure = TERN_ERROR_INIT;
+    struct epoch_slot *slot = epoch_enter(engine->environment->epoch);
+    tern_status status = base_read_record(&engine->base, link, &record, &frame, &failure);
+    if (status == TERN_OK) {
+        /* Hashes from a list may be wrong; what brought them to one bucket may have been that. */
+        is_in = hash_insert_key(engine, record.key, hash_of_key(engine, record.key), link);
+    } else if (status == TERN_CORRUPTION) {
+        is_in = insert_unreadable(engine, link);
+        status = TERN_OK;
+    } else {
+        error_copy(error, &failure);
+    }
+    epoch_exit(slot);
+    return is_in ? status : ERROR_NO_MEMORY(error, "an index");
 }
 
 /* ---- the horizon ---- */
@@ -318,39 +351,47 @@ static struct holder find_version(const struct hash_engine *engine,
 }
 
 /* The holder of a record on disk; false: nothing refers to it. */
-static bool find_record(const struct hash_engine *engine, uint64_t hash, hash_link wanted,
-                        struct holder *out_holder) {
+static bool leads_to(index_slot *slot, hash_link link, hash_link wanted,
+                     struct holder *out_holder) {
+    struct holder holder = {.slot = slot};
+    bool is_found = link == wanted;
+    while (!is_found && link_is_version(link)) {
+        struct hash_version *version = link_version(link);
+        if ((version->flags & VERSION_STUB) != 0 && version_stub(version)->disk == wanted) {
+            holder.stub = version_stub(version);
+            is_found = true;
+        } else {
+            link = version_older(version);
+            holder.above = version;
+            is_found = link == wanted;
+        }
+    }
+    if (is_found) {
+        *out_holder = holder;
+    }
+    return is_found;
+}
+
+static bool find_record(const struct hash_engine *engine, uint64_t hash, uint64_t second,
+                        hash_link wanted, struct holder *out_holder) {
     struct hash_probe probe;
     hash_link link;
     index_slot *slot;
     hash_probe_begin(&probe, engine->index, hash);
-    while ((slot = hash_probe_next(&probe, &link)) != NULL) {
-        struct holder holder = {.slot = slot};
-        if (link == wanted) {
-            *out_holder = holder;
-            return true;
-        }
-        while (link_is_version(link)) {
-            struct hash_version *version = link_version(link);
-            if ((version->flags & VERSION_STUB) != 0 && version_stub(version)->disk == wanted) {
-                holder.stub = version_stub(version);
-                *out_holder = holder;
-                return true;
-            }
-            link = version_older(version);
-            holder.above = version;
-            if (link == wanted) {
-                *out_holder = holder;
+    do {
+        while ((slot = hash_probe_next(&probe, &link)) != NULL) {
+            if (leads_to(slot, link, wanted, out_holder)) {
                 return true;
             }
         }
-    }
+    } while (second != 0 && hash_probe_begin_second(&probe, engine->index, second));
     return false;
 }
 
-bool hash_is_indexed(const struct hash_engine *engine, uint64_t hash, hash_link record) {
+bool hash_is_indexed(const struct hash_engine *engine, uint64_t hash, uint64_t second,
+                     hash_link record) {
     struct holder holder;
-    return find_record(engine, hash, record, &holder);
+    return find_record(engine, hash, second, record, &holder);
 }
 
 static void note_removed(struct hash_engine *engine, seq_no seq) {
@@ -359,18 +400,32 @@ static void note_removed(struct hash_engine *engine, seq_no seq) {
     }
 }
 
-static void remove_entry(struct hash_engine *engine, uint64_t hash, hash_link link, seq_no seq) {
+/*
+ * Takes the entry out that stands for `link` itself. `head` is the other entry of the key, with
+ * which it has been joined, or NULL.
+ */
+static void remove_entry(struct hash_engine *engine, tern_slice key, uint64_t hash, hash_link link,
+                         index_slot *head, seq_no seq) {
     struct hash_probe probe;
     hash_link found;
     index_slot *slot;
     note_removed(engine, seq);
     hash_probe_begin(&probe, engine->index, hash);
-    while ((slot = hash_probe_next(&probe, &found)) != NULL) {
-        if (found == link) {
-            hash_index_remove(engine->index, hash, slot);
+    do {
+        while ((slot = hash_probe_next(&probe, &found)) != NULL) {
+            if (found != link) {
+                continue;
+            }
+            if (head != NULL && !probe.is_second &&
+                hash_index_is_second(engine->index, hash, head)) {
+                hash_index_store(slot,
+                                 atomic_load_explicit(head, memory_order_relaxed) & LINK_MASK);
+                slot = head; /* H5 */
+            }
+            hash_index_remove(engine->index, hash, hash_second_of(engine, key), slot);
             return;
         }
-    }
+    } while (hash_probe_goes_on(&probe, engine->index, key));
     ASSERT(!"the entry of a superseded record is gone");
 }
 
@@ -438,13 +493,16 @@ static void link_version_move(struct hash_engine *engine, struct hash_move *move
         set_holder(&holder, disk);
     } else {
         /* Of a key that was not there before it hides nothing. */
-        remove_entry(engine, move->hash, link_to_version(version), move->is_first ? 0 : move->seq);
+        remove_entry(engine, version_key(version), move->hash, link_to_version(version), NULL,
+                     move->is_first ? 0 : move->seq);
+        holder.slot = NULL;
     }
     if (!stays) {
         drop_chain(engine, older, move->from);
     }
     if (move->is_separate) {
-        remove_entry(engine, move->hash, move->from, stays ? 0 : move->seq);
+        remove_entry(engine, version_key(version), move->hash, move->from, holder.slot,
+                     stays ? 0 : move->seq);
     }
     if (move->from != LINK_NONE) {
         base_kill(&engine->base, move->from);
@@ -454,7 +512,7 @@ static void link_version_move(struct hash_engine *engine, struct hash_move *move
 static void link_record_move(struct hash_engine *engine, const struct hash_move *move) {
     struct holder holder;
     hash_link disk = link_to_record(output_block(engine->drain.output, move->block), move->slot);
-    bool is_found = find_record(engine, move->hash, move->from, &holder);
+    bool is_found = find_record(engine, move->hash, move->second, move->from, &holder);
     ASSERT(is_found); /* so it was when the move was made: hash_is_indexed */
     if (holder.stub != NULL) {
         /* Readers take the whole word. */
@@ -465,12 +523,14 @@ static void link_record_move(struct hash_engine *engine, const struct hash_move 
     base_kill(&engine->base, move->from);
 }
 
-/* The bottom of the chain in memory of this key, when it ends in LINK_UNKNOWN. */
+/* The bottom of the chain in memory of this key, when it ends in LINK_UNKNOWN; *out_slot: where the
+ * chain begins. */
 static struct hash_version *find_unknown(const struct hash_engine *engine, tern_slice key,
-                                         uint64_t hash) {
+                                         uint64_t hash, index_slot **out_slot) {
     struct hash_version *head = NULL;
     hash_link disk;
-    if (hash_find_head(engine, key, hash, &head, &disk) == NULL) {
+    *out_slot = hash_find_head(engine, key, hash, &head, &disk);
+    if (*out_slot == NULL) {
         return NULL;
     }
     while (link_is_version(version_older(head))) {
@@ -481,14 +541,16 @@ static struct hash_version *find_unknown(const struct hash_engine *engine, tern_
 
 static void link_range_move(struct hash_engine *engine, struct hash_move *move) {
     struct holder holder;
-    bool is_found = find_record(engine, move->hash, move->from, &holder);
-    ASSERT(is_found); /* as above */
     tern_slice key = version_key(stub_version(move->stub));
+    bool is_found =
+        find_record(engine, move->hash, hash_second_of(engine, key), move->from, &holder);
+    ASSERT(is_found); /* as above */
+    index_slot *head = NULL;
     bool stays = move->is_kept;
     hash_link below = holder.stub != NULL ? link_to_version(stub_version(holder.stub)) : move->from;
     bool is_entry = holder.slot != NULL && holder.above == NULL;
     struct hash_version *unknown =
-        is_entry && holder.stub == NULL ? find_unknown(engine, key, move->hash) : NULL;
+        is_entry && holder.stub == NULL ? find_unknown(engine, key, move->hash, &head) : NULL;
     if (stays) {
         count_reference(engine, move->from);
     }
@@ -499,13 +561,13 @@ static void link_range_move(struct hash_engine *engine, struct hash_move *move) 
                                   memory_order_release);
             atomic_fetch_sub_explicit(&engine->doubled, 1, memory_order_relaxed);
         }
-        remove_entry(engine, move->hash, move->from, stays ? 0 : move->seq);
+        remove_entry(engine, key, move->hash, move->from, head, stays ? 0 : move->seq);
     } else if (stays || !is_entry) {
         struct hash_stub *stub =
             use_stub(engine, move, LINK_NONE, stays ? below : LINK_NONE, stays ? move->seq : 0);
         set_holder(&holder, link_to_version(stub_version(stub)));
     } else {
-        remove_entry(engine, move->hash, below, move->seq);
+        remove_entry(engine, key, move->hash, below, NULL, move->seq);
     }
     if (!stays && holder.stub != NULL) {
         drop_chain(engine, below, move->from);
@@ -561,7 +623,8 @@ static void trim_stub(struct hash_engine *engine, struct hash_stub *stub) {
         hash_index_store(slot, stub->disk);
     } else {
         note_removed(engine, version->seq);
-        hash_index_remove(engine->index, version->hash, slot);
+        hash_index_remove(engine->index, version->hash,
+                          hash_second_of(engine, version_key(version)), slot);
     }
     drop_chain(engine, older, LINK_NONE);
     retire_stub(engine, stub);

@@ -101,9 +101,10 @@ static tern_status move_block(struct hash_engine *engine, uint32_t number, tern_
         if (!record_decode(drain->payload.data, drain->payload.size, i, &record)) {
             return base_corrupt(base, info.place, "a record is malformed", error);
         }
-        uint64_t hash = engine_key_hash(engine_config_key_id(&engine->config), record.key);
+        uint64_t hash = hash_of_key(engine, record.key);
         mutex_lock(&engine->index_lock);
-        bool is_indexed = hash_is_indexed(engine, hash, link);
+        uint64_t second = hash_second_of(engine, record.key);
+        bool is_indexed = hash_is_indexed(engine, hash, second, link);
         mutex_unlock(&engine->index_lock);
         if (!is_indexed) {
             return base_corrupt(base, info.place, "a record is not in the list of hashes", error);
@@ -115,6 +116,7 @@ static tern_status move_block(struct hash_engine *engine, uint32_t number, tern_
         move->kind = MOVE_RECORD;
         move->is_written = true;
         move->hash = hash;
+        move->second = second;
         move->from = link;
         status = hash_output_add(drain->output, record.key, &record.record, move->hash, record.seq,
                                  record.is_first, &move->block, &move->slot, error);

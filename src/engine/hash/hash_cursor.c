@@ -25,6 +25,7 @@ struct engine_cursor {
     struct buffer bound_bytes;
     bool keys_only;
     struct hash_walk walk;
+    bool is_in_second; /* the links are of the index's second table */
     hash_link *links;
     size_t link_count, link_capacity;
     bool has_failed;
@@ -167,6 +168,17 @@ static tern_status read_key(struct engine_cursor *cursor, tern_slice key, uint64
                                                              : ERROR_NO_MEMORY(error, "a cursor");
 }
 
+/* Not again what came with the first table. */
+static tern_status read_once(struct engine_cursor *cursor, tern_slice key, uint64_t hash,
+                             tern_error *error) {
+    bool has_come = false;
+    tern_status status = TERN_OK;
+    if (cursor->is_in_second) {
+        status = hash_has_first_entry(cursor->engine, key, hash, &has_come, error);
+    }
+    return status == TERN_OK && !has_come ? read_key(cursor, key, hash, error) : status;
+}
+
 static tern_status read_links(struct engine_cursor *cursor, tern_error *error) {
     struct hash_engine *engine = cursor->engine;
     tern_status status = TERN_OK;
@@ -174,16 +186,14 @@ static tern_status read_links(struct engine_cursor *cursor, tern_error *error) {
         hash_link link = cursor->links[i];
         if (link_is_version(link)) {
             const struct hash_version *version = link_version(link);
-            status = read_key(cursor, version_key(version), version->hash, error);
+            status = read_once(cursor, version_key(version), version->hash, error);
             continue;
         }
         struct hash_record record;
         struct cache_frame *frame = NULL;
         status = base_read_record(&engine->base, link, &record, &frame, error);
         if (status == TERN_OK) {
-            status =
-                read_key(cursor, record.key,
-                         engine_key_hash(engine_config_key_id(&engine->config), record.key), error);
+            status = read_once(cursor, record.key, hash_of_key(engine, record.key), error);
         }
     }
     return status;
@@ -206,6 +216,7 @@ static tern_status fill_from_bucket(struct engine_cursor *cursor, tern_error *er
         uint64_t moves = hash_index_moves(engine->index);
         cursor->link_count = 0;
         cursor->has_failed = false;
+        cursor->is_in_second = before.is_second;
         if (!hash_index_walk(engine->index, &cursor->walk, collect_link, cursor)) {
             return may_have_missed(cursor) ? TERN_CANCELLED : TERN_NOT_FOUND;
         }

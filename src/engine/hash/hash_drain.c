@@ -360,9 +360,9 @@ static tern_status cover_record(struct hash_engine *engine, hash_link link,
     if (record->seq >= seq) {
         return TERN_OK;
     }
-    uint64_t hash = engine_key_hash(engine_config_key_id(&engine->config), record->key);
+    uint64_t hash = hash_of_key(engine, record->key);
     mutex_lock(&engine->index_lock);
-    bool is_indexed = hash_is_indexed(engine, hash, link);
+    bool is_indexed = hash_is_indexed(engine, hash, hash_second_of(engine, record->key), link);
     bool is_kept = hash_needs_older(engine, seq);
     mutex_unlock(&engine->index_lock);
     if (!is_indexed) {

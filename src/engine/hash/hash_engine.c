@@ -75,9 +75,8 @@ static size_t hash_key_bytes_max(const tern_keyspace_options *options) {
 
 /* ---- opening and closing ---- */
 
-static tern_status insert_record(void *context, uint64_t hash, hash_link link) {
-    struct hash_engine *engine = context;
-    return hash_index_insert(engine->index, hash, link) ? TERN_OK : TERN_NO_MEMORY;
+static tern_status insert_record(void *context, uint64_t hash, hash_link link, tern_error *error) {
+    return hash_insert_record(context, hash, link, error);
 }
 
 struct value_marking {
@@ -162,6 +161,14 @@ static uint32_t load_percent_of(const struct hash_engine *engine) {
     return given < LOAD_PERCENT_MAX ? given : LOAD_PERCENT_MAX;
 }
 
+static uint64_t draw_seed(const struct hash_engine *engine) {
+    const tern_random *random = engine->environment->random;
+    uint64_t seed;
+    random = random != NULL ? random : tern_random_default();
+    random->fill(random->context, &seed, sizeof(seed));
+    return seed;
+}
+
 static tern_status load(struct hash_engine *engine, const struct hash_state *state,
                         tern_error *error) {
     const struct hash_index_options options = {
@@ -171,11 +178,11 @@ static tern_status load(struct hash_engine *engine, const struct hash_state *sta
         .layout = layout_of(engine->config.options.hash_index),
         .expected_keys = keys_to_expect(engine, state->records),
         .max_load_percent = load_percent_of(engine),
+        .second_seed = draw_seed(engine),
     };
     tern_status status = hash_index_create(&options, &engine->index, error);
     if (status == TERN_OK && state->has_root) {
-        status = base_load_root(&engine->base, &state->root, engine_config_key_id(&engine->config),
-                                insert_record, engine, error);
+        status = base_load_root(&engine->base, &state->root, insert_record, engine, error);
         if (status == TERN_OK) {
             status = mark_all_values(engine, error);
         }
@@ -238,6 +245,7 @@ static tern_status hash_open(const struct engine_environment *environment,
     }
     engine->head.methods = &hash_engine_methods;
     engine->head.id = config->id;
+    engine->head.hasher = engine_config_hasher(config);
     engine->environment = environment;
     engine->config = *config;
     mutex_init(&engine->lock);
@@ -247,7 +255,8 @@ static tern_status hash_open(const struct engine_environment *environment,
     engine_scratch_init(&engine->drain.scratch, environment->allocator);
     tern_status status = hash_state_decode(state_bytes, &state, error);
     if (status == TERN_OK) {
-        status = base_open(&engine->base, environment, config->id, &config->options, error);
+        status = base_open(&engine->base, environment, config->id, &config->options,
+                           &engine->head.hasher, error);
     }
     if (status == TERN_OK) {
         engine->complete_seq = state.complete_seq;

@@ -11,6 +11,7 @@
  *  H1 of each key at most one record on disk is live, and the index leads to it
  *  H2 what a live snapshot selects can be reached: from the index, through versions and stubs
  *  H3 a version in a frozen memory is unlinked only by the drain, after its record is on disk
+ *  H5 of two entries of a key the one in the index's first table stays when a drain joins them
  *  H4 a dead record that a chain refers to is counted in chain_refs of its block
  *
  * Locks: `index_lock` guards the index (as its writer), the links of chains, stubs and the copy of
@@ -50,6 +51,7 @@ struct hash_move {
     bool is_separate; /* the predecessor has an entry of its own */
     uint32_t block, slot;
     uint64_t hash;
+    uint64_t second; /* MOVE_RECORD: its hash in the index's second table; 0: that is empty */
     seq_no seq;
     struct hash_version *version;
     hash_link from; /* record that is superseded, or LINK_NONE */
@@ -134,6 +136,22 @@ static inline const tern_allocator *hash_allocator(const struct hash_engine *eng
     return engine->environment->allocator;
 }
 
+static inline uint64_t hash_of_key(const struct hash_engine *engine, tern_slice key) {
+    return key_hasher_hash(&engine->head.hasher, key);
+}
+
+/* The key's hash in the second table of the index; 0 while that is empty. */
+static inline uint64_t hash_second_of(const struct hash_engine *engine, tern_slice key) {
+    return hash_index_has_second(engine->index) ? hash_index_second(engine->index, key) : 0;
+}
+
+/* Adds an entry for a key; false: no memory. Under the index lock. */
+static inline bool hash_insert_key(struct hash_engine *engine, tern_slice key, uint64_t hash,
+                                   hash_link link) {
+    return __builtin_expect(hash_index_insert(engine->index, hash, link) == HASH_INSERTED, 1) ||
+           hash_index_insert_second(engine->index, hash_index_second(engine->index, key), link);
+}
+
 /* ---- hash_chain.c ---- */
 
 /* The memory entry of a key, under the index lock. NULL: none. *out_disk: an entry on disk fits. */
@@ -141,7 +159,11 @@ index_slot *hash_find_head(const struct hash_engine *engine, tern_slice key, uin
                            struct hash_version **out_head, hash_link *out_disk);
 /* Does the index lead from this hash to the record? Not when the list of hashes was wrong, or made
  * anew while the record could not be read. Under the index lock. */
-bool hash_is_indexed(const struct hash_engine *engine, uint64_t hash, hash_link record);
+bool hash_is_indexed(const struct hash_engine *engine, uint64_t hash, uint64_t second,
+                     hash_link record);
+/* Adds an entry for a record, whose key is read only where keys collide. Under the index lock. */
+TERN_MUST_CHECK tern_status hash_insert_record(struct hash_engine *engine, uint64_t hash,
+                                               hash_link link, tern_error *error);
 /* Some snapshot may select what is older than `seq`. Under the index lock. */
 bool hash_needs_older(const struct hash_engine *engine, seq_no seq);
 /* Some snapshot may select `lower` although `upper` is above it. Under the index lock. */
@@ -197,6 +219,9 @@ tern_status hash_multi_get(struct engine_view *view, struct engine_get *gets, si
                            void (*on_result)(void *context, size_t index), void *context,
                            tern_error *error);
 seq_no hash_view_range_seq(const struct hash_view *view, tern_slice key, seq_no seq);
+/* Whether the key has an entry in the first table of the index. Inside an epoch. */
+TERN_MUST_CHECK tern_status hash_has_first_entry(struct hash_engine *engine, tern_slice key,
+                                                 uint64_t hash, bool *out_has, tern_error *error);
 
 /* ---- hash_cursor.c ---- */
 tern_status hash_cursor_open(struct engine_view *view, const struct engine_moment *moment,

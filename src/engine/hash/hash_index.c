@@ -8,52 +8,25 @@
  *  I4 a split stores its words from the last to the first: whoever goes forward through the
  *     directory and finds a half at its first place finds the other one behind it, too; whoever
  *     finds the old page there goes to its end at once, and finds all of it in it
- *
- * The directory's word: bits 0..47 page, 48..55 depth of the page, 56..63 known bits of its tags,
- * so that a reader needs nothing from the head of a page.
+ *  I5 a closed bucket is closed in all pages that a split makes of its page, and takes no entry
  */
 #include "engine/hash/hash_index.h"
 
 #include "base/assert.h"
 #include "base/error.h"
-#include "engine/hash/index_page.h"
-#include "os/mutex.h"
+#include "engine/hash/hash_index_internal.h"
 #include "os/pages.h"
+#include "simd/hash.h"
 #include "simd/tags.h"
 
 #define DIRECTORY_DEPTH_MIN 1u
 /* From this many pages on they come from huge pages. */
 #define SLAB_PAGES_MIN 32u
-
-struct index_directory {
-    struct epoch_node limbo;
-    struct hash_index *index;
-    uint32_t depth;
-    _Atomic uint64_t words[];
-};
-
-struct index_slab {
-    struct index_slab *next;
-    void *memory;
-    size_t used;
-};
-
-struct hash_index {
-    struct hash_index_options options;
-    _Atomic(struct index_directory *) directory;
-    _Atomic uint64_t moves;
-    uint8_t depth_first; /* of the pages that were made first: tags are whole there */
-    size_t page_bytes;
-    uint32_t page_limit;
-    struct mutex lock; /* of the free pages */
-    struct index_page *free_pages;
-    uint64_t free_count;
-    struct index_slab *slabs;
-    _Atomic uint64_t entries, pages, bytes, splits;
-    bool has_failed; /* a split found no memory; the page of this hash takes what its spare room can
-                      */
-    uint64_t failed_hash;
-};
+/* A page may be deeper than all are on average by so much, and as deep as this in any case. */
+#define DEPTH_SLACK 4u
+#define DEPTH_FREE  18u
+/* A bucket that overflows in a page filled by less than this part of its limit is closed. */
+#define SPARSE_PART 4u
 
 /* ---- memory ---- */
 
@@ -173,44 +146,6 @@ static void release_directory(struct epoch_node *node) {
         (struct index_directory *)(void *)((char *)node - offsetof(struct index_directory, limbo)));
 }
 
-/* ---- words of the directory ---- */
-
-#define WORD_PAGE_MASK (((uint64_t)1 << 48) - 1)
-
-static uint64_t word_of(const struct index_page *page) {
-    return (uint64_t)(uintptr_t)page | (uint64_t)page->depth << 48 | (uint64_t)page->tag_bits << 56;
-}
-
-static struct index_page *word_page(uint64_t word) {
-    return (struct index_page *)(uintptr_t)(word & WORD_PAGE_MASK);
-}
-
-static uint32_t word_depth(uint64_t word) {
-    return (uint32_t)(word >> 48) & 0xff;
-}
-
-static uint32_t word_tag_bits(uint64_t word) {
-    return (uint32_t)(word >> 56);
-}
-
-static uint64_t tag_mask_of(uint32_t tag_bits) {
-    return TAGS_ALL & ~((((uint64_t)1 << (TAG_BITS - tag_bits)) - 1));
-}
-
-/* The bits of the hash behind those that a page of this depth has in common. */
-static uint64_t tag_of(uint64_t hash, uint32_t depth) {
-    return hash << depth >> (64 - TAG_BITS);
-}
-
-static struct index_directory *directory_of(const struct hash_index *index) {
-    return atomic_load_explicit(&index->directory, memory_order_acquire);
-}
-
-static uint64_t word_for(const struct index_directory *directory, uint64_t hash) {
-    return atomic_load_explicit(&directory->words[hash >> (64 - directory->depth)],
-                                memory_order_acquire);
-}
-
 /* ---- life ---- */
 
 tern_status hash_index_create(const struct hash_index_options *options,
@@ -228,9 +163,10 @@ tern_status hash_index_create(const struct hash_index_options *options,
            ((uint64_t)index->page_limit << depth) < options->expected_keys) {
         depth++;
     }
-    index->depth_first = (uint8_t)depth;
     struct index_directory *directory = make_directory(index, depth);
-    tern_status status = directory != NULL ? TERN_OK : ERROR_NO_MEMORY(error, "an index");
+    index->spare = make_directory(index, DIRECTORY_DEPTH_MIN);
+    tern_status status =
+        directory != NULL && index->spare != NULL ? TERN_OK : ERROR_NO_MEMORY(error, "an index");
     uint64_t made = 0;
     for (; status == TERN_OK && made < (uint64_t)1 << depth; made++) {
         struct index_page *page = take_page(index);
@@ -253,16 +189,13 @@ tern_status hash_index_create(const struct hash_index_options *options,
         hash_index_destroy(index);
         return status;
     }
-    atomic_init(&index->directory, directory);
+    atomic_init(&index->first.directory, directory);
     *out_index = index;
     return TERN_OK;
 }
 
-void hash_index_destroy(struct hash_index *index) {
-    if (index == NULL) {
-        return;
-    }
-    struct index_directory *directory = directory_of(index);
+static void give_table(struct index_table *table) {
+    struct index_directory *directory = directory_of(table);
     if (directory != NULL) {
         uint64_t count = (uint64_t)1 << directory->depth;
         for (uint64_t i = 0; i < count;) {
@@ -271,6 +204,17 @@ void hash_index_destroy(struct hash_index *index) {
             give_page(word_page(word));
         }
         free_directory(directory);
+    }
+}
+
+void hash_index_destroy(struct hash_index *index) {
+    if (index == NULL) {
+        return;
+    }
+    give_table(&index->first);
+    give_table(&index->second);
+    if (index->spare != NULL) {
+        free_directory(index->spare);
     }
     while (index->free_pages != NULL) {
         struct index_page *page = index->free_pages;
@@ -293,13 +237,8 @@ void hash_index_destroy(struct hash_index *index) {
 
 /* ---- reading ---- */
 
-uint64_t hash_index_moves(const struct hash_index *index) {
-    atomic_thread_fence(memory_order_acquire);
-    return atomic_load_explicit(&index->moves, memory_order_acquire);
-}
-
 void hash_index_prefetch(const struct hash_index *index, uint64_t hash) {
-    uint64_t word = word_for(directory_of(index), hash);
+    uint64_t word = word_for(directory_of(&index->first), hash);
     const struct index_page *page = word_page(word);
     enum hash_layout layout = index->options.layout;
     uint32_t bucket = page_bucket_of(layout, hash);
@@ -342,8 +281,9 @@ static uint32_t chain_matches(const struct chain_line *line, const struct hash_p
     return matches;
 }
 
-void hash_probe_begin(struct hash_probe *probe, const struct hash_index *index, uint64_t hash) {
-    uint64_t word = word_for(directory_of(index), hash);
+static inline void begin_in(struct hash_probe *probe, const struct hash_index *index,
+                            const struct index_table *table, uint64_t hash) {
+    uint64_t word = word_for(directory_of(table), hash);
     enum hash_layout layout = index->options.layout;
     probe->page = word_page(word);
     probe->layout = layout;
@@ -358,6 +298,25 @@ void hash_probe_begin(struct hash_probe *probe, const struct hash_index *index, 
     } else if (layout == HASH_LAYOUT_GROUPS) {
         probe->matches = group_matches(&probe->page->body.groups[probe->line], probe->tag_byte);
     }
+}
+
+void hash_probe_begin(struct hash_probe *probe, const struct hash_index *index, uint64_t hash) {
+    begin_in(probe, index, &index->first, hash);
+    probe->is_second = false;
+}
+
+bool hash_probe_begin_second(struct hash_probe *probe, const struct hash_index *index,
+                             uint64_t second) {
+    if (probe->is_second) {
+        return false;
+    }
+    begin_in(probe, index, &index->second, second);
+    probe->is_second = true;
+    return true;
+}
+
+uint64_t hash_index_second(const struct hash_index *index, tern_slice key) {
+    return hash_u64(key.data, key.size, index->options.second_seed) | 1;
 }
 
 static index_slot *next_of_chain(struct hash_probe *probe, hash_link *out_link) {
@@ -459,11 +418,8 @@ static void move_entry(void *context, const struct page_entry *entry) {
     }
 }
 
-static bool grow_directory(struct hash_index *index) {
-    struct index_directory *old = directory_of(index);
-    if (old->depth == PAGE_DEPTH_MAX) {
-        return false;
-    }
+static bool grow_directory(struct hash_index *index, struct index_table *table) {
+    struct index_directory *old = directory_of(table);
     struct index_directory *grown = make_directory(index, old->depth + 1);
     if (grown == NULL) {
         return false;
@@ -472,15 +428,30 @@ static bool grow_directory(struct hash_index *index) {
         atomic_init(&grown->words[i],
                     atomic_load_explicit(&old->words[i / 2], memory_order_relaxed));
     }
-    atomic_store_explicit(&index->directory, grown, memory_order_release);
+    atomic_store_explicit(&table->directory, grown, memory_order_release);
     epoch_retire(index->options.epoch, &old->limbo, release_directory);
     return true;
 }
 
-static bool split_page(struct hash_index *index, struct index_page *page) {
-    if (page->tag_bits == 0 ||
-        (page->depth == directory_of(index)->depth && !grow_directory(index))) {
-        return false;
+enum split { SPLIT_DONE, SPLIT_NO_MEMORY, SPLIT_IN_VAIN };
+
+/* Pages of a good hash are all about as deep. Up to the first of the two bounds nobody counts what
+ * depth costs. */
+static bool may_split(const struct hash_index *index, const struct index_page *page) {
+    uint64_t pages = atomic_load_explicit(&index->pages, memory_order_relaxed);
+    uint32_t deepest = 64u - (uint32_t)__builtin_clzll(pages | 1) + DEPTH_SLACK;
+    deepest = deepest > DEPTH_FREE ? deepest : DEPTH_FREE;
+    deepest = deepest < PAGE_DEPTH_MAX ? deepest : PAGE_DEPTH_MAX;
+    return page->tag_bits > 0 && page->depth < deepest;
+}
+
+static enum split split_page(struct hash_index *index, struct index_table *table,
+                             struct index_page *page) {
+    if (!may_split(index, page)) {
+        return SPLIT_IN_VAIN;
+    }
+    if (page->depth == directory_of(table)->depth && !grow_directory(index, table)) {
+        return SPLIT_NO_MEMORY;
     }
     struct splitting splitting = {.layout = index->options.layout};
     for (uint32_t i = 0; i < 2; i++) {
@@ -489,8 +460,10 @@ static bool split_page(struct hash_index *index, struct index_page *page) {
             if (i == 1) {
                 give_page(splitting.halves[0]);
             }
-            return false;
+            return SPLIT_NO_MEMORY;
         }
+        splitting.halves[i]->has_closed = page->has_closed; /* I5 */
+        memcpy(splitting.halves[i]->closed, page->closed, sizeof(page->closed));
         splitting.halves[i]->depth = (uint8_t)(page->depth + 1);
         splitting.halves[i]->tag_bits = (uint8_t)(page->tag_bits - 1);
         splitting.halves[i]->prefix = page->prefix | (uint64_t)i << (63 - page->depth);
@@ -501,9 +474,9 @@ static bool split_page(struct hash_index *index, struct index_page *page) {
     if (splitting.has_failed) {
         give_page(splitting.halves[0]);
         give_page(splitting.halves[1]);
-        return false;
+        return SPLIT_IN_VAIN;
     }
-    struct index_directory *directory = directory_of(index);
+    struct index_directory *directory = directory_of(table);
     for (uint32_t i = 2; i-- > 0;) { /* I4 */
         const struct index_page *half = splitting.halves[i];
         uint64_t first = half->prefix >> (64 - directory->depth);
@@ -515,42 +488,123 @@ static bool split_page(struct hash_index *index, struct index_page *page) {
     }
     atomic_fetch_add_explicit(&index->splits, 1, memory_order_relaxed);
     epoch_retire(index->options.epoch, &page->limbo, release_page);
+    return SPLIT_DONE;
+}
+
+/* Of Robin Hood the bit is that of eight buckets. */
+static uint32_t closed_bit(enum hash_layout layout, uint32_t bucket) {
+    return layout == HASH_LAYOUT_ROBIN ? bucket / 8 : bucket;
+}
+
+static bool is_closed(const struct index_page *page, enum hash_layout layout, uint32_t bucket) {
+    uint32_t at = closed_bit(layout, bucket);
+    return __builtin_expect(page->has_closed, 0) && (page->closed[at / 64] >> (at % 64) & 1) != 0;
+}
+
+static enum hash_insertion close_bucket(struct index_page *page, enum hash_layout layout,
+                                        uint32_t bucket) {
+    uint32_t at = closed_bit(layout, bucket);
+    page->closed[at / 64] |= (uint64_t)1 << (at % 64);
+    page->has_closed = 1;
+    return HASH_COLLIDES;
+}
+
+enum hash_insertion hash_index_insert(struct hash_index *index, uint64_t hash, hash_link link) {
+    enum hash_layout layout = index->options.layout;
+    struct index_table *table = &index->first;
+    uint32_t bucket = page_bucket_of(layout, hash);
+    for (;;) {
+        struct index_page *page = word_page(word_for(directory_of(table), hash));
+        if (is_closed(page, layout, bucket)) {
+            return HASH_COLLIDES;
+        }
+        if (page->count >= index->page_limit) {
+            enum split split = split_page(index, table, page);
+            if (split == SPLIT_DONE) {
+                continue;
+            }
+            if (split == SPLIT_IN_VAIN) {
+                return close_bucket(page, layout, bucket);
+            }
+            table->has_failed = true;
+            table->failed_hash = hash;
+        }
+        const struct page_entry entry = {link | tag_of(hash, page->depth) << TAG_SHIFT, bucket,
+                                         tag_byte_of(hash)};
+        if (page_insert(page, layout, &entry, &index->head.moves)) {
+            atomic_fetch_add_explicit(&index->entries, 1, memory_order_relaxed);
+            return HASH_INSERTED;
+        }
+        /* In a page that is far from full the bucket alone is the trouble. */
+        if (page->count < index->page_limit / SPARSE_PART ||
+            split_page(index, table, page) != SPLIT_DONE) {
+            return close_bucket(page, layout, bucket);
+        }
+    }
+}
+
+/* The second table's first page, which stands for all hashes. */
+static bool begin_second(struct hash_index *index) {
+    struct index_page *page = take_page(index);
+    if (page == NULL) {
+        return false;
+    }
+    page->depth = 0;
+    page->tag_bits = TAG_BITS;
+    page->prefix = 0;
+    for (uint64_t i = 0; i < (uint64_t)1 << DIRECTORY_DEPTH_MIN; i++) {
+        atomic_init(&index->spare->words[i], word_of(page));
+    }
+    atomic_store_explicit(&index->second.directory, index->spare, memory_order_release);
+    index->spare = NULL;
     return true;
 }
 
-bool hash_index_insert(struct hash_index *index, uint64_t hash, hash_link link) {
+bool hash_index_insert_second(struct hash_index *index, uint64_t second, hash_link link) {
     enum hash_layout layout = index->options.layout;
+    struct index_table *table = &index->second;
+    if (directory_of(table) == NULL && !begin_second(index)) {
+        return false;
+    }
     for (;;) {
-        struct index_page *page = word_page(word_for(directory_of(index), hash));
+        struct index_page *page = word_page(word_for(directory_of(table), second));
         if (page->count >= index->page_limit) {
-            if (split_page(index, page)) {
+            if (split_page(index, table, page) == SPLIT_DONE) {
                 continue;
             }
-            index->has_failed = true;
-            index->failed_hash = hash;
+            table->has_failed = true;
+            table->failed_hash = second;
         }
-        const struct page_entry entry = {link | tag_of(hash, page->depth) << TAG_SHIFT,
-                                         page_bucket_of(layout, hash), tag_byte_of(hash)};
-        if (page_insert(page, layout, &entry, &index->moves)) {
+        const struct page_entry entry = {link | tag_of(second, page->depth) << TAG_SHIFT,
+                                         page_bucket_of(layout, second), tag_byte_of(second)};
+        if (page_insert(page, layout, &entry, &index->head.moves)) {
             atomic_fetch_add_explicit(&index->entries, 1, memory_order_relaxed);
+            atomic_fetch_add_explicit(&index->head.second_entries, 1, memory_order_release);
             return true;
         }
-        if (!split_page(index, page)) {
+        if (split_page(index, table, page) != SPLIT_DONE) {
             return false;
         }
     }
 }
 
-tern_status hash_index_reserve(struct hash_index *index, size_t count, tern_error *error) {
-    uint64_t wanted = 2 + count / 16;
-    tern_status status = TERN_OK;
-    if (index->has_failed) {
-        /* Its spare room must not be used up: nobody could insert then. */
-        struct index_page *page = word_page(word_for(directory_of(index), index->failed_hash));
-        if (page->count >= index->page_limit && !split_page(index, page)) {
-            return ERROR_NO_MEMORY(error, "an index");
+/* Its spare room must not be used up: nobody could insert then. */
+static bool retry_split(struct hash_index *index, struct index_table *table) {
+    if (table->has_failed) {
+        struct index_page *page = word_page(word_for(directory_of(table), table->failed_hash));
+        if (page->count >= index->page_limit && split_page(index, table, page) == SPLIT_NO_MEMORY) {
+            return false;
         }
-        index->has_failed = false;
+        table->has_failed = false;
+    }
+    return true;
+}
+
+tern_status hash_index_reserve(struct hash_index *index, size_t count, tern_error *error) {
+    uint64_t wanted = 2 + count / 16 + (directory_of(&index->second) == NULL ? 1 : 0);
+    tern_status status = TERN_OK;
+    if (!retry_split(index, &index->first) || !retry_split(index, &index->second)) {
+        return ERROR_NO_MEMORY(error, "an index");
     }
     mutex_lock(&index->lock);
     while (status == TERN_OK && index->free_count < wanted) {
@@ -575,97 +629,26 @@ tern_status hash_index_reserve(struct hash_index *index, size_t count, tern_erro
     return status;
 }
 
-void hash_index_remove(struct hash_index *index, uint64_t hash, index_slot *slot) {
+static bool is_slot_of(const struct hash_index *index, const struct index_page *page,
+                       const index_slot *slot) {
+    uintptr_t begin = (uintptr_t)page;
+    return (uintptr_t)slot >= begin && (uintptr_t)slot < begin + index->page_bytes;
+}
+
+bool hash_index_is_second(const struct hash_index *index, uint64_t hash, const index_slot *slot) {
+    return !is_slot_of(index, word_page(word_for(directory_of(&index->first), hash)), slot);
+}
+
+void hash_index_remove(struct hash_index *index, uint64_t hash, uint64_t second, index_slot *slot) {
     enum hash_layout layout = index->options.layout;
-    struct index_page *page = word_page(word_for(directory_of(index), hash));
-    page_remove(page, layout, page_bucket_of(layout, hash), slot, &index->moves);
+    bool is_second = hash_index_is_second(index, hash, slot);
+    struct index_page *page = is_second ? word_page(word_for(directory_of(&index->second), second))
+                                        : word_page(word_for(directory_of(&index->first), hash));
+    ASSERT(is_slot_of(index, page, slot));
+    page_remove(page, layout, page_bucket_of(layout, is_second ? second : hash), slot,
+                &index->head.moves);
     atomic_fetch_sub_explicit(&index->entries, 1, memory_order_relaxed);
-}
-
-/* ---- walking ---- */
-
-struct walk_visit {
-    void (*visit)(void *context, hash_link link);
-    void *context;
-};
-
-static void visit_entry(void *context, const struct page_entry *entry) {
-    const struct walk_visit *visit = context;
-    visit->visit(visit->context, entry->entry & LINK_MASK);
-}
-
-bool hash_index_walk(const struct hash_index *index, struct hash_walk *walk,
-                     void (*visit)(void *context, hash_link link), void *context) {
-    enum hash_layout layout = index->options.layout;
-    struct walk_visit visitor = {visit, context};
-    if (walk->is_done) {
-        return false;
+    if (is_second) {
+        atomic_fetch_sub_explicit(&index->head.second_entries, 1, memory_order_release);
     }
-    const struct index_directory *directory = directory_of(index);
-    if (!walk->has_page) {
-        walk->depth = (uint8_t)word_depth(word_for(directory, walk->prefix));
-        walk->has_page = true;
-        walk->bucket = 0;
-    }
-    /* What was one page when the walk came to it may be many by now. */
-    uint64_t first = walk->prefix >> (64 - directory->depth);
-    uint64_t end = first + ((uint64_t)1 << (directory->depth - walk->depth));
-    for (uint64_t i = first; i < end;) {
-        uint64_t word = atomic_load_explicit(&directory->words[i], memory_order_acquire);
-        page_visit_bucket(word_page(word), layout, walk->bucket, visit_entry, &visitor);
-        uint64_t span = (uint64_t)1 << (directory->depth - word_depth(word));
-        i = (i & ~(span - 1)) + span;
-    }
-    if (++walk->bucket == page_buckets_of(layout)) {
-        uint64_t next = walk->prefix + ((uint64_t)1 << (64 - walk->depth));
-        walk->is_done = next == 0;
-        walk->prefix = next;
-        walk->has_page = false;
-    }
-    return true;
-}
-
-void hash_index_get_stats(const struct hash_index *index, struct hash_index_stats *out_stats) {
-    uint64_t pages = atomic_load_explicit(&index->pages, memory_order_relaxed);
-    *out_stats = (struct hash_index_stats){
-        .entries = atomic_load_explicit(&index->entries, memory_order_relaxed),
-        .pages = pages,
-        .bytes = atomic_load_explicit(&index->bytes, memory_order_relaxed),
-        .slots = pages * page_slots_of(index->options.layout),
-        .splits = atomic_load_explicit(&index->splits, memory_order_relaxed),
-    };
-}
-
-static void count_entry(void *context, const struct page_entry *entry) {
-    (void)entry;
-    ++*(uint64_t *)context;
-}
-
-const char *hash_index_check(const struct hash_index *index) {
-    const struct index_directory *directory = directory_of(index);
-    enum hash_layout layout = index->options.layout;
-    uint64_t total = 0;
-    for (uint64_t i = 0; i < (uint64_t)1 << directory->depth;) {
-        uint64_t word = atomic_load(&directory->words[i]);
-        const struct index_page *page = word_page(word);
-        uint64_t span = (uint64_t)1 << (directory->depth - page->depth);
-        if (word != word_of(page) || page->prefix >> (64 - directory->depth) != i) {
-            return "I2: a page does not stand where its prefix says";
-        }
-        for (uint64_t j = 0; j < span; j++) {
-            if (atomic_load(&directory->words[i + j]) != word) {
-                return "I2: a page does not stand at all places of its prefix";
-            }
-        }
-        uint64_t count = 0;
-        for (uint32_t bucket = 0; bucket < page_buckets_of(layout); bucket++) {
-            page_visit_bucket(page, layout, bucket, count_entry, &count);
-        }
-        if (count != page->count) {
-            return "I1: a page counts entries that its buckets do not reach";
-        }
-        total += count;
-        i += span;
-    }
-    return total == atomic_load(&index->entries) ? NULL : "I1: entries are missing";
 }

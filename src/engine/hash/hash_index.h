@@ -8,6 +8,13 @@
  * page at a time and never a pause. Where an entry goes inside of a page depends on the lower bits
  * of the hash and is the page's layout: the collision strategy.
  *
+ * Keys may agree in all bits that an entry's place and tag depend on: chosen so, or of a function
+ * that makes them agree. A bucket takes so many entries and a page is split so often, both far more
+ * than happens to a good hash; then the bucket is closed, and keys that come to it later have their
+ * entry in a second table, which goes by another hash of the key, with a seed that nobody knows. So
+ * a look-up costs at most one full bucket more, whatever the keys are. The second table is of the
+ * same making, and empty as a rule.
+ *
  * The tag holds the 19 bits of the hash that follow those the directory used when the index was
  * made. Each split uses one up, so `tag_bits` of a page sinks; a new index (at open) begins with
  * all of them.
@@ -43,7 +50,23 @@ struct hash_index_options {
     enum hash_layout layout;
     uint64_t expected_keys;
     uint32_t max_load_percent;
+    uint64_t second_seed; /* of the second table's hashes */
 };
+
+/* What all of them look at; embedded first. */
+struct hash_index_head {
+    _Atomic uint64_t second_entries;
+    _Atomic uint64_t moves;
+};
+
+/* Has the second table any entry? */
+static inline bool hash_index_has_second(const struct hash_index *index) {
+    return atomic_load_explicit(&((const struct hash_index_head *)index)->second_entries,
+                                memory_order_acquire) != 0;
+}
+
+/* What the second table goes by. Never 0. */
+uint64_t hash_index_second(const struct hash_index *index, tern_slice key);
 
 TERN_MUST_CHECK tern_status hash_index_create(const struct hash_index_options *options,
                                               struct hash_index **out_index, tern_error *error);
@@ -60,38 +83,71 @@ struct hash_probe {
     uint32_t matches;  /* chains, groups: bits of what is left of this line */
     enum hash_layout layout;
     uint8_t tag_byte;
+    bool is_second;
 };
 void hash_probe_begin(struct hash_probe *probe, const struct hash_index *index, uint64_t hash);
-/* The next entry's place and link; NULL at the end. */
+/* The next entry's place and link; NULL at the end of the table. */
 index_slot *hash_probe_next(struct hash_probe *probe, hash_link *out_link);
+/* Goes on in the second table; false: it has been there. */
+bool hash_probe_begin_second(struct hash_probe *probe, const struct hash_index *index,
+                             uint64_t second);
+/* At the end of a table: is there another, where the key may have entries? */
+static inline bool hash_probe_goes_on(struct hash_probe *probe, const struct hash_index *index,
+                                      tern_slice key) {
+    return __builtin_expect(hash_index_has_second(index), 0) &&
+           hash_probe_begin_second(probe, index, hash_index_second(index, key));
+}
 
 /* Fetches the directory's and then the bucket's line ahead. */
 void hash_index_prefetch(const struct hash_index *index, uint64_t hash);
 
 /* For readers that found nothing: compare before and after. */
-uint64_t hash_index_moves(const struct hash_index *index);
+static inline uint64_t hash_index_moves(const struct hash_index *index) {
+    atomic_thread_fence(memory_order_acquire);
+    return atomic_load_explicit(&((const struct hash_index_head *)index)->moves,
+                                memory_order_acquire);
+}
 
 /* ---- writer ---- */
 
 /* Keeps pages at hand for the splits that `count` insertions may need. TERN_NO_MEMORY. */
 TERN_MUST_CHECK tern_status hash_index_reserve(struct hash_index *index, size_t count,
                                                tern_error *error);
-/* Adds an entry; false: no memory for the split that it needs. */
-bool hash_index_insert(struct hash_index *index, uint64_t hash, hash_link link);
+enum hash_insertion {
+    HASH_INSERTED = 1,
+    HASH_COLLIDES, /* the bucket is closed: insert by the key's second hash */
+};
+/* Adds an entry. */
+enum hash_insertion hash_index_insert(struct hash_index *index, uint64_t hash, hash_link link);
+/* Adds an entry to the second table; false: no memory for the split that it needs. */
+bool hash_index_insert_second(struct hash_index *index, uint64_t second, hash_link link);
 /* Points an entry at something else of the same key. */
 void hash_index_store(index_slot *slot, hash_link link);
-/* Takes an entry out. Slots of the same page found before are void afterwards. */
-void hash_index_remove(struct hash_index *index, uint64_t hash, index_slot *slot);
+/* Takes an entry out, of whichever table; `second` may be 0 while that has none. Slots of the same
+ * page found before are void afterwards. */
+void hash_index_remove(struct hash_index *index, uint64_t hash, uint64_t second, index_slot *slot);
+/* Is this slot, of a key with this hash, one of the second table? */
+bool hash_index_is_second(const struct hash_index *index, uint64_t hash, const index_slot *slot);
 
 /* ---- walking ---- */
 
-/* A position: pages in order of the upper bits of the hash, and the buckets of each. */
+/*
+ * A position: the tables, in each the pages in order of the upper bits of the hash, and the buckets
+ * of each.
+ *
+ * A key may have two entries, one of them in each table. Whoever visits keys takes one of the
+ * second table only when it has no entry in the first: a closed bucket takes no entries any more,
+ * and of a key's entries the one in the first table stays longest (hash_chain.c), so a key that is
+ * there all the time has one in the first table all the time, or never since its bucket was
+ * visited.
+ */
 struct hash_walk {
     uint64_t prefix; /* first hash of the page where the walk stands */
     uint8_t depth;
     uint32_t bucket;
     bool is_done;
     bool has_page;
+    bool is_second; /* the next bucket is one of the second table */
 };
 /*
  * Visits the entries of the next bucket, wherever they are now, and moves on. Whoever is in the
@@ -102,7 +158,7 @@ bool hash_index_walk(const struct hash_index *index, struct hash_walk *walk,
                      void (*visit)(void *context, hash_link link), void *context);
 
 struct hash_index_stats {
-    uint64_t entries, pages, bytes, slots, overflow_lines, splits;
+    uint64_t entries, second_entries, pages, bytes, slots, splits;
 };
 void hash_index_get_stats(const struct hash_index *index, struct hash_index_stats *out_stats);
 /* Name of a broken invariant, or NULL. Writer's side. */

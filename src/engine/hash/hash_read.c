@@ -108,24 +108,57 @@ tern_status hash_find_on_disk(struct hash_engine *engine, tern_slice key, uint64
     hash_link link;
     hash_link found = LINK_NONE;
     hash_probe_begin(&probe, engine->index, hash);
-    while (hash_probe_next(&probe, &link) != NULL) {
-        struct hash_record record;
-        struct cache_frame *frame = NULL;
-        if (!link_is_disk(link)) {
-            continue;
+    do {
+        while (hash_probe_next(&probe, &link) != NULL) {
+            struct hash_record record;
+            struct cache_frame *frame = NULL;
+            if (!link_is_disk(link)) {
+                continue;
+            }
+            tern_status status = base_read_record(&engine->base, link, &record, &frame, error);
+            if (status != TERN_OK) {
+                return status;
+            }
+            if (slice_equal(record.key, key) &&
+                (found == LINK_NONE || record.seq > out_record->seq)) {
+                found = link;
+                *out_record = record;
+                *out_frame = frame;
+            }
         }
-        tern_status status = base_read_record(&engine->base, link, &record, &frame, error);
-        if (status != TERN_OK) {
-            return status;
-        }
-        if (slice_equal(record.key, key) && (found == LINK_NONE || record.seq > out_record->seq)) {
-            found = link;
-            *out_record = record;
-            *out_frame = frame;
-        }
-    }
+    } while (hash_probe_goes_on(&probe, engine->index, key));
     *out_link = found;
     return TERN_OK;
+}
+
+tern_status hash_has_first_entry(struct hash_engine *engine, tern_slice key, uint64_t hash,
+                                 bool *out_has, tern_error *error) {
+    for (;;) {
+        struct hash_probe probe;
+        hash_link link;
+        bool has = false;
+        uint64_t moves = hash_index_moves(engine->index);
+        hash_probe_begin(&probe, engine->index, hash);
+        while (!has && hash_probe_next(&probe, &link) != NULL) {
+            if (link_is_version(link)) {
+                has = slice_equal(version_key(link_version(link)), key);
+                continue;
+            }
+            struct hash_record record;
+            struct cache_frame *frame = NULL;
+            tern_status status = base_read_record(&engine->base, link, &record, &frame, error);
+            if (status != TERN_OK) {
+                return status;
+            }
+            has = slice_equal(record.key, key);
+        }
+        atomic_thread_fence(memory_order_acquire);
+        if (has || ((moves & 1) == 0 && hash_index_moves(engine->index) == moves)) {
+            *out_has = has;
+            return TERN_OK;
+        }
+        spin_pause();
+    }
 }
 
 /* What the index has for a key. */
@@ -142,22 +175,24 @@ static bool probe_once(const struct hash_lookup *lookup, struct entries *entries
     entries->head = NULL;
     entries->count = 0;
     hash_probe_begin(&probe, lookup->engine->index, lookup->hash);
-    while (hash_probe_next(&probe, &link) != NULL) {
-        if (link_is_version(link)) {
-            const struct hash_version *version = link_version(link);
-            if (version->hash == lookup->hash && slice_equal(version_key(version), lookup->key)) {
-                entries->head = version;
-                if (version->seq <= lookup->seq && version->kind != RECORD_MERGE) {
-                    return true; /* what lies below does not matter */
+    do {
+        while (hash_probe_next(&probe, &link) != NULL) {
+            if (link_is_version(link)) {
+                const struct hash_version *version = link_version(link);
+                if (version->hash == lookup->hash &&
+                    slice_equal(version_key(version), lookup->key)) {
+                    entries->head = version;
+                    if (version->seq <= lookup->seq && version->kind != RECORD_MERGE) {
+                        return true; /* what lies below does not matter */
+                    }
                 }
+            } else if (entries->count < CANDIDATES) {
+                entries->candidates[entries->count++] = link;
+            } else {
+                entries->count = CANDIDATES + 1; /* a version may come yet */
             }
-        } else if (entries->count < CANDIDATES) {
-            entries->candidates[entries->count++] = link;
-        } else {
-            entries->count = CANDIDATES + 1;
-            break;
         }
-    }
+    } while (hash_probe_goes_on(&probe, lookup->engine->index, lookup->key));
     return false;
 }
 

@@ -5,13 +5,14 @@
  *   root       u8 1, u8 'R', u16 0, u32 segments; per segment 80 bytes:
  *              references (u32 place, u32 units, u64 checksum) of directory, hashes and bitmap
  * (units 0: all records live), u32 records, u32 live records, u64 lowest seq, u64 highest seq, u64
- * zero directory  u8 1, u8 'D', u16 0, u32 blocks, u32 records, u32 zero; per block 24 bytes: u32
- *              place, u32 units, u32 bytes of payload, u16 records, u16 flags, u64 checksum
- *   hashes     u64 a record, in order of the directory
- *   bitmap     a bit a record, lowest first, in whole u64
+ * zero directory  u8 2, u8 'D', u16 hash function, u32 blocks, u32 records, u32 zero, u64 seed of
+ * the hashes; per block 24 bytes: u32 place, u32 units, u32 bytes of payload, u16 records, u16
+ * flags, u64 checksum hashes     u64 a record, in order of the directory bitmap     a bit a record,
+ * lowest first, in whole u64
  *
- * A damaged list of hashes is made anew from the records; a damaged directory, bitmap or root is
- * corruption.
+ * A list of hashes that is damaged, is of another function or seed than the partition's, or holds
+ * the same ones again and again, is made anew from the records; a damaged directory, bitmap or root
+ * is corruption.
  */
 #include "base/assert.h"
 #include "base/bytes.h"
@@ -21,9 +22,14 @@
 
 #define ROOT_HEADER_BYTES      8u
 #define ROOT_ENTRY_BYTES       80u
-#define DIRECTORY_HEADER_BYTES 16u
+#define DIRECTORY_HEADER_BYTES 24u
 #define DIRECTORY_ENTRY_BYTES  24u
 #define FORMAT                 1u
+#define DIRECTORY_FORMAT       2u
+/* Of a list of hashes, as the places to which its bits are counted. */
+#define SPREAD_BINS    256u
+#define SPREAD_FACTOR  8u
+#define SPREAD_RECORDS 64u
 
 static const tern_allocator *allocator_of(const struct hash_base *base) {
     return base->environment->allocator;
@@ -79,10 +85,12 @@ static tern_status write_directory(struct root_draft *draft, const struct hash_s
     }
     uint8_t *target = draft->payload.data;
     memset(target, 0, DIRECTORY_HEADER_BYTES);
-    target[0] = FORMAT;
+    target[0] = DIRECTORY_FORMAT;
     target[1] = 'D';
+    put_u16(target + 2, (uint16_t)base->hasher.function);
     put_u32(target + 4, segment->block_count);
     put_u32(target + 8, segment->record_count);
+    put_u64(target + 16, base->hasher.seed);
     target += DIRECTORY_HEADER_BYTES;
     for (uint32_t i = 0; i < segment->block_count; i++, target += DIRECTORY_ENTRY_BYTES) {
         const struct block_info *info = &segment->listed[i];
@@ -260,10 +268,17 @@ tern_status base_directory_decode(const struct hash_base *base, const struct has
                                   const struct buffer *payload, struct listed_segment *out_listed,
                                   tern_error *error) {
     struct listed_segment listed = {0};
-    if (payload->size >= DIRECTORY_HEADER_BYTES && payload->data[0] == FORMAT &&
+    if (payload->size >= DIRECTORY_HEADER_BYTES && payload->data[0] == DIRECTORY_FORMAT &&
         payload->data[1] == 'D') {
+        tern_hash_function function = (tern_hash_function)get_u16(payload->data + 2);
+        if (!key_hasher_is_known(function)) {
+            return base_corrupt(base, ref->place,
+                                "the directory of a segment names an unknown hash function", error);
+        }
         listed.block_count = get_u32(payload->data + 4);
         listed.record_count = get_u32(payload->data + 8);
+        listed.has_our_hashes =
+            function == base->hasher.function && get_u64(payload->data + 16) == base->hasher.seed;
         listed.blocks = payload->data + DIRECTORY_HEADER_BYTES;
     }
     if (listed.block_count == 0 ||
@@ -301,7 +316,7 @@ void base_listed_block(const struct listed_segment *listed, uint32_t index,
 
 struct root_load {
     struct hash_base *base;
-    tern_status (*visit)(void *context, uint64_t hash, hash_link link);
+    tern_status (*visit)(void *context, uint64_t hash, hash_link link, tern_error *error);
     void *context;
     struct buffer directory, hashes, bitmap, block;
 };
@@ -315,7 +330,7 @@ static uint64_t hash_of_unreadable(uint32_t place, uint32_t record) {
 
 /* Hashes of a segment whose list is damaged, from its records. */
 static tern_status rebuild_hashes(struct root_load *load, const struct listed_segment *listed,
-                                  partition_id id, tern_error *error) {
+                                  tern_error *error) {
     struct buffer *hashes = &load->hashes;
     hashes->size = 0;
     if (buffer_reserve(hashes, (size_t)listed->record_count * 8 + 1) != TERN_OK) {
@@ -336,7 +351,7 @@ static tern_status rebuild_hashes(struct root_load *load, const struct listed_se
             uint64_t hash = hash_of_unreadable(info.place, j); /* verify tells */
             if (status == TERN_OK &&
                 record_decode(load->block.data, load->block.size, j, &record)) {
-                hash = engine_key_hash(id, record.key);
+                hash = key_hasher_hash(&load->base->hasher, record.key);
             }
             put_u64(hashes->data + hashes->size, hash);
             hashes->size += 8;
@@ -386,9 +401,9 @@ static tern_status load_blocks(struct root_load *load, uint32_t at,
             if ((segment->live[record / 64] >> (record % 64) & 1) != 0) {
                 tern_status status =
                     load->visit(load->context, get_u64(load->hashes.data + (size_t)record * 8),
-                                link_to_record(number, j));
+                                link_to_record(number, j), error);
                 if (status != TERN_OK) {
-                    return status == TERN_NO_MEMORY ? ERROR_NO_MEMORY(error, "an index") : status;
+                    return status;
                 }
             }
         }
@@ -411,8 +426,37 @@ static tern_status mark_refs(struct hash_base *base, const struct hash_segment *
     return TERN_OK;
 }
 
-static tern_status load_segment(struct root_load *load, const uint8_t *entry, partition_id id,
-                                tern_error *error) {
+/* Hashes spread; a list that gathers them in few places is one to be asked whether it is right. */
+static bool is_spread(const struct buffer *hashes, uint32_t records) {
+    uint32_t low[SPREAD_BINS] = {0};
+    uint32_t high[SPREAD_BINS] = {0};
+    uint32_t most = records / SPREAD_BINS * SPREAD_FACTOR + SPREAD_RECORDS;
+    for (uint32_t i = 0; i < records; i++) {
+        uint64_t hash = get_u64(hashes->data + (size_t)i * 8);
+        if (++low[hash % SPREAD_BINS] > most || ++high[hash >> 56] > most) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The list of hashes of a segment, or what its records say. */
+static tern_status load_hashes(struct root_load *load, const struct hash_segment *segment,
+                               const struct listed_segment *listed, tern_error *error) {
+    tern_error failure = TERN_ERROR_INIT;
+    tern_status status =
+        hash_file_read(load->base->file, &segment->hashes, &load->hashes, &failure);
+    if (status != TERN_OK && status != TERN_CORRUPTION) {
+        error_copy(error, &failure);
+        return status;
+    }
+    bool is_right = status == TERN_OK && listed->has_our_hashes &&
+                    load->hashes.size == (size_t)listed->record_count * 8 &&
+                    is_spread(&load->hashes, listed->record_count);
+    return is_right ? TERN_OK : rebuild_hashes(load, listed, error);
+}
+
+static tern_status load_segment(struct root_load *load, const uint8_t *entry, tern_error *error) {
     struct hash_base *base = load->base;
     struct listed_segment listed;
     uint32_t at = 0;
@@ -446,14 +490,7 @@ static tern_status load_segment(struct root_load *load, const uint8_t *entry, pa
             base_corrupt(base, segment->directory.place, "a segment and its root differ", error);
     }
     if (status == TERN_OK) {
-        tern_error failure = TERN_ERROR_INIT;
-        status = hash_file_read(base->file, &segment->hashes, &load->hashes, &failure);
-        if (status == TERN_CORRUPTION ||
-            (status == TERN_OK && load->hashes.size != (size_t)records * 8)) {
-            status = rebuild_hashes(load, &listed, id, error);
-        } else if (status != TERN_OK) {
-            error_copy(error, &failure);
-        }
+        status = load_hashes(load, segment, &listed, error);
     }
     if (status == TERN_OK &&
         base_grow_segment(base, segment, listed.block_count, listed.record_count) != TERN_OK) {
@@ -476,8 +513,9 @@ static tern_status load_segment(struct root_load *load, const uint8_t *entry, pa
     return status;
 }
 
-tern_status base_load_root(struct hash_base *base, const struct hash_ref *root, partition_id id,
-                           tern_status (*visit)(void *context, uint64_t hash, hash_link link),
+tern_status base_load_root(struct hash_base *base, const struct hash_ref *root,
+                           tern_status (*visit)(void *context, uint64_t hash, hash_link link,
+                                                tern_error *error),
                            void *context, tern_error *error) {
     struct root_load load = {.base = base, .visit = visit, .context = context};
     const tern_allocator *allocator = allocator_of(base);
@@ -501,7 +539,7 @@ tern_status base_load_root(struct hash_base *base, const struct hash_ref *root, 
     }
     for (uint32_t i = 0; status == TERN_OK && i < count; i++) {
         status = load_segment(
-            &load, payload.data + ROOT_HEADER_BYTES + (size_t)i * ROOT_ENTRY_BYTES, id, error);
+            &load, payload.data + ROOT_HEADER_BYTES + (size_t)i * ROOT_ENTRY_BYTES, error);
     }
     base->root = *root;
     buffer_release(&payload);

@@ -43,7 +43,8 @@ uint32_t page_bucket_of(enum hash_layout layout, uint64_t hash) {
 
 static bool chain_insert(struct index_page *page, const struct page_entry *entry) {
     struct chain_line *line = &page->body.chains[entry->bucket];
-    for (;;) {
+    uint32_t lines = 1;
+    for (;; lines++) {
         for (uint32_t i = 0; i < CHAIN_ENTRIES; i++) {
             if (atomic_load_explicit(&line->entries[i], memory_order_relaxed) == 0) {
                 atomic_store_explicit(&line->entries[i], entry->entry, memory_order_release);
@@ -56,7 +57,7 @@ static bool chain_insert(struct index_page *page, const struct page_entry *entry
         }
         line = &page->body.chains[next];
     }
-    if (page->overflows == CHAIN_OVERFLOWS) {
+    if (page->overflows == CHAIN_OVERFLOWS || lines == CHAIN_LINES_MAX) {
         return false;
     }
     uint16_t next = (uint16_t)(CHAIN_BUCKETS + page->overflows++);
@@ -86,7 +87,8 @@ static void chain_visit(const struct index_page *page, uint32_t bucket,
 
 static bool group_insert(struct index_page *page, const struct page_entry *entry) {
     struct group_line *line = &page->body.groups[entry->bucket];
-    for (;;) {
+    uint32_t lines = 1;
+    for (;; lines++) {
         for (uint32_t i = 0; i < GROUP_ENTRIES; i++) {
             if (atomic_load_explicit(&line->entries[i], memory_order_relaxed) == 0) {
                 atomic_store_explicit(&line->entries[i], entry->entry, memory_order_release);
@@ -100,7 +102,7 @@ static bool group_insert(struct index_page *page, const struct page_entry *entry
         }
         line = &page->body.groups[next];
     }
-    if (page->overflows == GROUP_OVERFLOWS) {
+    if (page->overflows == GROUP_OVERFLOWS || lines == GROUP_LINES_MAX) {
         return false;
     }
     uint16_t next = (uint16_t)(GROUP_BUCKETS + page->overflows++);

@@ -2,7 +2,7 @@
 /*
  * The pages of the index and their layouts, as hash_index.c sees them.
  *
- * Every page has 64 bytes of head, then:
+ * Every page has 128 bytes of head, then:
  *   chains   256 buckets and 56 overflow lines of 64 bytes: 7 entries, u16 next line (0: none)
  *   groups   128 groups and 32 overflow groups of 128 bytes: 14 tag bytes, u16 next group,
  *            14 entries
@@ -27,6 +27,11 @@
 #define GROUP_OVERFLOWS 32u
 #define GROUP_ENTRIES   14u
 
+/* Lines of a bucket, the first included. At the highest load a good hash fills as many once in
+ * 10^13 buckets. */
+#define CHAIN_LINES_MAX 5u
+#define GROUP_LINES_MAX 4u
+
 #define ROBIN_BUCKETS      2048u
 #define ROBIN_TAIL         128u
 #define ROBIN_DISTANCE_MAX 120u
@@ -45,6 +50,8 @@ struct group_line {
 } __attribute__((aligned(64)));
 _Static_assert(sizeof(struct group_line) == 128, "a group is two cache lines");
 
+#define CLOSED_WORDS 4u
+
 struct index_page {
     struct epoch_node limbo;
     struct hash_index *index;
@@ -54,7 +61,9 @@ struct index_page {
     uint8_t depth;
     uint8_t tag_bits; /* known bits of the tags */
     uint8_t is_mapped;
+    uint8_t has_closed; /* some bit of `closed`, which is a line further on, is set */
     struct index_page *next_free;
+    uint64_t closed[CLOSED_WORDS]; /* a bit for each bucket; of robin for eight of them */
     union {
         struct chain_line chains[CHAIN_BUCKETS + CHAIN_OVERFLOWS];
         struct group_line groups[GROUP_BUCKETS + GROUP_OVERFLOWS];

@@ -115,9 +115,8 @@ tern_status lsm_fold_below(struct lsm_version *below, uint32_t first_run, tern_s
     struct lsm *lsm = below->lsm;
     struct engine_result result = {0};
     struct epoch_slot *slot = epoch_enter(lsm->environment->epoch);
-    tern_status status =
-        version_lookup(below, first_run, key,
-                       engine_key_hash(engine_config_key_id(&lsm->config), key), resolution, error);
+    tern_status status = version_lookup(
+        below, first_run, key, key_hasher_hash(&lsm->config.hasher, key), resolution, error);
     if (status == TERN_OK) {
         status =
             resolution_finish(resolution, time_ms, scratch, lsm_value_load, lsm, &result, error);

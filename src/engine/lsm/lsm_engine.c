@@ -23,6 +23,7 @@
 tern_status lsm_enter(struct lsm *lsm, const struct engine_environment *environment,
                       const struct engine_config *config, tern_error *error) {
     *lsm = (struct lsm){.environment = environment, .config = *config};
+    lsm->config.hasher = engine_config_hasher(config);
     tern_keyspace_options *options = &lsm->config.options;
     options->page_bytes = options->page_bytes != 0 ? options->page_bytes : PAGE_BYTES_DEFAULT;
     options->fan_out = options->fan_out != 0 ? options->fan_out : FAN_OUT_DEFAULT;
@@ -175,6 +176,7 @@ static tern_status lsm_open(const struct engine_environment *environment,
     }
     engine->head.methods = &lsm_engine_methods;
     engine->head.id = config->id;
+    engine->head.hasher = engine_config_hasher(config);
     engine->style = (enum lsm_style)config->options.compaction;
     mutex_init(&engine->lock);
     buffer_init(&engine->sealed.garbage, environment->allocator);

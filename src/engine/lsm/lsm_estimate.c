@@ -47,8 +47,7 @@ static tern_status compare_with_older(struct lsm_version *version, uint32_t firs
     struct resolution below;
     resolution_init(&below, lsm_allocator(version->lsm));
     tern_status status = version_lookup(
-        version, first_run, key, engine_key_hash(engine_config_key_id(&version->lsm->config), key),
-        &below, error);
+        version, first_run, key, key_hasher_hash(&version->lsm->config.hasher, key), &below, error);
     if (status == TERN_OK) {
         bool was_there = has_value(&below);
         bool is_there = has_value(above);

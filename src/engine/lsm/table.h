@@ -44,7 +44,7 @@ struct table_partition {
 
 /* The numbers of a table, as its meta block has them. */
 struct table_numbers {
-    uint64_t hash_seed; /* partition whose key hash the filters were built with */
+    uint64_t hash_seed; /* of the key hashes that the filters were built with */
     uint64_t age_seq;   /* newest seq in it, or above */
     uint64_t records;   /* of all kinds */
     uint64_t deletes;

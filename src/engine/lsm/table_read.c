@@ -288,8 +288,7 @@ const void *table_data_hinted(struct lsm_table *table, uint32_t block) {
 /* ---- one key ---- */
 
 uint64_t table_key_hash(const struct lsm_table *table, tern_slice key, uint64_t key_hash) {
-    return __builtin_expect(table->numbers.hash_seed == engine_config_key_id(&table->lsm->config),
-                            1)
+    return __builtin_expect(table->numbers.hash_seed == table->lsm->config.hasher.seed, 1)
                ? key_hash
                : engine_key_hash(table->numbers.hash_seed, key);
 }

@@ -95,7 +95,7 @@ tern_status table_writer_create(struct lsm *lsm, uint32_t level, struct table_wr
     data_block_builder_init(&writer->block, allocator);
     index_block_builder_init(&writer->index, allocator);
     table_meta_init(&writer->meta, allocator);
-    writer->meta.numbers.hash_seed = engine_config_key_id(&lsm->config);
+    writer->meta.numbers.hash_seed = lsm->config.hasher.seed;
     writer->meta.numbers.level = level;
     writer->meta.numbers.compression = (uint32_t)writer->context.compression;
     tern_status status = lsm_file_path(lsm, writer->number, LSM_FILE_TABLE, path, error);
@@ -326,7 +326,7 @@ tern_status table_writer_add(struct table_writer *writer, tern_slice key,
     if (status != TERN_OK) {
         return status;
     }
-    uint64_t hash = engine_key_hash(engine_config_key_id(&writer->lsm->config), key);
+    uint64_t hash = key_hasher_hash(&writer->lsm->config.hasher, key);
     if (data_block_builder_add_sharing(&writer->block, key, shared, hash, record) != TERN_OK ||
         note_hash(writer, hash) != TERN_OK || table_meta_note_key(&writer->meta, key) != TERN_OK) {
         return no_memory(error);

@@ -62,6 +62,38 @@ class Records(TernTest):
         self.assertIn("6000", self.err("keyspace", "convert", "a", "--page-bytes", "8K", code=13))
         self.run_tern("keyspace", "convert", "b", "--engine", "lsm", code=1)
         self.run_tern("keyspace", "convert", "a", "--max-load", "50", code=2)
+        self.run_tern("keyspace", "convert", "a", "--hash-function", "crc32c", code=2)
+        self.run_tern("verify")
+
+    def test_the_hash_function_is_chosen_changed_and_shown(self):
+        self.run_tern("keyspace", "create", "a", "--engine", "hash", "--hash-function", "crc32c")
+        self.run_tern("keyspace", "create", "b", "--engine", "hash")
+        self.run_tern("keyspace", "create", "c", "--engine", "hash", "--hash-function", "md5",
+                      code=2)
+        self.run_tern("keyspace", "create", "c", "--hash-function", "fnv1a", code=2)
+        for i in range(20):
+            self.run_tern("put", "a", f"k{i}", f"v{i}")
+        functions = {k["name"]: k["hash_function"] for k in self.json("keyspace", "list")["keyspaces"]}
+        self.assertEqual(functions, {"a": "crc32c", "b": "xxh3"})
+        self.assertIn("hash/crc32c", self.out("keyspace", "list"))
+        self.assertIn("hashed by crc32c", self.out("keyspace", "info", "a"))
+        self.run_tern("keyspace", "convert", "a", "--hash-function", "fnv1a")
+        self.assertEqual(self.json("keyspace", "info", "a")["hash_function"], "fnv1a")
+        self.assertEqual(self.out("get", "a", "k7"), "v7\n")
+        self.run_tern("export", "--all", self.path("all.dump"))
+        other = self.path("other")
+        self.run_tern("import", "--all", self.path("all.dump"), directory=other)
+        self.assertEqual(self.json("keyspace", "info", "a", directory=other)["hash_function"],
+                         "fnv1a")
+        self.assertEqual(self.out("count", "a", directory=other), "20\n")
+        self.run_tern("clone", self.path("copy"))
+        self.assertEqual(self.json("keyspace", "info", "a",
+                                   directory=self.path("copy"))["hash_function"], "fnv1a")
+        self.run_tern("repair", "--to", self.path("mended"))
+        self.assertEqual(self.json("keyspace", "info", "a",
+                                   directory=self.path("mended"))["hash_function"], "fnv1a")
+        self.run_tern("keyspace", "convert", "a", "--engine", "btree")
+        self.assertEqual(self.out("get", "a", "k7"), "v7\n")
         self.run_tern("verify")
 
     def test_options_of_sorted_tables_are_given_shown_and_changed(self):

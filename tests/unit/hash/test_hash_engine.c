@@ -5,6 +5,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <tern/txn.h>
 
 #include "engine/hash/hash_engine.h"
@@ -134,47 +135,56 @@ static void a_cursor_says_what_it_cannot(void **state) {
     world_destroy(&world);
 }
 
-static void a_cursor_keeps_its_moment_while_everything_changes(void **state) {
-    struct engine_world world;
+static void check_cursor_amid_changes(struct engine_world *world, bool is_drained) {
     struct engine_cursor *cursor = NULL;
     struct engine_entry entry;
     tern_error error = TERN_ERROR_INIT;
     const struct engine_cursor_bounds bounds = {0};
     char key[32];
     unsigned seen = 0;
-    (void)state;
-    begin(&world, 1);
     for (unsigned i = 0; i < 3000; i++) {
         (void)snprintf(key, sizeof(key), "old-%u", i);
-        assert_int_equal(world_put(&world, key, "before"), TERN_OK);
+        assert_int_equal(world_put(world, key, "before"), TERN_OK);
     }
-    world_snapshot_take(&world);
-    const struct world_snapshot *snapshot = &world.snapshots[0];
-    assert_ok(world.methods->cursor_open(snapshot->view, &snapshot->moment, &bounds, false, &cursor,
-                                         &error),
+    if (is_drained) {
+        assert_ok(world_checkpoint(world, &error), error);
+    }
+    world_snapshot_take(world);
+    const struct world_snapshot *snapshot = &world->snapshots[0];
+    assert_ok(world->methods->cursor_open(snapshot->view, &snapshot->moment, &bounds, false,
+                                          &cursor, &error),
               error);
-    tern_status status = world.methods->cursor_first(cursor, false, &error);
+    tern_status status = world->methods->cursor_first(cursor, false, &error);
     for (unsigned i = 0; status == TERN_OK; i++) {
-        world.methods->cursor_entry(cursor, &entry);
+        world->methods->cursor_entry(cursor, &entry);
         assert_true(entry.record.value.size == 6 &&
                     memcmp(entry.record.value.data, "before", 6) == 0);
         seen++;
         (void)snprintf(key, sizeof(key), "old-%u", i % 3000);
-        assert_int_equal(i % 3 == 0 ? world_delete(&world, key) : world_put(&world, key, "after"),
+        assert_int_equal(i % 3 == 0 ? world_delete(world, key) : world_put(world, key, "after"),
                          TERN_OK);
         (void)snprintf(key, sizeof(key), "new-%u", i);
-        assert_int_equal(world_put(&world, key, "after"), TERN_OK);
+        assert_int_equal(world_put(world, key, "after"), TERN_OK);
         if (i % 700 == 0) {
-            assert_ok(world_checkpoint(&world, &error), error);
+            assert_ok(world_checkpoint(world, &error), error);
         }
-        status = world.methods->cursor_next(cursor, &error);
+        status = world->methods->cursor_next(cursor, &error);
     }
     assert_int_equal(status, TERN_NOT_FOUND);
     assert_int_equal(seen, 3000);
-    world.methods->cursor_close(cursor);
-    world_check_snapshots(&world);
-    world_check_now(&world);
-    world_destroy(&world);
+    world->methods->cursor_close(cursor);
+    world_check_snapshots(world);
+    world_check_now(world);
+    world_destroy(world);
+}
+
+static void a_cursor_keeps_its_moment_while_everything_changes(void **state) {
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        struct engine_world world;
+        begin(&world, 1);
+        check_cursor_amid_changes(&world, i == 1);
+    }
 }
 
 /* Blocks that it has read stay as long as it is in the same epoch. */
@@ -371,6 +381,191 @@ static void an_impossible_load_of_the_index_is_brought_within_bounds(void **stat
     }
 }
 
+/* ---- hashes ---- */
+
+#define COLLIDING 6000u
+
+static uint64_t hash_to_one(const void *bytes, size_t size, uint64_t seed) {
+    (void)bytes;
+    (void)size;
+    return seed << 40;
+}
+
+/* As good as the right one, and another. */
+static uint64_t hash_otherwise(const void *bytes, size_t size, uint64_t seed) {
+    return engine_key_hash(~seed, tern_slice_of(bytes, size));
+}
+
+static void open_hashed(struct engine_world *world, tern_hash_index index,
+                        uint64_t (*hash)(const void *bytes, size_t size, uint64_t seed)) {
+    tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+    tern_error error = TERN_ERROR_INIT;
+    options.page_bytes = 4096;
+    options.hash_index = index;
+    world_create(world, &hash_engine_methods, &options, (uint64_t)8 << 20, 1,
+                 tern_allocator_default());
+    if (hash != NULL) {
+        world->config.hasher.hash = hash;
+    }
+    assert_ok(world_open(world, 0, &error), error);
+}
+
+static void put_numbered(struct engine_world *world, unsigned count) {
+    char key[32];
+    for (unsigned i = 0; i < count; i++) {
+        (void)snprintf(key, sizeof(key), "key-%u", i);
+        assert_int_equal(world_put(world, key, "value"), TERN_OK);
+    }
+}
+
+static struct hash_index_stats index_stats(const struct engine_world *world) {
+    struct hash_index_stats stats;
+    hash_index_get_stats(((const struct hash_engine *)world->engine)->index, &stats);
+    return stats;
+}
+
+/* Quadratic work would take minutes here. */
+static void keys_that_all_collide_are_written_drained_and_found_again(void **state) {
+    (void)state;
+    for (int index = 0; index < 3; index++) {
+        struct engine_world world;
+        tern_error error = TERN_ERROR_INIT;
+        open_hashed(&world, (tern_hash_index)index, hash_to_one);
+        put_numbered(&world, COLLIDING);
+        world_snapshot_take(&world);
+        assert_ok(world_checkpoint(&world, &error), error);
+        /* Again, so that keys have an entry in each table until they are drained. */
+        put_numbered(&world, COLLIDING);
+        world_check_now(&world);
+        world_check_snapshots(&world);
+        assert_true(index_stats(&world).second_entries > COLLIDING);
+        assert_ok(world_checkpoint(&world, &error), error);
+        assert_int_equal(index_stats(&world).entries, COLLIDING);
+        world_snapshot_drop(&world, 0);
+        assert_ok(world_compact(&world, &error), error);
+        world_verify(&world);
+        world_check_now(&world);
+        assert_ok(world_cut_and_open(&world, 0, 3, &error), error);
+        world_verify(&world);
+        world_check_now(&world);
+        const struct world_change all = {.kind = CHANGE_DELETE_RANGE};
+        assert_ok(world_commit(&world, &all, 1, &error), error);
+        assert_ok(world_checkpoint(&world, &error), error);
+        world_check_now(&world);
+        /* The engine learns with the next commit that nobody needs the older ones. */
+        assert_int_equal(world_put(&world, "last", "value"), TERN_OK);
+        assert_ok(world_checkpoint(&world, &error), error);
+        world_check_now(&world);
+        assert_int_equal(index_stats(&world).entries, 1);
+        world_destroy(&world);
+    }
+}
+
+/* Keys come to have entries in both tables, and drains join them, behind the cursor and ahead of
+ * it. */
+static void a_cursor_shows_colliding_keys_once_while_everything_changes(void **state) {
+    (void)state;
+    for (unsigned i = 0; i < 6; i++) {
+        struct engine_world world;
+        open_hashed(&world, (tern_hash_index)(i / 2), hash_to_one);
+        check_cursor_amid_changes(&world, i % 2 == 1);
+    }
+}
+
+static void reopen_hashed(struct engine_world *world, const struct key_hasher *hasher) {
+    tern_error error = TERN_ERROR_INIT;
+    world->config.hasher = *hasher;
+    assert_ok(world_cut_and_open(world, 0, 5, &error), error);
+}
+
+/* The list has the right checksum, function and seed, and yet no right hash. */
+static void opens_with_a_list_of_equal_hashes(void **state) {
+    (void)state;
+    for (int index = 0; index < 3; index++) {
+        struct engine_world world;
+        tern_error error = TERN_ERROR_INIT;
+        open_hashed(&world, (tern_hash_index)index, hash_to_one);
+        put_numbered(&world, COLLIDING);
+        assert_ok(world_checkpoint(&world, &error), error);
+        const struct key_hasher right =
+            key_hasher_make(TERN_HASH_FUNCTION_XXH3, world.config.hasher.seed);
+        reopen_hashed(&world, &right);
+        world_verify(&world);
+        world_check_now(&world);
+        assert_int_equal(index_stats(&world).second_entries, 0);
+        world_destroy(&world);
+    }
+}
+
+static bool count_lost(void *context, const tern_finding *finding) {
+    *(unsigned *)context += strcmp(finding->invariant, "H-hashes") == 0;
+    return true;
+}
+
+static void verify_tells_of_records_that_no_key_leads_to(void **state) {
+    struct engine_world world;
+    tern_error error = TERN_ERROR_INIT;
+    tern_verify_report report = {0};
+    unsigned lost = 0;
+    (void)state;
+    open_hashed(&world, TERN_HASH_INDEX_BUCKETS, hash_otherwise);
+    put_numbered(&world, 100);
+    assert_ok(world_checkpoint(&world, &error), error);
+    const struct key_hasher right =
+        key_hasher_make(TERN_HASH_FUNCTION_XXH3, world.config.hasher.seed);
+    reopen_hashed(&world, &right);
+    assert_ok(world.methods->verify(world.view, count_lost, &lost, NULL, NULL, &report, &error),
+              error);
+    assert_int_equal(lost, 100);
+    world_destroy(&world);
+}
+
+/* A manifest that was made anew, say. */
+static void opens_with_another_seed_or_function_than_its_segments_have(void **state) {
+    static const tern_hash_function functions[] = {
+        TERN_HASH_FUNCTION_CRC32C, TERN_HASH_FUNCTION_FNV1A, TERN_HASH_FUNCTION_XXH3};
+    struct engine_world world;
+    (void)state;
+    open_hashed(&world, TERN_HASH_INDEX_TAG_GROUPS, NULL);
+    for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
+        tern_error error = TERN_ERROR_INIT;
+        const struct key_hasher hasher = key_hasher_make(functions[i], 1000 + i);
+        put_numbered(&world, 500 + (unsigned)i);
+        assert_ok(world_checkpoint(&world, &error), error);
+        reopen_hashed(&world, &hasher);
+        world_verify(&world);
+        world_check_now(&world);
+    }
+    world_destroy(&world);
+}
+
+static void a_directory_with_an_unknown_hash_function_is_damaged(void **state) {
+    struct engine_world world;
+    struct listed_segment listed;
+    struct buffer payload;
+    tern_error error = TERN_ERROR_INIT;
+    (void)state;
+    open_hashed(&world, TERN_HASH_INDEX_BUCKETS, NULL);
+    put_numbered(&world, 10);
+    assert_ok(world_checkpoint(&world, &error), error);
+    const struct hash_engine *engine = (const struct hash_engine *)world.engine;
+    const struct hash_ref *ref = &engine->base.segments[0]->directory;
+    buffer_init(&payload, tern_allocator_default());
+    assert_ok(hash_file_read(engine->base.file, ref, &payload, &error), error);
+    assert_ok(base_directory_decode(&engine->base, ref, &payload, &listed, &error), error);
+    assert_true(listed.has_our_hashes);
+    payload.data[2] = 3;
+    assert_int_equal(base_directory_decode(&engine->base, ref, &payload, &listed, &error),
+                     TERN_CORRUPTION);
+    assert_non_null(strstr(error.message, "hash function"));
+    payload.data[2] = 0;
+    payload.data[0] = 1; /* before directories named the function */
+    assert_int_equal(base_directory_decode(&engine->base, ref, &payload, &listed, &error),
+                     TERN_CORRUPTION);
+    buffer_release(&payload);
+    world_destroy(&world);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(survives_power_cuts_between_any_steps),
@@ -381,6 +576,12 @@ int main(void) {
         cmocka_unit_test(opens_with_a_damaged_list_of_hashes_and_damaged_blocks),
         cmocka_unit_test(a_key_deleted_and_put_again_is_not_missing_before_both),
         cmocka_unit_test(an_impossible_load_of_the_index_is_brought_within_bounds),
+        cmocka_unit_test(keys_that_all_collide_are_written_drained_and_found_again),
+        cmocka_unit_test(a_cursor_shows_colliding_keys_once_while_everything_changes),
+        cmocka_unit_test(opens_with_a_list_of_equal_hashes),
+        cmocka_unit_test(verify_tells_of_records_that_no_key_leads_to),
+        cmocka_unit_test(opens_with_another_seed_or_function_than_its_segments_have),
+        cmocka_unit_test(a_directory_with_an_unknown_hash_function_is_damaged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

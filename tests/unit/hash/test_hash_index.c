@@ -26,7 +26,8 @@ static hash_link link_of(uint32_t key) {
     return link_to_record(key, key % 7);
 }
 
-static struct fixture *create(enum hash_layout layout, uint64_t expected, uint64_t seed) {
+static struct fixture *create_with_load(enum hash_layout layout, uint64_t expected, uint32_t load,
+                                        uint64_t seed) {
     struct fixture *fixture = calloc(1, sizeof(*fixture));
     struct seeded_random random;
     tern_error error = TERN_ERROR_INIT;
@@ -36,13 +37,18 @@ static struct fixture *create(enum hash_layout layout, uint64_t expected, uint64
                                                .epoch = fixture->epoch,
                                                .layout = layout,
                                                .expected_keys = expected,
-                                               .max_load_percent = 75};
+                                               .max_load_percent = load,
+                                               .second_seed = ~seed};
     assert_ok(hash_index_create(&options, &fixture->index, &error), error);
     seeded_random_init(&random, seed);
     for (uint32_t i = 0; i < KEYS; i++) {
         fixture->hashes[i] = seeded_random_below(&random, UINT64_MAX);
     }
     return fixture;
+}
+
+static struct fixture *create(enum hash_layout layout, uint64_t expected, uint64_t seed) {
+    return create_with_load(layout, expected, 75, seed);
 }
 
 /* What is in limbo belongs to the index. */
@@ -71,6 +77,11 @@ static index_slot *find(const struct fixture *fixture, uint32_t key) {
     return NULL;
 }
 
+static void insert(const struct fixture *fixture, uint32_t key) {
+    assert_int_equal(hash_index_insert(fixture->index, fixture->hashes[key], link_of(key)),
+                     HASH_INSERTED);
+}
+
 static void check_all(const struct fixture *fixture) {
     assert_null(hash_index_check(fixture->index));
     for (uint32_t i = 0; i < KEYS; i++) {
@@ -88,12 +99,12 @@ static void every_layout_finds_what_is_in_while_it_grows(void **state) {
         for (uint32_t step = 0; step < 4 * KEYS; step++) {
             uint32_t key = (uint32_t)seeded_random_below(&random, KEYS);
             if (!fixture->is_in[key]) {
-                assert_true(hash_index_insert(fixture->index, fixture->hashes[key], link_of(key)));
+                insert(fixture, key);
                 fixture->is_in[key] = true;
             } else if (seeded_random_chance(&random, 1, 3)) {
                 index_slot *slot = find(fixture, key);
                 assert_non_null(slot);
-                hash_index_remove(fixture->index, fixture->hashes[key], slot);
+                hash_index_remove(fixture->index, fixture->hashes[key], 0, slot);
                 fixture->is_in[key] = false;
             }
             if (step % 1000 == 0) {
@@ -126,14 +137,13 @@ static void a_walk_sees_once_what_stays_while_pages_split(void **state) {
         uint32_t added = KEYS / 10;
         assert_non_null(check);
         for (uint32_t key = 0; key < added; key++) {
-            assert_true(hash_index_insert(fixture->index, fixture->hashes[key], link_of(key)));
+            insert(fixture, key);
         }
         uint32_t staying = added;
         struct epoch_slot *slot = epoch_enter(fixture->epoch);
         while (hash_index_walk(fixture->index, &walk, see, check)) {
             for (unsigned j = 0; j < 150 && added < KEYS; j++, added++) {
-                assert_true(
-                    hash_index_insert(fixture->index, fixture->hashes[added], link_of(added)));
+                insert(fixture, added);
             }
         }
         epoch_exit(slot);
@@ -190,18 +200,18 @@ static void a_walk_sees_once_what_stays_while_a_split_is_half_stored(void **stat
         /* 16 levels deep in the first corner; what stays, and is walked, is in the upper half. */
         for (uint32_t key = STAYING; key < STAYING + 2500; key++) {
             fixture->hashes[key] >>= 16;
-            assert_true(hash_index_insert(fixture->index, fixture->hashes[key], link_of(key)));
+            insert(fixture, key);
         }
         for (uint32_t key = 0; key < STAYING; key++) {
             fixture->hashes[key] |= UINT64_C(1) << 63;
-            assert_true(hash_index_insert(fixture->index, fixture->hashes[key], link_of(key)));
+            insert(fixture, key);
         }
         assert_int_equal(pthread_create(&walker, NULL, walk_again_and_again, &shared), 0);
         while (atomic_load(&shared.walks) == 0) {
         }
         for (uint32_t key = STAYING + 2500; key < KEYS; key++) {
             fixture->hashes[key] |= UINT64_C(1) << 63;
-            assert_true(hash_index_insert(fixture->index, fixture->hashes[key], link_of(key)));
+            insert(fixture, key);
         }
         atomic_store(&shared.is_done, true);
         assert_int_equal(pthread_join(walker, NULL), 0);
@@ -216,11 +226,137 @@ static void an_entry_can_be_pointed_elsewhere(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof(LAYOUTS) / sizeof(LAYOUTS[0]); i++) {
         struct fixture *fixture = create(LAYOUTS[i], 0, 9);
-        assert_true(hash_index_insert(fixture->index, fixture->hashes[0], link_of(0)));
+        insert(fixture, 0);
         fixture->hashes[1] = fixture->hashes[0];
         hash_index_store(find(fixture, 0), link_of(1));
         assert_null(find(fixture, 0));
         assert_non_null(find(fixture, 1));
+        destroy(fixture);
+    }
+}
+
+/* ---- keys that agree in all bits ---- */
+
+/* The second hash of a key, as little to be foreseen as the index makes it. */
+static uint64_t second_of(const struct fixture *fixture, uint32_t key) {
+    return hash_index_second(fixture->index, tern_slice_of(&key, sizeof(key)));
+}
+
+static void insert_any(const struct fixture *fixture, uint32_t key) {
+    if (hash_index_insert(fixture->index, fixture->hashes[key], link_of(key)) == HASH_COLLIDES) {
+        assert_true(
+            hash_index_insert_second(fixture->index, second_of(fixture, key), link_of(key)));
+    }
+}
+
+/* *out_compared: entries that had to be looked at. */
+static index_slot *find_any(const struct fixture *fixture, uint32_t key, uint32_t *out_compared) {
+    struct hash_probe probe;
+    hash_link link;
+    index_slot *slot;
+    *out_compared = 0;
+    hash_probe_begin(&probe, fixture->index, fixture->hashes[key]);
+    do {
+        while ((slot = hash_probe_next(&probe, &link)) != NULL) {
+            ++*out_compared;
+            if (link == link_of(key)) {
+                return slot;
+            }
+        }
+    } while (hash_probe_goes_on(&probe, fixture->index, tern_slice_of(&key, sizeof(key))));
+    return NULL;
+}
+
+/* Groups of keys of one hash each; `group` 1: no two agree. */
+static struct fixture *create_colliding(enum hash_layout layout, uint32_t group) {
+    struct fixture *fixture = create(layout, 0, 77);
+    for (uint32_t key = 0; key < KEYS; key++) {
+        fixture->hashes[key] = fixture->hashes[key / group * group];
+    }
+    return fixture;
+}
+
+static void keys_that_all_collide_are_found_among_few(void **state) {
+    static const uint32_t groups[] = {KEYS, 1000, 200, 40};
+    (void)state;
+    for (size_t i = 0; i < sizeof(LAYOUTS) / sizeof(LAYOUTS[0]) * 4; i++) {
+        struct fixture *fixture = create_colliding(LAYOUTS[i / 4], groups[i % 4]);
+        struct hash_index_stats stats;
+        tern_error error = TERN_ERROR_INIT;
+        for (uint32_t key = 0; key < KEYS; key++) {
+            assert_ok(hash_index_reserve(fixture->index, 1, &error), error);
+            insert_any(fixture, key);
+        }
+        assert_null(hash_index_check(fixture->index));
+        hash_index_get_stats(fixture->index, &stats);
+        assert_int_equal(stats.entries, KEYS);
+        assert_true(stats.second_entries > 0);
+        /* What honest keys take, and a path of splits for each group at most. */
+        assert_true(stats.bytes < (uint64_t)KEYS * 200);
+        for (uint32_t key = 0; key < KEYS; key++) {
+            uint32_t compared;
+            assert_non_null(find_any(fixture, key, &compared));
+            assert_true(compared <= 125);
+        }
+        for (uint32_t key = 0; key < KEYS; key++) {
+            uint32_t compared;
+            index_slot *slot = find_any(fixture, key, &compared);
+            hash_index_remove(fixture->index, fixture->hashes[key], second_of(fixture, key), slot);
+            assert_null(find_any(fixture, key, &compared));
+        }
+        assert_null(hash_index_check(fixture->index));
+        hash_index_get_stats(fixture->index, &stats);
+        assert_int_equal(stats.entries + stats.second_entries, 0);
+        destroy(fixture);
+    }
+}
+
+static void a_walk_sees_colliding_keys_once(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof(LAYOUTS) / sizeof(LAYOUTS[0]); i++) {
+        struct fixture *fixture = create_colliding(LAYOUTS[i], 500);
+        struct walk_check *check = calloc(1, sizeof(*check));
+        struct hash_walk walk = {0};
+        uint32_t added = KEYS / 10;
+        assert_non_null(check);
+        for (uint32_t key = 0; key < added; key++) {
+            insert_any(fixture, key);
+        }
+        uint32_t staying = added;
+        struct epoch_slot *slot = epoch_enter(fixture->epoch);
+        while (hash_index_walk(fixture->index, &walk, see, check)) {
+            for (unsigned j = 0; j < 150 && added < KEYS; j++, added++) {
+                insert_any(fixture, added);
+            }
+        }
+        epoch_exit(slot);
+        assert_int_equal(added, KEYS);
+        for (uint32_t key = 0; key < KEYS; key++) {
+            assert_true(key < staying ? check->seen[key] == 1 : check->seen[key] <= 1);
+        }
+        free(check);
+        destroy(fixture);
+    }
+}
+
+static void a_good_hash_needs_no_second_table(void **state) {
+    static const uint32_t loads[] = {30, 75, 95};
+    uint64_t seed = seeded_random_seed("hash index, good hashes");
+    (void)state;
+    for (size_t i = 0; i < sizeof(LAYOUTS) / sizeof(LAYOUTS[0]) * 3; i++) {
+        struct fixture *fixture = create_with_load(LAYOUTS[i / 3], 0, loads[i % 3], seed + i);
+        struct seeded_random random;
+        seeded_random_init(&random, ~seed + i);
+        for (uint32_t key = 0; key < 8 * KEYS; key++) {
+            assert_int_equal(hash_index_insert(fixture->index,
+                                               seeded_random_below(&random, UINT64_MAX),
+                                               link_of(key)),
+                             HASH_INSERTED);
+            if (key % 1000 == 0) {
+                (void)epoch_reclaim(fixture->epoch);
+            }
+        }
+        assert_null(hash_index_check(fixture->index));
         destroy(fixture);
     }
 }
@@ -231,6 +367,9 @@ int main(void) {
         cmocka_unit_test(a_walk_sees_once_what_stays_while_pages_split),
         cmocka_unit_test(a_walk_sees_once_what_stays_while_a_split_is_half_stored),
         cmocka_unit_test(an_entry_can_be_pointed_elsewhere),
+        cmocka_unit_test(keys_that_all_collide_are_found_among_few),
+        cmocka_unit_test(a_walk_sees_colliding_keys_once),
+        cmocka_unit_test(a_good_hash_needs_no_second_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

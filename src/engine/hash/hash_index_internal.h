@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the index is made of, for hash_index.c and hash_index_walk.c. The directory's word: bits
+ * 0..47 page, 48..55 depth of the page, 56..63 known bits of its tags, so that a reader needs
+ * nothing from the head of a page.
+ */
+#ifndef TERN_ENGINE_HASH_INDEX_INTERNAL_H
+#define TERN_ENGINE_HASH_INDEX_INTERNAL_H
+
+#include "engine/hash/index_page.h"
+#include "os/mutex.h"
+
+struct index_directory {
+    struct epoch_node limbo;
+    struct hash_index *index;
+    uint32_t depth;
+    _Atomic uint64_t words[];
+};
+
+struct index_slab {
+    struct index_slab *next;
+    void *memory;
+    size_t used;
+};
+
+struct index_table {
+    _Atomic(struct index_directory *) directory; /* of the second table NULL until it is needed */
+    bool has_failed; /* a split found no memory; the page of this hash takes what its spare room can
+                      */
+    uint64_t failed_hash;
+};
+
+struct hash_index {
+    struct hash_index_head head;
+    struct index_table first, second;
+    struct hash_index_options options;
+    struct index_directory *spare; /* what the second table begins with */
+    size_t page_bytes;
+    uint32_t page_limit;
+    struct mutex lock; /* of the free pages */
+    struct index_page *free_pages;
+    uint64_t free_count;
+    struct index_slab *slabs;
+    _Atomic uint64_t entries, pages, bytes, splits;
+};
+
+/* ---- words of the directory ---- */
+
+#define WORD_PAGE_MASK (((uint64_t)1 << 48) - 1)
+
+static inline uint64_t word_of(const struct index_page *page) {
+    return (uint64_t)(uintptr_t)page | (uint64_t)page->depth << 48 | (uint64_t)page->tag_bits << 56;
+}
+
+static inline struct index_page *word_page(uint64_t word) {
+    return (struct index_page *)(uintptr_t)(word & WORD_PAGE_MASK);
+}
+
+static inline uint32_t word_depth(uint64_t word) {
+    return (uint32_t)(word >> 48) & 0xff;
+}
+
+static inline uint32_t word_tag_bits(uint64_t word) {
+    return (uint32_t)(word >> 56);
+}
+
+static inline uint64_t tag_mask_of(uint32_t tag_bits) {
+    return TAGS_ALL & ~((((uint64_t)1 << (TAG_BITS - tag_bits)) - 1));
+}
+
+/* The bits of the hash behind those that a page of this depth has in common. */
+static inline uint64_t tag_of(uint64_t hash, uint32_t depth) {
+    return hash << depth >> (64 - TAG_BITS);
+}
+
+static inline struct index_directory *directory_of(const struct index_table *table) {
+    return atomic_load_explicit(&table->directory, memory_order_acquire);
+}
+
+static inline uint64_t word_for(const struct index_directory *directory, uint64_t hash) {
+    return atomic_load_explicit(&directory->words[hash >> (64 - directory->depth)],
+                                memory_order_acquire);
+}
+
+#endif
