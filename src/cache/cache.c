@@ -23,12 +23,17 @@
 
 #define LIMIT_BYTES_MIN   ((uint64_t)1 << 20)
 #define RANGE_BYTES_LEAST ((uint64_t)1 << 30)
-#define EVICT_BATCH       32u
-#define LOOKS_MAX         256u /* in a round of evictions */
-#define SWEEP_LOOKS       8u   /* per eviction, for policies that collect hits */
-#define RESERVE_FRAMES    64u
-#define WINDOW_EVICTIONS  1024u
-#define SHRINK_TRIES      64u
+/* Hints of all classes have 32 bits for pages of 4 KiB. */
+#define POOL_BYTES_MOST  ((uint64_t)3 << 40)
+#define EVICT_BATCH      32u
+#define LOOKS_MAX        256u /* in a round of evictions */
+#define SWEEP_LOOKS      8u   /* per eviction, for policies that collect hits */
+#define RESERVE_FRAMES   64u
+#define WINDOW_EVICTIONS 1024u
+#define SHRINK_TRIES     64u
+
+_Static_assert((FRAME_CLASSES * POOL_BYTES_MOST + HUGE_PAGE_BYTES) >> FRAME_SHIFT_MIN <= UINT32_MAX,
+               "every frame has a hint");
 
 static size_t chunk_bytes_for(uint64_t limit_bytes) {
     size_t bytes = HUGE_PAGE_BYTES;
@@ -44,8 +49,13 @@ static uint64_t frames_for(uint64_t limit_bytes) {
 
 /* Reserves addresses: room for the limit to grow where the system gives them. */
 static tern_status reserve_range(struct cache *cache, uint64_t limit_bytes, tern_error *error) {
+    if (limit_bytes > POOL_BYTES_MOST) {
+        return ERROR_SET(error, TERN_INVALID, "a cache of %llu bytes; at most %llu are possible",
+                         (unsigned long long)limit_bytes, (unsigned long long)POOL_BYTES_MOST);
+    }
     uint64_t least = round_up_u64(limit_bytes, HUGE_PAGE_BYTES);
     uint64_t pool = 2 * least > RANGE_BYTES_LEAST ? 2 * least : RANGE_BYTES_LEAST;
+    pool = pool < POOL_BYTES_MOST ? pool : POOL_BYTES_MOST;
     for (;; pool = pool / 2 > least ? round_up_u64(pool / 2, HUGE_PAGE_BYTES) : least) {
         void *memory = NULL;
         uint64_t range = HUGE_PAGE_BYTES + pool * FRAME_CLASSES;

@@ -339,6 +339,24 @@ static void failing_allocations_leave_nothing_behind(void **state) {
     epoch_domain_destroy(epoch);
 }
 
+static void more_than_hints_can_name_is_refused(void **state) {
+    (void)state;
+    struct budget budget = {0};
+    struct epoch_domain *epoch = NULL;
+    struct cache *cache = NULL;
+    tern_error error = TERN_ERROR_INIT;
+    assert_int_equal(epoch_domain_create(tern_allocator_default(), &epoch, NULL), TERN_OK);
+    const struct cache_options options = {.allocator = tern_allocator_default(),
+                                          .epoch = epoch,
+                                          .budget = &budget,
+                                          .limit_bytes = MIB << 22,
+                                          .policy = TERN_CACHE_POLICY_CLOCK};
+    assert_int_equal(cache_create(&options, &cache, &error), TERN_INVALID);
+    assert_null(cache);
+    assert_int_equal(budget_used(&budget, BUDGET_CACHE), 0);
+    epoch_domain_destroy(epoch);
+}
+
 /* ---- against a model ---- */
 
 #define MODEL_PLACES 600u
@@ -446,6 +464,7 @@ int main(void) {
         cmocka_unit_test(a_private_frame_lives_until_its_last_pin),
         cmocka_unit_test(long_pins_get_a_quarter_of_the_cache),
         cmocka_unit_test(failing_allocations_leave_nothing_behind),
+        cmocka_unit_test(more_than_hints_can_name_is_refused),
         cmocka_unit_test(agrees_with_a_model_under_random_operations),
     };
     int failures = 0;
