@@ -19,7 +19,15 @@ int posix_open(const char *path, int flags) {
     do {
         descriptor = open(path, flags | O_CLOEXEC, 0666);
     } while (descriptor < 0 && errno == EINTR);
-    return descriptor;
+    if (descriptor < 0 || descriptor > STDERR_FILENO) {
+        return descriptor;
+    }
+    /* A standard stream is closed: what is printed to it would be printed into the file. */
+    int higher = fcntl(descriptor, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    int reason = errno;
+    (void)close(descriptor);
+    errno = reason;
+    return higher;
 }
 
 static int native_flags(uint32_t flags) {

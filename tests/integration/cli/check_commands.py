@@ -717,6 +717,23 @@ class Shell(TernTest):
         self.assertIn(result.returncode, (3, 8))
         self.assertIn(b"output", result.stderr)
 
+    def test_closed_streams_harm_nobody(self):
+        self.create("a")
+        self.run_tern("put", "a", "k", "v")
+        def run(closed, *arguments):
+            command = 'exec "$0" "$@" ' + " ".join(closed)
+            return subprocess.run(["sh", "-c", command, BINARY, "-d", self.db, *arguments],
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE, env=self.environment,
+                                  check=False).returncode
+        for closed in ([">&-"], [">&-", "2>&-"], ["<&-", ">&-", "2>&-"]):
+            self.assertEqual(run(closed, "get", "a", "k"), 3)
+            self.assertEqual(run(closed, "put", "a", "", "v"), 2)
+            self.assertEqual(run(closed, "put", "a", "k", "w"), 0)
+            self.run_tern("verify")
+        self.assertEqual(run(["<&-"], "put", "a", "k", "--value-file", "-"), 3)
+        self.assertEqual(self.out("get", "a", "k"), "w\n")
+
     def test_a_reader_that_leaves_ends_a_scan(self):
         self.run_tern("import", "a", "-", "--format", "csv", "--no-header",
                       stdin="".join(f"{i:06},x\n" for i in range(50000)))

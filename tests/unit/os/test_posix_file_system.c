@@ -380,6 +380,28 @@ static void refuses_a_path_that_is_too_long(void **state) {
     assert_int_equal(path_join(path, "dd", name, NULL), TERN_INVALID);
 }
 
+/* In a child, for the test's own output needs them. */
+static int descriptor_with_closed_streams(struct fixture *fixture) {
+    tern_file *file = NULL;
+    for (int stream = 0; stream < 3; stream++) {
+        (void)close(stream);
+    }
+    return fixture->files->open(NULL, fixture->path, TERN_OPEN_CREATE, &file, NULL) == TERN_OK
+               ? file->methods->descriptor(file)
+               : -1;
+}
+
+static void no_file_takes_the_place_of_a_standard_stream(void **state) {
+    int status;
+    pid_t child = fork();
+    if (child == 0) {
+        _exit(descriptor_with_closed_streams(*state) > STDERR_FILENO ? 0 : 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 #define FILE_TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void) {
@@ -397,6 +419,7 @@ int main(void) {
         FILE_TEST(refuses_a_second_lock_in_the_same_process),
         FILE_TEST(names_the_process_that_holds_the_lock),
         FILE_TEST(a_hostile_lock_file_is_printed_harmlessly),
+        FILE_TEST(no_file_takes_the_place_of_a_standard_stream),
         cmocka_unit_test(refuses_a_path_that_is_too_long),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
