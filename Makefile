@@ -53,6 +53,7 @@ bench: bench-build ## Run the standard benchmarks, write docs/performance.md
 install: all ## Install below PREFIX (/usr/local), staged into DESTDIR if set
 	@ninja -C $(RELEASE) -j$(JOBS) tern_cli_docs
 	@DESTDIR="$(DESTDIR)" cmake --install $(RELEASE) --prefix "$(PREFIX)"
+	@if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" -eq 0 ]; then ldconfig || true; fi
 
 uninstall: ## Remove what `make install` of this build directory installed
 	@test -f $(RELEASE)/install_manifest.txt || { echo "nothing installed from here"; exit 1; }

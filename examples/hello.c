@@ -28,7 +28,9 @@ int main(void) {
 
     options.create_if_missing = true;
     check(tern_open("hello.tern", &options, &db, &error), &error);
-    check(tern_keyspace_create(db, "greetings", NULL, &greetings, &error), &error);
+    if (tern_keyspace_open(db, "greetings", &greetings, &error) != TERN_OK) {
+        check(tern_keyspace_create(db, "greetings", NULL, &greetings, &error), &error);
+    }
 
     check(tern_put(greetings, tern_slice_str("en"), tern_slice_str("hello, world"), NULL, &error),
           &error);
