@@ -215,7 +215,7 @@ static void wrong_options_are_named(void **state) {
 }
 
 /* Both slots of the root file get another format version, with checksums that fit. */
-static void make_newer(const char *directory) {
+static void set_version(const char *directory, uint32_t version) {
     char path[512];
     uint8_t bytes[MANIFEST_SLOT_BYTES];
     path_below(directory, MANIFEST_FILE_NAME, path);
@@ -224,7 +224,7 @@ static void make_newer(const char *directory) {
     for (long slot = 0; slot < MANIFEST_SLOTS; slot++) {
         assert_int_equal(fseek(file, slot * MANIFEST_SLOT_BYTES, SEEK_SET), 0);
         assert_int_equal(fread(bytes, 1, sizeof(bytes), file), sizeof(bytes));
-        put_u32(bytes + 8, MANIFEST_FORMAT_VERSION + 1);
+        put_u32(bytes + 8, version);
         put_u64(bytes + sizeof(bytes) - 8, hash_u64(bytes, sizeof(bytes) - 8, 0));
         assert_int_equal(fseek(file, slot * MANIFEST_SLOT_BYTES, SEEK_SET), 0);
         assert_int_equal(fwrite(bytes, 1, sizeof(bytes), file), sizeof(bytes));
@@ -232,15 +232,18 @@ static void make_newer(const char *directory) {
     (void)fclose(file);
 }
 
-static void a_newer_format_is_refused_and_says_so(void **state) {
+static void another_format_is_refused_and_says_so(void **state) {
     (void)state;
     struct api_fixture fixture;
     tern_error error = TERN_ERROR_INIT;
     api_fixture_init(&fixture, false);
     api_fixture_close(&fixture);
-    make_newer(fixture.path);
+    set_version(fixture.path, MANIFEST_FORMAT_VERSION + 1);
     assert_int_equal(tern_open(fixture.path, &fixture.options, &fixture.db, &error), TERN_VERSION);
     assert_non_null(strstr(error.message, "newer release"));
+    set_version(fixture.path, MANIFEST_FORMAT_VERSION - 1);
+    assert_int_equal(tern_open(fixture.path, &fixture.options, &fixture.db, &error), TERN_VERSION);
+    assert_non_null(strstr(error.message, "older release"));
     fixture.db = NULL;
     temporary_directory_remove(fixture.path);
 }
@@ -317,7 +320,7 @@ int main(void) {
         cmocka_unit_test(a_database_open_elsewhere_names_the_process),
         cmocka_unit_test(read_only_reads_what_was_committed_and_refuses_writes),
         cmocka_unit_test(wrong_options_are_named),
-        cmocka_unit_test(a_newer_format_is_refused_and_says_so),
+        cmocka_unit_test(another_format_is_refused_and_says_so),
         cmocka_unit_test(releases_accept_nothing),
         cmocka_unit_test(close_leaves_no_task_on_the_executor),
         cmocka_unit_test(an_error_is_one_line_with_file_and_cause),
