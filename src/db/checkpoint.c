@@ -58,8 +58,13 @@ static uint32_t slot_count(struct tern_db *db) {
 tern_status checkpoint_begin(struct tern_db *db, tern_error *error) {
     struct maintenance *maintenance = &db->maintenance;
     commit_applier_lock(&db->manager);
-    tern_status status = views_prepare(db, db->slot_count, error);
     seq_no seq = db->manager.next_seq - 1;
+    if (atomic_load_explicit(&db->manager.visible_seq, memory_order_relaxed) != seq) {
+        /* A group whose sync failed is in the overlays and in no view: it stays there. */
+        commit_applier_unlock(&db->manager);
+        return log_error_poisoned(error);
+    }
+    tern_status status = views_prepare(db, db->slot_count, error);
     uint64_t time_ms = atomic_load_explicit(&db->manager.visible_time_ms, memory_order_relaxed);
     bool has_frozen = false;
     for (uint32_t i = 0; status == TERN_OK && i < db->slot_count; i++) {

@@ -75,6 +75,43 @@ static void after_a_failed_sync_writes_are_refused_and_reads_go_on(void **state)
     step_machine_release(&machine);
 }
 
+/* What a commit whose sync failed has left in the overlays is in no view, also when there is so
+ * much of it that a checkpoint is wanted. */
+static void no_checkpoint_begins_over_a_commit_in_doubt(void **state) {
+    (void)state;
+    static uint8_t value[8000];
+    struct step_machine machine;
+    tern_db *db;
+    tern_keyspace *keyspace;
+    tern_txn *txn;
+    tern_error error = TERN_ERROR_INIT;
+    tern_txn_options options = TERN_TXN_OPTIONS_INIT;
+    char key[16];
+    options.durability = TERN_DURABILITY_FULL;
+    step_machine_init(&machine, 1);
+    machine.options.overlay_bytes = (uint64_t)1 << 20;
+    assert_ok(step_machine_open(&machine, &db, &error), error);
+    assert_ok(tern_keyspace_create(db, "k", NULL, &keyspace, &error), error);
+    assert_ok(put(keyspace, "before", "kept", &error), error);
+    assert_ok(tern_txn_begin(db, &options, &txn, &error), error);
+    for (uint64_t bytes = 0; bytes < machine.options.overlay_bytes * 7 / 10;
+         bytes += sizeof(value)) {
+        (void)snprintf(key, sizeof(key), "%08u", (unsigned)bytes);
+        assert_ok(tern_txn_put(txn, keyspace, tern_slice_str(key),
+                               tern_slice_of(value, sizeof(value)), NULL),
+                  *tern_txn_error(txn));
+    }
+    power_cut_fail_sync(machine.disk, 1);
+    assert_int_equal(tern_txn_commit(txn), TERN_UNKNOWN);
+    tern_txn_free(txn);
+    step_machine_idle(&machine, 20);
+    assert_value(keyspace, "before", "kept");
+    assert_int_equal(tern_get(keyspace, tern_slice_str(key), NULL, 0, NULL, &error),
+                     TERN_NOT_FOUND);
+    assert_true(tern_close(db, &error) != TERN_OK);
+    step_machine_release(&machine);
+}
+
 /* What recovery finds in the page cache it may show only after making it durable itself. */
 static void what_recovery_showed_survives_the_next_power_cut(void **state) {
     (void)state;
@@ -225,6 +262,7 @@ static void what_could_not_be_opened_for_a_checkpoint_is_tried_again(void **stat
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(after_a_failed_sync_writes_are_refused_and_reads_go_on),
+        cmocka_unit_test(no_checkpoint_begins_over_a_commit_in_doubt),
         cmocka_unit_test(what_recovery_showed_survives_the_next_power_cut),
         cmocka_unit_test(a_sync_that_fails_once_loses_nothing_acknowledged),
         cmocka_unit_test(what_could_not_be_opened_for_a_checkpoint_is_tried_again),
