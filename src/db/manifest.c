@@ -131,6 +131,37 @@ static tern_status choose(struct manifest_file *file, struct arena *arena,
     return TERN_OK;
 }
 
+/*
+ * What was read may be in the page cache alone: its writer was killed before the sync, or the sync
+ * failed. So the bytes are written where they are once more and synced. Until that has been done
+ * the other slot is not touched, nor what it alone needs.
+ */
+static tern_status make_durable(struct manifest_file *file, tern_error *error) {
+    uint8_t slot[MANIFEST_SLOT_BYTES];
+    uint64_t slot_offset = (uint64_t)file->current * MANIFEST_SLOT_BYTES;
+    size_t body_size = (size_t)file->slot.body_size;
+    uint8_t *body = memory_allocate(file->allocator, body_size);
+    if (body == NULL) {
+        return ERROR_NO_MEMORY(error, "the manifest");
+    }
+    tern_status status =
+        file_read_exact(file->file, file->path, file->slot.body_offset, body, body_size, error);
+    if (status == TERN_OK) {
+        status = file_read_exact(file->file, file->path, slot_offset, slot, sizeof(slot), error);
+    }
+    if (status == TERN_OK) {
+        status = file_write(file->file, file->slot.body_offset, body, body_size, error);
+    }
+    if (status == TERN_OK) {
+        status = file_write(file->file, slot_offset, slot, sizeof(slot), error);
+    }
+    if (status == TERN_OK) {
+        status = file_sync(file->file, error);
+    }
+    memory_release(file->allocator, body);
+    return status;
+}
+
 tern_status manifest_open(const tern_file_system *file_system, const tern_allocator *allocator,
                           const char *directory, bool read_only, struct arena *arena,
                           struct manifest_file **out_file, struct manifest *out_manifest,
@@ -148,6 +179,9 @@ tern_status manifest_open(const tern_file_system *file_system, const tern_alloca
                        read_only ? TERN_OPEN_READ : 0, &file, error);
     if (status == TERN_OK) {
         status = choose(file, arena, out_manifest, out_other, error);
+    }
+    if (status == TERN_OK && !read_only) {
+        status = make_durable(file, error);
     }
     if (status != TERN_OK) {
         manifest_close(file);
