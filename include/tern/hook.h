@@ -19,7 +19,7 @@ typedef enum tern_change_kind {
         3,                 /**< key is begin, value is end; open_bounds says which are open */
     TERN_CHANGE_MERGE = 4, /**< merge_kind says which; value is the operand */
     TERN_CHANGE_KEYSPACE_CREATE = 5, /**< key is the name */
-    TERN_CHANGE_KEYSPACE_DROP = 6    /**< key is the name */
+    TERN_CHANGE_KEYSPACE_DROP = 6    /**< keyspace_id says which; there is no key */
 } tern_change_kind;
 
 /** One change. Bytes live during the call. */

@@ -346,6 +346,10 @@ void checkpoint_release_log(struct tern_db *db) {
     atomic_store_explicit(&db->release_after_ns, after_ns, memory_order_relaxed);
 }
 
+void checkpoint_release_log_soon(struct tern_db *db) {
+    atomic_store_explicit(&db->release_after_ns, 1, memory_order_relaxed);
+}
+
 tern_status checkpoint_publish(struct tern_db *db, bool is_last, tern_error *error) {
     struct maintenance *maintenance = &db->maintenance;
     struct manifest_draft draft;

@@ -221,6 +221,9 @@ TERN_MUST_CHECK tern_status checkpoint_rewrite_manifest(struct tern_db *db, tern
 /* Releases the log below what both manifests need. What cannot be let go now, because the archive
  * does not take it, say, is tried again in a while, and nothing else waits for it. */
 void checkpoint_release_log(struct tern_db *db);
+/* Somebody else who kept some of the log does so no more: lets it go in the background. Any thread.
+ */
+void checkpoint_release_log_soon(struct tern_db *db);
 /* After a checkpoint, when nothing follows at once: lets both manifests name the newest roots, so
  * that the log and the blocks that only the older one needed can go. */
 TERN_MUST_CHECK tern_status checkpoint_settle(struct tern_db *db, tern_error *error);

@@ -3,9 +3,13 @@
  * Commit hooks follow the log: a task per hook reads records that are durable, decodes them and
  * tells the hook. Commits do nothing for them but get durable; the position of each hook keeps the
  * log from being recycled.
+ *
+ * The log is let go by segments, so what it holds may begin amid the parts of a transaction. That
+ * one is not held any more: it is passed over, and does not count as reached.
  */
 #include <tern/hook.h>
 
+#include "base/bytes.h"
 #include "base/error.h"
 #include "db/database_internal.h"
 #include "txn/commit_codec.h"
@@ -20,6 +24,8 @@ struct tern_commit_hook {
     void *context;
     uint64_t after_seq;
     struct log_reader *reader;
+    bool is_under_way; /* it has met the end of a transaction */
+    bool has_moved;    /* since the log was last let go for it */
     struct arena arena;
     struct commit_assembler assembler;
     tern_task task;
@@ -85,36 +91,48 @@ static tern_status tell(struct tern_commit_hook *hook, const struct decoded_comm
     return hook->function(hook->context, &batch);
 }
 
+/* The whole encoding of a commit. *out_whole false: its beginning is no longer held. */
+static tern_status assemble(struct tern_commit_hook *hook, const struct log_record *record,
+                            tern_slice *out_encoding, bool *out_whole, tern_error *error) {
+    tern_status status = commit_assembler_commit(&hook->assembler, record->payload,
+                                                 record->payload_size, out_encoding, error);
+    bool was_under_way = hook->is_under_way;
+    hook->is_under_way = true;
+    *out_whole = status == TERN_OK;
+    return status == TERN_CORRUPTION && !was_under_way ? TERN_OK : status;
+}
+
 static tern_status visit(void *context, const struct log_record *record, tern_error *error) {
     struct tern_commit_hook *hook = context;
     tern_slice encoding;
     struct decoded_commit commit;
+    bool is_whole = false;
     if (record->kind == LOG_RECORD_PART) {
         return commit_assembler_part(&hook->assembler, record->payload, record->payload_size,
                                      error);
     }
     if (record->kind == LOG_RECORD_COPY) { /* nothing changes that anybody sees */
-        return commit_assembler_commit(&hook->assembler, record->payload, record->payload_size,
-                                       &encoding, error);
+        return assemble(hook, record, &encoding, &is_whole, error);
     }
     if (record->kind != LOG_RECORD_COMMIT) {
         return TERN_OK;
     }
     /* A hook that failed is told again: the assembled parts must then still be there. */
     uint32_t parts = hook->assembler.part_count;
-    tern_status status = commit_assembler_commit(&hook->assembler, record->payload,
-                                                 record->payload_size, &encoding, error);
-    arena_reset(&hook->arena);
-    if (status == TERN_OK) {
-        status = commit_decode(encoding.data, encoding.size, &hook->arena, &commit, error);
+    tern_status status = assemble(hook, record, &encoding, &is_whole, error);
+    if (status != TERN_OK || !is_whole) {
+        return status;
     }
+    arena_reset(&hook->arena);
+    status = commit_decode(encoding.data, encoding.size, &hook->arena, &commit, error);
     if (status == TERN_OK && commit.seq > hook->after_seq) {
         status = tell(hook, &commit, error);
         if (status == TERN_OK) {
             hook->after_seq = commit.seq;
-        } else {
-            hook->assembler.part_count = parts;
         }
+    }
+    if (status != TERN_OK) {
+        hook->assembler.part_count = parts;
     }
     return status;
 }
@@ -131,20 +149,35 @@ static tern_task_state hook_step(struct tern_task *task) {
         return TERN_TASK_SLEEP;
     }
     if (visited > 0) {
+        hook->has_moved = true;
         return TERN_TASK_AGAIN;
+    }
+    if (hook->has_moved) {
+        hook->has_moved = false;
+        checkpoint_release_log_soon(hook->db);
     }
     task->delay_ns = hook->db->options.sync_interval_ms * 1000000ull / 4 + 1000000;
     return TERN_TASK_SLEEP;
 }
 
-/* Takes the seq of the first commit that the log holds. */
+struct reach {
+    struct commit_assembler assembler;
+    seq_no first_seq; /* of the first commit that the log holds whole */
+};
+
 static tern_status peek(void *context, const struct log_record *record, tern_error *error) {
-    seq_no *first_seq = context;
-    (void)error;
+    struct reach *reach = context;
+    tern_slice encoding;
+    if (record->kind == LOG_RECORD_PART) {
+        return commit_assembler_part(&reach->assembler, record->payload, record->payload_size,
+                                     error);
+    }
     if (record->kind != LOG_RECORD_COMMIT || record->payload_size < 8) {
         return TERN_OK;
     }
-    memcpy(first_seq, record->payload, sizeof(*first_seq));
+    bool is_whole = commit_assembler_commit(&reach->assembler, record->payload,
+                                            record->payload_size, &encoding, NULL) == TERN_OK;
+    reach->first_seq = get_u64(record->payload) + (is_whole ? 0 : 1);
     return TERN_CANCELLED;
 }
 
@@ -152,18 +185,24 @@ static tern_status peek(void *context, const struct log_record *record, tern_err
 static tern_status check_reach(struct tern_db *db, uint64_t after_seq, tern_error *error) {
     struct log_reader *reader;
     struct log *log = db->manager.log;
-    seq_no first_seq = SEQ_NONE;
+    struct reach reach = {.first_seq = SEQ_NONE};
     size_t visited = 1;
     tern_status status = log_reader_open(log, log_start_position(log), &reader, error);
     if (status != TERN_OK) {
         return status;
     }
+    commit_assembler_init(&reach.assembler, db->allocator);
     log_position end = log_end_position(log);
-    while (first_seq == SEQ_NONE && visited > 0 && (status == TERN_OK)) {
-        status = log_reader_next(reader, end, RECORDS_PER_SLICE, peek, &first_seq, &visited, NULL);
+    while (status == TERN_OK && visited > 0) {
+        status = log_reader_next(reader, end, RECORDS_PER_SLICE, peek, &reach, &visited, error);
     }
+    commit_assembler_release(&reach.assembler);
     log_reader_close(reader);
-    seq_no oldest = first_seq != SEQ_NONE ? first_seq : atomic_load(&db->manager.visible_seq) + 1;
+    if (status != TERN_OK && reach.first_seq == SEQ_NONE) {
+        return status;
+    }
+    seq_no oldest =
+        reach.first_seq != SEQ_NONE ? reach.first_seq : atomic_load(&db->manager.visible_seq) + 1;
     if (after_seq + 1 < oldest) {
         return ERROR_SET(error, TERN_SNAPSHOT_TOO_OLD,
                          "the log begins at seq %llu, after the wanted %llu; begin from a copy of "
@@ -250,6 +289,7 @@ void tern_commit_hook_remove(tern_commit_hook *hook) {
     mutex_unlock(&db->catalog_mutex);
     db->options.executor->cancel(db->options.executor->context, &hook->task);
     free_hook(hook);
+    checkpoint_release_log_soon(db);
 }
 
 void hook_stop_all(struct tern_db *db) {

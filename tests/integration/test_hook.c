@@ -6,6 +6,8 @@
 #include <time.h>
 
 #include "api_fixture.h"
+#include "db/database.h"
+#include "log/log.h"
 
 #define THREADS            4
 #define COMMITS_PER_THREAD 300
@@ -212,6 +214,56 @@ static void what_the_log_no_longer_holds_cannot_be_told(void **state) {
     api_fixture_release(&fixture);
 }
 
+/* About a thousand bytes a key, in one transaction. */
+static void put_many(struct api_fixture *fixture, int keys) {
+    static const char value[1000];
+    tern_txn *txn = api_begin(fixture);
+    for (int i = 0; i < keys; i++) {
+        char key[16];
+        (void)snprintf(key, sizeof(key), "%06d", i);
+        assert_ok(tern_txn_put(txn, fixture->keyspace, tern_slice_str(key),
+                               tern_slice_of(value, sizeof(value)), NULL),
+                  *tern_txn_error(txn));
+    }
+    api_commit(txn);
+}
+
+/* The log is let go by segments: what it holds may begin amid the parts of a transaction. */
+static void a_transaction_whose_first_parts_are_gone_is_passed_over(void **state) {
+    (void)state;
+    struct api_fixture fixture;
+    struct feed first = {0};
+    struct feed all = {0};
+    struct feed later = {0};
+    tern_commit_hook *hook;
+    tern_error error = TERN_ERROR_INIT;
+    api_fixture_init(&fixture, true);
+    hook = add(&fixture, 0, &first);
+    put_many(&fixture, 900); /* several segments */
+    assert_int_equal(tern_sync(fixture.db, NULL), TERN_OK);
+    api_fixture_pass_ms(&fixture, 5000);
+    assert_int_equal(first.batches, 2);
+    tern_commit_hook_remove(hook);
+    api_fixture_pass_ms(&fixture, 1000); /* what it alone has kept goes, too */
+    assert_true(log_start_position(database_manager(fixture.db)->log) >> 32 > 1);
+    api_put(fixture.keyspace, "a", "1");
+    assert_int_equal(tern_sync(fixture.db, NULL), TERN_OK);
+
+    hook = add(&fixture, 0, &all); /* from the oldest that is held */
+    tern_commit_hook *second = add(&fixture, first.last_seq, &later);
+    api_fixture_pass_ms(&fixture, 5000);
+    assert_int_equal(all.batches, 1);
+    assert_int_equal(all.changes, 1);
+    assert_int_equal(later.batches, 1);
+    assert_int_equal(later.last_seq, first.last_seq + 1);
+    tern_commit_hook_remove(hook);
+    tern_commit_hook_remove(second);
+    assert_int_equal(
+        tern_commit_hook_add(fixture.db, first.last_seq - 1, on_batch, &all, &hook, &error),
+        TERN_SNAPSHOT_TOO_OLD);
+    api_fixture_release(&fixture);
+}
+
 /* ---- with real threads ---- */
 
 struct writer {
@@ -270,6 +322,7 @@ int main(void) {
         cmocka_unit_test(a_batch_that_was_refused_is_told_again),
         cmocka_unit_test(a_large_transaction_is_one_batch),
         cmocka_unit_test(what_the_log_no_longer_holds_cannot_be_told),
+        cmocka_unit_test(a_transaction_whose_first_parts_are_gone_is_passed_over),
         cmocka_unit_test(commits_of_many_threads_are_told_once_and_in_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
