@@ -76,6 +76,9 @@ static tern_status read_manifest(struct manifest_file *file, unsigned index, str
         wrong = manifest_body_decode(tern_slice_of(body, (size_t)out_slot->body_size), arena,
                                      out_manifest);
     }
+    if (wrong == manifest_no_memory) {
+        return ERROR_NO_MEMORY(error, "the manifest");
+    }
     if (wrong == NULL && out_manifest->generation != out_slot->generation) {
         wrong = "manifest-generation";
     }

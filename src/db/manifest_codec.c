@@ -40,6 +40,8 @@
 #define ENGINE_SPECIAL        0x40u /* options of LSM that are not the defaults */
 #define FLAG_HAS_EXPIRING     1u
 
+const char manifest_no_memory[] = "manifest-memory";
+
 static const uint8_t magic[8] = {'T', 'E', 'R', 'N', 'R', 'O', 'O', 'T'};
 
 void manifest_slot_encode(const struct manifest_slot *slot, uint8_t target[MANIFEST_SLOT_BYTES]) {
@@ -69,7 +71,8 @@ const char *manifest_slot_decode(const uint8_t source[MANIFEST_SLOT_BYTES],
     *out_slot = (struct manifest_slot){get_u64(source + 16), get_u64(source + 24),
                                        get_u64(source + 32), get_u64(source + 40)};
     if (out_slot->body_size > MANIFEST_BODY_BYTES_MAX ||
-        out_slot->body_offset < (uint64_t)MANIFEST_SLOTS * MANIFEST_SLOT_BYTES) {
+        out_slot->body_offset < (uint64_t)MANIFEST_SLOTS * MANIFEST_SLOT_BYTES ||
+        out_slot->body_offset > (uint64_t)INT64_MAX - MANIFEST_BODY_BYTES_MAX) {
         return "manifest-body-place";
     }
     return NULL;
@@ -252,7 +255,7 @@ const char *manifest_body_decode(tern_slice body, struct arena *arena,
     struct manifest_keyspace *keyspaces =
         arena_allocate(arena, manifest.keyspace_count * sizeof(keyspaces[0]));
     if (keyspaces == NULL) {
-        return "manifest-memory";
+        return manifest_no_memory;
     }
     for (size_t i = 0; i < manifest.keyspace_count; i++) {
         const char *wrong = get_keyspace(&position, end, &keyspaces[i]);

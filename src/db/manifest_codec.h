@@ -25,6 +25,9 @@ const char *manifest_slot_decode(const uint8_t source[MANIFEST_SLOT_BYTES],
 
 TERN_MUST_CHECK tern_status manifest_body_encode(const struct manifest *manifest,
                                                  struct buffer *out_body);
+/* What manifest_body_decode answers when nothing is wrong but that memory is short. */
+extern const char manifest_no_memory[];
+
 /* Decodes hostile bytes; returns NULL or what is wrong. Borrows from `body`, arrays from `arena`.
  */
 const char *manifest_body_decode(tern_slice body, struct arena *arena,

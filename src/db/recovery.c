@@ -7,6 +7,7 @@
  * leave out what their bases hold already. Large values are put together again from their chunks;
  * those whose commit is not in the log are given up.
  */
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "base/bytes.h"
@@ -23,8 +24,8 @@ struct replayed_value {
     struct replayed_value *next;
     uint64_t token;
     uint64_t size;
-    tern_keyspace *keyspace;
-    const struct engine_methods *methods; /* of the writer, whatever becomes of the keyspace */
+    const struct engine *engine;          /* that holds it, */
+    const struct engine_methods *methods; /* whatever becomes of the keyspace */
     struct engine_large_writer *writer;   /* NULL: there is no room for it; see `failure` */
     tern_error failure;
 };
@@ -82,7 +83,7 @@ static tern_status begin_value(struct replay *replay, uint64_t token, tern_keysp
         return ERROR_NO_MEMORY(error, "a large value");
     }
     value->token = token;
-    value->keyspace = keyspace;
+    value->engine = keyspace->engine;
     value->methods = keyspace->methods;
     tern_status status = TERN_OK;
     if (db->options.read_only) {
@@ -200,8 +201,9 @@ static tern_status replay_chunk(struct replay *replay, const struct log_record *
 }
 
 /* Turns the change's token into a reference; *out_skip: the base must hold it already. */
-static tern_status resolve_large(struct replay *replay, struct engine_change *change, seq_no seq,
-                                 bool *out_skip, tern_error *error) {
+static tern_status resolve_large(struct replay *replay, const tern_keyspace *keyspace,
+                                 struct engine_change *change, seq_no seq, bool *out_skip,
+                                 tern_error *error) {
     struct replayed_value **link = find_value(replay, change->large_token);
     struct replayed_value *value = *link;
     *out_skip = value == NULL;
@@ -214,6 +216,9 @@ static tern_status resolve_large(struct replay *replay, struct engine_change *ch
     if (value->writer == NULL) {
         error_copy(error, &value->failure);
         return value->failure.status;
+    }
+    if (value->engine != keyspace->engine) {
+        return ERROR_SET(error, TERN_CORRUPTION, "commit-chunk: a value of another keyspace");
     }
     uint8_t *reference = arena_allocate(&replay->arena, ENGINE_LARGE_REFERENCE_BYTES_MAX);
     if (reference == NULL) {
@@ -262,7 +267,8 @@ static tern_status replay_convert(struct replay *replay,
     if (keyspace == NULL) {
         return TERN_OK; /* dropped since, as the manifest knows */
     }
-    if (target == NULL || !keyspace_is_hidden(target) || target->id != keyspace->id) {
+    if (target == NULL || !keyspace_is_hidden(target) || keyspace_is_hidden(keyspace) ||
+        target->id != keyspace->id) {
         return ERROR_SET(error, TERN_CORRUPTION,
                          "commit-convert: keyspace '%s' was converted, but the manifest does not "
                          "know partition %llu that holds it now",
@@ -303,8 +309,15 @@ static tern_status replay_part(struct replay *replay, struct decoded_part *part,
     for (size_t i = 0; i < part->count; i++) {
         struct engine_change *change = &part->changes[i];
         bool skip = false;
+        if ((int)change->record.kind != (int)CHANGE_DELETE_RANGE &&
+            change->key.size > keyspace->key_bytes_max) {
+            return ERROR_SET(error, TERN_CORRUPTION,
+                             "commit-key: a key of %zu bytes for keyspace '%s', which takes 1 to "
+                             "%zu",
+                             change->key.size, keyspace->name, (size_t)keyspace->key_bytes_max);
+        }
         if (change->record.kind == RECORD_LARGE) {
-            tern_status status = resolve_large(replay, change, seq, &skip, error);
+            tern_status status = resolve_large(replay, keyspace, change, seq, &skip, error);
             if (status != TERN_OK) {
                 return status;
             }
@@ -393,6 +406,15 @@ static tern_status open_keyspaces(struct tern_db *db, const struct manifest *man
         const struct manifest_keyspace *entry = &manifest->keyspaces[i];
         struct engine_drained drained;
         tern_keyspace *keyspace;
+        /* Commits state twice the id. */
+        if (entry->id > UINT64_MAX / 2 || catalog_by_id(db, entry->id) != NULL) {
+            return ERROR_SET(error, TERN_CORRUPTION,
+                             "manifest-keyspace: partition %" PRIu64 " is there twice, or none",
+                             (uint64_t)entry->id);
+        }
+        if (entry->id >= atomic_load(&db->next_partition)) {
+            atomic_store(&db->next_partition, entry->id + 1);
+        }
         tern_status status =
             catalog_open_keyspace(db, entry->id, entry->keyspace_id, entry->name, &entry->options,
                                   entry->hash_seed, entry->state, &drained, &keyspace, error);
