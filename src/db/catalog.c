@@ -261,6 +261,20 @@ tern_status database_keyspace_pending(tern_db *db, const char *name,
                                  tern_slice_of(NULL, 0), &drained, out_keyspace, error);
 }
 
+tern_status catalog_rename_pending(struct tern_db *db, tern_keyspace *keyspace, const char *name,
+                                   tern_error *error) {
+    char *copy = memory_copy_string(db->allocator, name, strlen(name));
+    if (copy == NULL) {
+        return ERROR_NO_MEMORY(error, "a keyspace");
+    }
+    mutex_lock(&db->catalog_mutex);
+    ASSERT(atomic_load_explicit(&keyspace->state, memory_order_relaxed) == KEYSPACE_PENDING);
+    memory_release(db->allocator, keyspace->name);
+    keyspace->name = copy;
+    mutex_unlock(&db->catalog_mutex);
+    return TERN_OK;
+}
+
 void database_keyspace_forget(tern_keyspace *keyspace) {
     struct tern_db *db = database_of(keyspace);
     mutex_lock(&db->catalog_mutex);

@@ -170,6 +170,9 @@ uint64_t catalog_draw_seed(const struct tern_db *db);
 /* Gives a handle a slot and makes it live. TERN_NO_MEMORY. */
 TERN_MUST_CHECK tern_status catalog_make_live(struct tern_db *db, tern_keyspace *keyspace,
                                               seq_no created_seq, tern_error *error);
+/* Another name for one that is pending, and whose name nobody has asked for. TERN_NO_MEMORY. */
+TERN_MUST_CHECK tern_status catalog_rename_pending(struct tern_db *db, tern_keyspace *keyspace,
+                                                   const char *name, tern_error *error);
 tern_keyspace *catalog_by_id(struct tern_db *db, partition_id id);
 tern_keyspace *catalog_by_name(struct tern_db *db, const char *name);
 /* The keyspace of a slot, NULL once it is gone; *out_exists: there are that many slots. */

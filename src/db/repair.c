@@ -19,58 +19,12 @@
 #include "db/conversion_search.h"
 #include "db/creation_search.h"
 #include "db/database_directory.h"
-#include "db/verify_internal.h"
-#include "txn/commit_codec.h"
+#include "db/repair_internal.h"
 
 #define CHANGES_PER_COMMIT 256
 #define BYTES_PER_COMMIT   ((size_t)1 << 20)
 #define COPY_BYTES         ((size_t)256 << 10)
 #define AGES_NAME          ".repair"
-
-struct saved_keyspace {
-    partition_id id;
-    seq_no drained_seq;
-    bool
-        is_whole; /* its base was saved without a loss: of the log only what that lacks is wanted */
-    struct engine *source; /* opened for reading values apart; may be NULL */
-    const struct engine_methods *methods;
-    tern_keyspace *target;
-    bool is_pending; /* the target waits for the commit that creates it */
-};
-
-struct saved_value {
-    struct saved_value *next;
-    uint64_t token;
-    uint64_t size;
-    tern_keyspace *target;
-    struct engine_large_writer *writer;
-};
-
-struct repair {
-    struct directory_reader reader;
-    struct verify_sink sink;
-    struct tern_db *target;
-    tern_keyspace *ages; /* key -> generation of its page, when there is no manifest */
-    struct saved_keyspace *keyspaces;
-    size_t keyspace_count;
-    struct saved_keyspace *current;
-    bool has_manifest;
-    /* The commit being collected. */
-    struct arena arena;
-    struct engine_change *changes;
-    size_t change_count;
-    size_t bytes;
-    uint8_t *chunk;
-    struct saved_value *values;
-    struct arena log_arena;
-    struct commit_assembler assembler;
-    seq_no last_seq;        /* of the commits met in the log */
-    partition_id uncreated; /* a keyspace that no commit creates, as was found last */
-    tern_repair_report report;
-    tern_progress_function progress;
-    void *progress_context;
-    tern_error *error;
-};
 
 /* ---- writing to the target ---- */
 
@@ -121,9 +75,9 @@ static tern_status add_change(struct repair *repair, struct saved_keyspace *keys
 
 /* ---- bases ---- */
 
-static void lose_record(struct repair *repair, const char *message) {
+static void lose_record(struct repair *repair, const char *invariant, const char *message) {
     repair->report.lost_records++;
-    verify_report_finding(&repair->sink, "", -1, "value", message);
+    verify_report_finding(&repair->sink, "", -1, invariant, message);
 }
 
 /* Copies a value stored apart; TERN_CORRUPTION when it cannot be read. */
@@ -193,7 +147,7 @@ static tern_status save_record(void *context, tern_slice key, const struct recor
         size_t size = 0;
         tern_status status = copy_value(repair, record, reference, &size);
         if (status == TERN_CORRUPTION) {
-            lose_record(repair, "a value stored apart could not be read");
+            lose_record(repair, "value", "a value stored apart could not be read");
             return TERN_OK;
         }
         if (status != TERN_OK) {
@@ -258,27 +212,6 @@ static tern_status save_keyspace(struct repair *repair, struct saved_keyspace *k
 
 /* ---- the log ---- */
 
-static struct saved_keyspace *by_id(struct repair *repair, partition_id id) {
-    for (size_t i = 0; i < repair->keyspace_count; i++) {
-        if (repair->keyspaces[i].id == id && repair->keyspaces[i].target != NULL) {
-            return &repair->keyspaces[i];
-        }
-    }
-    return NULL;
-}
-
-static tern_status grow_keyspaces(struct repair *repair, size_t count) {
-    struct saved_keyspace *grown =
-        memory_resize(repair->reader.options.allocator, repair->keyspaces,
-                      (repair->keyspace_count + count + 1) * sizeof(grown[0]));
-    if (grown == NULL) {
-        return ERROR_NO_MEMORY(repair->error, "repair");
-    }
-    memset(grown + repair->keyspace_count, 0, (count + 1) * sizeof(grown[0]));
-    repair->keyspaces = grown;
-    return TERN_OK;
-}
-
 static struct saved_value **find_value(struct repair *repair, uint64_t token) {
     struct saved_value **link = &repair->values;
     while (*link != NULL && (*link)->token != token) {
@@ -307,42 +240,6 @@ static void drop_values_of(struct repair *repair, const tern_keyspace *target) {
     }
 }
 
-/* Until commit_creation; its name may still be another's. */
-static tern_status prepare_keyspace(struct repair *repair,
-                                    const struct decoded_catalog_change *change,
-                                    struct saved_keyspace **out_keyspace) {
-    char name[TERN_KEYSPACE_NAME_BYTES + 1];
-    tern_keyspace *target;
-    tern_status status = grow_keyspaces(repair, 1);
-    if (status != TERN_OK) {
-        return status;
-    }
-    memcpy(name, change->name.data, change->name.size);
-    name[change->name.size] = '\0';
-    status =
-        database_keyspace_pending(repair->target, name, &change->options, &target, repair->error);
-    if (status == TERN_OK) {
-        struct saved_keyspace *keyspace = &repair->keyspaces[repair->keyspace_count++];
-        *keyspace = (struct saved_keyspace){.id = change->id, .target = target, .is_pending = true};
-        *out_keyspace = keyspace;
-    }
-    return status;
-}
-
-static tern_status commit_creation(struct repair *repair, struct saved_keyspace *keyspace) {
-    struct catalog_change change = {.keyspace = keyspace->target};
-    struct commit_request request = {
-        .catalog = &change, .catalog_count = 1, .durability = TERN_DURABILITY_NONE};
-    tern_status status = commit_submit(&repair->target->manager, &request);
-    if (status != TERN_OK) {
-        error_copy(repair->error, &request.error);
-        return status;
-    }
-    keyspace->is_pending = false;
-    repair->report.keyspaces++;
-    return TERN_OK;
-}
-
 /* Their commits never came. */
 static void forget_pending(struct repair *repair) {
     for (size_t i = 0; i < repair->keyspace_count; i++) {
@@ -360,17 +257,17 @@ static tern_status save_catalog(struct repair *repair, const struct decoded_comm
     bool is_known = repair->has_manifest && commit->seq <= repair->reader.manifest.catalog_seq;
     for (size_t i = 0; !is_known && status == TERN_OK && i < commit->catalog_count; i++) {
         const struct decoded_catalog_change *change = &commit->catalog[i];
-        struct saved_keyspace *keyspace = by_id(repair, change->id);
+        struct saved_keyspace *keyspace = repair_keyspace(repair, change->id);
         if (change->kind == CATALOG_DROP && keyspace != NULL) {
             drop_values_of(repair, keyspace->target);
             status = tern_keyspace_drop(repair->target, keyspace->target->name, repair->error);
             keyspace->target = NULL;
         } else if (change->kind == CATALOG_CREATE) {
             if (keyspace == NULL) {
-                status = prepare_keyspace(repair, change, &keyspace);
+                status = repair_prepare_created(repair, change, &keyspace);
             }
             if (status == TERN_OK && keyspace->is_pending) {
-                status = commit_creation(repair, keyspace);
+                status = repair_commit_creation(repair, keyspace);
             }
         }
     }
@@ -382,7 +279,7 @@ static tern_status keyspace_of_value(struct repair *repair, partition_id id,
                                      struct saved_keyspace **out_keyspace) {
     struct decoded_catalog_change change;
     struct arena arena;
-    *out_keyspace = by_id(repair, id);
+    *out_keyspace = repair_keyspace(repair, id);
     if (*out_keyspace != NULL || id == repair->uncreated) {
         return TERN_OK;
     }
@@ -395,10 +292,10 @@ static tern_status keyspace_of_value(struct repair *repair, partition_id id,
         creation_search(&repair->reader.log_options, manifest != NULL ? manifest->log_start : 0,
                         true, id, after, &arena, &change, repair->error);
     if (status == TERN_OK) {
-        status = prepare_keyspace(repair, &change, out_keyspace);
+        status = repair_prepare_created(repair, &change, out_keyspace);
     } else if (status == TERN_NOT_FOUND) {
-        repair->uncreated = id;
-        status = TERN_OK;
+        status = repair_prepare_unnamed(repair, id, out_keyspace);
+        repair->uncreated = *out_keyspace == NULL ? id : repair->uncreated;
     }
     arena_release(&arena);
     return status;
@@ -411,7 +308,12 @@ static tern_status save_chunk(struct repair *repair, const struct log_record *re
     uint64_t token = get_u64(record->payload);
     uint64_t offset = get_u64(record->payload + 16);
     struct saved_keyspace *keyspace = NULL;
-    struct saved_value *value = *find_value(repair, token);
+    struct saved_value **link = find_value(repair, token);
+    if (*link != NULL && offset == 0) {
+        drop_value(repair, link); /* given up; tokens may begin anew after a recovery */
+        link = find_value(repair, token);
+    }
+    struct saved_value *value = *link;
     if (value == NULL && offset != 0) {
         return TERN_OK;
     }
@@ -444,10 +346,11 @@ static tern_status save_large(struct repair *repair, struct saved_keyspace *keys
     struct saved_value **link = find_value(repair, change->large_token);
     struct saved_value *value = *link;
     size_t size = 0;
-    if (value == NULL || value->size != change->record.value_size) {
+    if (value == NULL || value->size != change->record.value_size ||
+        value->target != keyspace->target) {
         /* Either the base has it, or its chunks are lost. */
         if (value != NULL) {
-            lose_record(repair, "a large value in the log is incomplete");
+            lose_record(repair, "value", "a large value in the log is incomplete");
             drop_value(repair, link);
         }
         return TERN_OK;
@@ -463,17 +366,38 @@ static tern_status save_large(struct repair *repair, struct saved_keyspace *keys
     return status;
 }
 
-static tern_status save_part(struct repair *repair, struct decoded_part *part, seq_no seq) {
-    struct saved_keyspace *keyspace = by_id(repair, part->id);
+/* Where the changes of a part go; NULL: nowhere. */
+static tern_status keyspace_of_part(struct repair *repair, const struct decoded_part *part,
+                                    bool is_copy, struct saved_keyspace **out_keyspace) {
+    struct saved_keyspace *keyspace = repair_keyspace(repair, part->id);
     tern_status status = TERN_OK;
-    if (keyspace == NULL || keyspace->is_pending) {
-        return TERN_OK;
+    if (keyspace == NULL && !is_copy) {
+        status = repair_prepare_unnamed(repair, part->id, &keyspace);
+    }
+    if (status == TERN_OK && keyspace != NULL && keyspace->is_pending && keyspace->is_unnamed) {
+        status = repair_commit_creation(repair, keyspace);
+    }
+    *out_keyspace = keyspace != NULL && !keyspace->is_pending ? keyspace : NULL;
+    return status;
+}
+
+static tern_status save_part(struct repair *repair, struct decoded_part *part, bool is_copy,
+                             seq_no seq) {
+    struct saved_keyspace *keyspace = NULL;
+    tern_status status = keyspace_of_part(repair, part, is_copy, &keyspace);
+    if (status != TERN_OK || keyspace == NULL) {
+        return status;
     }
     if (keyspace->is_whole) {
         decoded_part_hash(part, &keyspace->source->hasher);
     }
     for (size_t i = 0; status == TERN_OK && i < part->count; i++) {
         struct engine_change *change = &part->changes[i];
+        if ((int)change->record.kind != (int)CHANGE_DELETE_RANGE &&
+            change->key.size > keyspace->target->key_bytes_max) {
+            lose_record(repair, "commit-key", "a key in the log is too long for its keyspace");
+            continue;
+        }
         bool is_lacking = change->record.kind != RECORD_MERGE || seq > keyspace->drained_seq;
         if (keyspace->is_whole) {
             status =
@@ -515,7 +439,8 @@ static tern_status save_log_record(void *context, const struct log_record *recor
             status = save_catalog(repair, &commit);
             repair->last_seq = commit.seq > repair->last_seq ? commit.seq : repair->last_seq;
             for (size_t i = 0; status == TERN_OK && i < commit.part_count; i++) {
-                status = save_part(repair, &commit.parts[i], commit.seq);
+                status = save_part(repair, &commit.parts[i], record->kind == LOG_RECORD_COPY,
+                                   commit.seq);
             }
             return status;
         }
@@ -564,7 +489,7 @@ static bool visit_file(void *context, const char *name) {
             return true; /* another of its files */
         }
     }
-    found->status = grow_keyspaces(repair, 1);
+    found->status = repair_grow(repair, 1);
     if (found->status == TERN_OK) {
         struct saved_keyspace *keyspace = &repair->keyspaces[repair->keyspace_count++];
         keyspace->id = id;
@@ -584,8 +509,8 @@ static tern_status save_found_files(struct repair *repair) {
     }
     status = status == TERN_OK ? found.status : status;
     for (size_t i = 0; status == TERN_OK && i < repair->keyspace_count; i++) {
-        char name[48];
-        (void)snprintf(name, sizeof(name), "recovered-%" PRIu64, repair->keyspaces[i].id);
+        char name[REPAIR_NAME_BYTES];
+        repair_recovered_name(repair->keyspaces[i].id, name);
         struct manifest_keyspace entry = {.id = repair->keyspaces[i].id,
                                           .options = TERN_KEYSPACE_OPTIONS_INIT,
                                           .name = tern_slice_str(name)};
@@ -639,7 +564,7 @@ static tern_status save_bases(struct repair *repair) {
         error_copy(repair->error, &found);
         return status;
     }
-    status = grow_keyspaces(repair, repair->reader.manifest.keyspace_count);
+    status = repair_grow(repair, repair->reader.manifest.keyspace_count);
     for (size_t i = 0; status == TERN_OK && i < repair->reader.manifest.keyspace_count; i++) {
         const struct manifest_keyspace *entry = &repair->reader.manifest.keyspaces[i];
         bool is_out = false;
