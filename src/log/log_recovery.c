@@ -31,7 +31,6 @@ struct survey {
     bool is_clean;
     log_position resume; /* when clean: where to go on */
     uint32_t resume_chain;
-    bool resume_chain_is_known;
 };
 
 static tern_status missing(const struct log *log, uint32_t id, tern_error *error) {
@@ -74,6 +73,12 @@ static tern_status find_first(const struct log *log, struct survey *survey, tern
     return TERN_OK;
 }
 
+/*
+ * Only where a mark that covers all is the end. A place that is merely known to be durable up to is
+ * not enough: of a process that was killed a write past the page cache may still be under way
+ * behind it (log_direct.c), and would come over what is written there. A mark is the last that was
+ * written.
+ */
 static void note_clean(struct survey *survey, const struct log_walk *walk) {
     /* A successor that was not reached: its header is there and the seal that leads to it is not.
      * Going on here would run past the place where that header takes over. */
@@ -84,12 +89,6 @@ static void note_clean(struct survey *survey, const struct log_walk *walk) {
         survey->is_clean = true;
         survey->resume = walk->last_begin;
         survey->resume_chain = walk->last_chain;
-        survey->resume_chain_is_known = true;
-    } else if (walk->durable == walk->position) {
-        survey->is_clean = true;
-        survey->resume = walk->position;
-        survey->resume_chain = walk->chain;
-        survey->resume_chain_is_known = walk->chain_is_known;
     }
 }
 
@@ -375,8 +374,7 @@ static tern_status create(struct log *log, tern_error *error) {
 static bool can_resume(const struct survey *survey) {
     const struct log_catalog_entry *entry =
         log_catalog_find(&survey->catalog, log_position_segment(survey->resume));
-    return survey->is_clean && survey->resume_chain_is_known && entry != NULL &&
-           entry->file_bytes >= entry->header.segment_bytes &&
+    return survey->is_clean && entry != NULL && entry->file_bytes >= entry->header.segment_bytes &&
            log_position_offset(survey->resume) + LOG_RECORD_HEADER_BYTES + LOG_SEAL_BYTES <=
                entry->header.segment_bytes;
 }
