@@ -306,7 +306,9 @@ static tern_status close_up(struct conversion *conversion) {
     uint64_t bytes = UINT64_MAX;
     tern_status status = TERN_OK;
     conversion->has_maintenance = true;
-    for (int i = 0; status == TERN_OK && bytes > 0 && i < CLOSING_ROUNDS; i++) {
+    for (int i = 0; status == TERN_OK && bytes > 0 && i < CLOSING_ROUNDS &&
+                    !convert_is_behind(conversion, SHORT_ROUND_BYTES);
+         i++) {
         status = convert_catch_up(conversion, &bytes);
     }
     conversion->has_maintenance = false;
@@ -317,8 +319,15 @@ static tern_status close_up(struct conversion *conversion) {
 static tern_status try_to_switch(struct conversion *conversion, bool *out_done) {
     struct tern_db *db = conversion->db;
     bool is_equal = false;
+    uint64_t bytes;
     *out_done = false;
-    tern_status status = lock_idle(conversion);
+    tern_status status = TERN_OK;
+    if (convert_is_behind(conversion, SHORT_ROUND_BYTES)) {
+        status = convert_catch_up(conversion, &bytes); /* while others can make room for it */
+    }
+    if (status == TERN_OK) {
+        status = lock_idle(conversion);
+    }
     if (status != TERN_OK) {
         return status;
     }

@@ -38,6 +38,8 @@
 #define ROOM_TRIES 50
 /* What may be copied while everybody waits: a few milliseconds. */
 #define FINISH_BYTES ((size_t)16 << 10)
+/* So much, of keys and values, may be copied at once that nobody has made room for. */
+#define UNPAID_BYTES_MAX ((size_t)1 << 20)
 
 struct batch {
     struct conversion *conversion;
@@ -49,6 +51,7 @@ struct batch {
     struct engine_change changes[BATCH_KEYS];
     size_t change_count;
     size_t bytes;
+    size_t unpaid_bytes;         /* of all changes, where room cannot be waited for */
     uint64_t tokens[BATCH_KEYS]; /* of values apart that no commit carries yet */
     size_t token_count;
 };
@@ -206,8 +209,7 @@ static tern_status copy_value_apart(struct batch *batch, struct engine *source,
     return status;
 }
 
-/* What the source holds of a key now becomes a change. *out_done false: not while everybody waits.
- */
+/* What the source holds of a key now becomes a change. *out_done false: not while others wait. */
 static tern_status copy_key(struct batch *batch, const struct snapshot *snapshot, tern_slice key,
                             bool *out_done) {
     struct conversion *conversion = batch->conversion;
@@ -243,8 +245,11 @@ static tern_status copy_key(struct batch *batch, const struct snapshot *snapshot
     }
     point_read_end(&read);
     if (status == TERN_OK && *out_done) {
+        size_t bytes = key.size + change.record.value.size;
         batch->changes[batch->change_count++] = change;
-        batch->bytes += key.size + change.record.value.size;
+        batch->bytes += bytes;
+        batch->unpaid_bytes += batch->is_leading || conversion->has_maintenance ? bytes : 0;
+        *out_done = batch->unpaid_bytes <= UNPAID_BYTES_MAX;
     }
     return status;
 }
@@ -293,14 +298,15 @@ static tern_status copy_keys(struct batch *batch, bool *out_done) {
     }
     snapshot_drop(manager, &snapshot);
     batch->key_count = 0;
-    if (status == TERN_OK && *out_done) {
-        return commit_changes(batch);
+    if (status == TERN_OK) {
+        return commit_changes(batch); /* what was copied is right, also where it was not all */
     }
     forget_changes(batch, false);
     return status;
 }
 
-/* Copies what is noted in `bytes`. */
+/* Copies what is noted in `bytes`. *out_done false: all of it is to be copied again, some other
+ * time. */
 static tern_status copy_noted(struct conversion *conversion, tern_slice bytes, bool is_leading,
                               bool *out_done) {
     const tern_allocator *allocator = conversion->db->allocator;
@@ -313,7 +319,7 @@ static tern_status copy_noted(struct conversion *conversion, tern_slice bytes, b
     batch->conversion = conversion;
     batch->is_leading = is_leading;
     batch->key_count = batch->change_count = batch->token_count = 0;
-    batch->bytes = 0;
+    batch->bytes = batch->unpaid_bytes = 0;
     arena_init(&batch->arena, allocator, 65536);
     engine_scratch_init(&batch->scratch, allocator);
     tern_status status = TERN_OK;
@@ -343,11 +349,10 @@ static tern_status copy_noted(struct conversion *conversion, tern_slice bytes, b
 /* ---- rounds ---- */
 
 /* The oldest piece of the backlog. */
-static tern_status copy_piece(struct conversion *conversion, uint64_t *bytes) {
+static tern_status copy_piece(struct conversion *conversion, uint64_t *bytes, bool *out_done) {
     struct convert_backlog *backlog = &conversion->backlog;
     struct buffer piece;
     uint64_t size = 0;
-    bool done;
     buffer_init(&piece, conversion->db->allocator);
     tern_status status = file_read_exact(backlog->file, CONVERT_FILE_NAME, backlog->begin, &size,
                                          sizeof(size), conversion->error);
@@ -359,35 +364,43 @@ static tern_status copy_piece(struct conversion *conversion, uint64_t *bytes) {
                                  piece.data, (size_t)size, conversion->error);
     }
     if (status == TERN_OK) {
-        status = copy_noted(conversion, tern_slice_of(piece.data, (size_t)size), false, &done);
-        backlog->begin += sizeof(size) + size;
+        status = copy_noted(conversion, tern_slice_of(piece.data, (size_t)size), false, out_done);
+        backlog->begin += status == TERN_OK && *out_done ? sizeof(size) + size : 0;
         *bytes += size;
     }
     buffer_release(&piece);
     return status;
 }
 
+bool convert_is_behind(const struct conversion *conversion, uint64_t bytes) {
+    return conversion->backlog.begin < conversion->backlog.end ||
+           atomic_load_explicit(&conversion->capture.size, memory_order_relaxed) > bytes;
+}
+
 tern_status convert_catch_up(struct conversion *conversion, uint64_t *out_bytes) {
     struct convert_backlog *backlog = &conversion->backlog;
     struct buffer taken;
     uint64_t bytes = 0;
-    bool done;
+    bool done = true;
     tern_status status = TERN_OK;
-    while (status == TERN_OK && backlog->begin < backlog->end) {
+    while (status == TERN_OK && done && backlog->begin < backlog->end) {
         /* What comes meanwhile stays in memory, so that there is an end to it: when that is much,
          * writers are held back. */
-        status = copy_piece(conversion, &bytes);
+        status = copy_piece(conversion, &bytes, &done);
     }
     if (backlog->begin == backlog->end) {
         convert_backlog_close(backlog);
     }
-    if (status == TERN_OK) {
+    if (status == TERN_OK && done) {
         status = take(conversion, &taken);
-    }
-    if (status == TERN_OK) {
-        bytes += taken.size;
-        status = copy_noted(conversion, buffer_slice(&taken), false, &done);
-        change_capture_give_back(&conversion->capture, &taken);
+        if (status == TERN_OK) {
+            bytes += taken.size;
+            status = copy_noted(conversion, buffer_slice(&taken), false, &done);
+            if (status == TERN_OK && !done) {
+                status = push(conversion, buffer_slice(&taken));
+            }
+            change_capture_give_back(&conversion->capture, &taken);
+        }
     }
     *out_bytes = bytes;
     return status;

@@ -52,7 +52,10 @@ void convert_remove_files(struct conversion *conversion);
 /* ---- convert_catch_up.c ---- */
 /* Moves what was captured to the backlog when it is much. Any time without the applier role. */
 TERN_MUST_CHECK tern_status convert_relieve(struct conversion *conversion);
-/* One round: copies what had changed when it began, *out_bytes of keys. */
+/* More than `bytes` of keys are left to copy, or what could not be copied in the roles held. */
+bool convert_is_behind(const struct conversion *conversion, uint64_t bytes);
+/* One round: copies what had changed when it began, *out_bytes of keys. In the maintenance role it
+ * leaves to another round what would need much room. */
 TERN_MUST_CHECK tern_status convert_catch_up(struct conversion *conversion, uint64_t *out_bytes);
 /* Applier role: copies what has changed since; *out_done false: it is too much for now. */
 TERN_MUST_CHECK tern_status convert_finish(struct conversion *conversion, bool *out_done);

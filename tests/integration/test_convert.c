@@ -231,6 +231,68 @@ static void writers_and_readers_go_on_around_all_pairs_of_engines(void **state) 
     api_fixture_release(&fixture);
 }
 
+/* One keyspace through the engines, over and over. */
+struct converter {
+    tern_keyspace *keyspace;
+    size_t first; /* of `around` */
+};
+
+static void *convert_around(void *argument) {
+    const struct converter *converter = argument;
+    for (size_t i = 0; i < PAIRS; i++) {
+        convert(converter->keyspace, around[(converter->first + i) % PAIRS]);
+    }
+    return NULL;
+}
+
+/* Each has a writer of its own; what they share are the roles, the log and the manifests. */
+static void two_keyspaces_are_converted_at_the_same_time(void **state) {
+    (void)state;
+    struct api_fixture fixtures[2];
+    static struct writer writers[2];
+    struct converter converters[2];
+    pthread_t threads[4];
+    _Atomic bool is_over = false;
+    tern_error error = TERN_ERROR_INIT;
+    tern_keyspace_options options = options_for(TERN_ENGINE_BTREE);
+    uint64_t seed = seeded_random_seed("convert_two");
+    api_fixture_init_closed(&fixtures[0], false);
+    fixtures[0].options.memory_bytes = (uint64_t)256 << 20;
+    fixtures[0].options.overlay_bytes = (uint64_t)64 << 20;
+    api_fixture_open(&fixtures[0]);
+    fixtures[1] = fixtures[0];
+    assert_ok(
+        tern_keyspace_create(fixtures[0].db, "other", &options, &fixtures[1].keyspace, &error),
+        error);
+    for (unsigned i = 0; i < 2; i++) {
+        writers[i] = (struct writer){.fixture = &fixtures[i], .number = i, .is_over = &is_over};
+        converters[i] = (struct converter){fixtures[i].keyspace, i * 2};
+        seeded_random_init(&writers[i].random, seed + i);
+        assert_int_equal(pthread_create(&threads[i], NULL, write_always, &writers[i]), 0);
+        assert_int_equal(pthread_create(&threads[2 + i], NULL, convert_around, &converters[i]), 0);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(pthread_join(threads[2 + i], NULL), 0);
+    }
+    atomic_store(&is_over, true);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    assert_true(api_stat(fixtures[0].db, "conversions") >= 2 * PAIRS - 1);
+    for (int again = 0; again < 2; again++) {
+        check_writer(&writers[0], fixtures[0].keyspace);
+        check_writer(&writers[1], fixtures[1].keyspace);
+        assert_true(writers[0].commits > 0 && writers[1].commits > 0);
+        api_assert_sound(fixtures[0].db);
+        if (again == 0) {
+            api_fixture_reopen(&fixtures[0]);
+            assert_ok(tern_keyspace_open(fixtures[0].db, "other", &fixtures[1].keyspace, &error),
+                      error);
+        }
+    }
+    api_fixture_release(&fixtures[0]);
+}
+
 /* ---- transactions over the switch ---- */
 
 static void open_transactions_commit_into_the_new_engine(void **state) {
@@ -712,6 +774,7 @@ static void nobody_sees_what_a_conversion_builds(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(writers_and_readers_go_on_around_all_pairs_of_engines),
+        cmocka_unit_test(two_keyspaces_are_converted_at_the_same_time),
         cmocka_unit_test(open_transactions_commit_into_the_new_engine),
         cmocka_unit_test(locks_are_held_over_the_switch),
         cmocka_unit_test(a_cursor_goes_on_in_the_order_that_it_had),
