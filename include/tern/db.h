@@ -98,9 +98,13 @@ typedef enum tern_page_source {
 /** tern_db_options::direct_log_syncs: the log is written through the page cache. */
 #define TERN_DIRECT_LOG_OFF UINT32_MAX
 
-/** Called with the path of each finished log segment before it is recycled, by background work: on
- * the executor, or by a writer that helps. TERN_OK lets it go; any other code keeps it, to be asked
- * again later. */
+/**
+ * Called with the path of each finished log segment before it is recycled, by background work: on
+ * the executor, or by a writer that helps; one call at a time. Copy the file: afterwards it is
+ * written over under another name, so a link to it would keep nothing. TERN_OK lets it go; any
+ * other code keeps it, to be asked again later. After a crash a segment may come again. It must not
+ * call into the database.
+ */
 typedef tern_status (*tern_archive_function)(void *context, const char *segment_path,
                                              uint64_t segment_id);
 
