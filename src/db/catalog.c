@@ -5,7 +5,11 @@
  * A handle lives until the database is closed, whatever becomes of its keyspace. Life of a
  * keyspace: PENDING (a transaction is about to create it; it has an engine but no slot) -> LIVE (in
  * views) -> DROPPED (out of views; its engine is closed once no view holds it, its files go once no
- * manifest names them).
+ * manifest names them; then its slot is another's, and the handle is on the list of those gone).
+ *
+ * A slot is given away when no live view has anything in it, and after the handle that had it has
+ * none. Who reads by a handle looks at its slot after having found a view: so in a view that shows
+ * the slot's next keyspace it finds that the handle has no slot.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -19,19 +23,52 @@ void catalog_init(struct tern_db *db) {
     mutex_init(&db->catalog_mutex);
 }
 
-/* Engines of live keyspaces; those of dropped ones are the collector's. */
-void catalog_release(struct tern_db *db) {
-    while (db->keyspaces != NULL) {
-        tern_keyspace *keyspace = db->keyspaces;
-        db->keyspaces = keyspace->next;
+static void release_list(struct tern_db *db, tern_keyspace *keyspace) {
+    while (keyspace != NULL) {
+        tern_keyspace *next = keyspace->next;
         if (keyspace->engine != NULL) {
             keyspace->methods->close(keyspace->engine);
         }
         memory_release(db->allocator, keyspace->name);
         memory_release(db->allocator, keyspace);
+        keyspace = next;
     }
+}
+
+void catalog_release(struct tern_db *db) {
+    release_list(db, db->keyspaces);
+    release_list(db, db->gone_keyspaces);
     memory_release(db->allocator, db->slots);
+    memory_release(db->allocator, db->free_slots);
     mutex_destroy(&db->catalog_mutex);
+}
+
+/* It has no engine any more: nobody looks for it. Under catalog_mutex. */
+static void put_to_gone(struct tern_db *db, tern_keyspace *keyspace) {
+    tern_keyspace **link = &db->keyspaces;
+    while (*link != keyspace) {
+        ASSERT(*link != NULL);
+        link = &(*link)->next;
+    }
+    *link = keyspace->next;
+    keyspace->next = db->gone_keyspaces;
+    db->gone_keyspaces = keyspace;
+}
+
+struct engine *catalog_take_engine(struct tern_db *db, tern_keyspace *keyspace) {
+    mutex_lock(&db->catalog_mutex);
+    struct engine *engine = keyspace->engine;
+    uint32_t slot = atomic_load_explicit(&keyspace->slot, memory_order_relaxed);
+    keyspace->engine = NULL;
+    if (slot != KEYSPACE_NO_SLOT) {
+        ASSERT(db->slots[slot] == NULL && db->free_slot_count < db->slot_count);
+        atomic_store_explicit(&keyspace->slot, KEYSPACE_NO_SLOT, memory_order_relaxed);
+        db->free_slots[db->free_slot_count++] = slot;
+    }
+    atomic_fetch_sub_explicit(&db->dropped_keyspaces, 1, memory_order_relaxed);
+    put_to_gone(db, keyspace);
+    mutex_unlock(&db->catalog_mutex);
+    return engine;
 }
 
 static bool is_power_of_two(uint32_t value) {
@@ -284,6 +321,7 @@ void database_keyspace_forget(tern_keyspace *keyspace) {
     struct engine *engine = was_pending ? keyspace->engine : NULL;
     if (was_pending) {
         keyspace->engine = NULL;
+        put_to_gone(db, keyspace);
     }
     mutex_unlock(&db->catalog_mutex);
     if (engine != NULL) {
@@ -354,15 +392,22 @@ static tern_status reserve_slots(struct tern_db *db, size_t count, tern_error *e
         return ERROR_NO_MEMORY(error, "the catalog");
     }
     db->slots = slots;
+    uint32_t *free_slots =
+        memory_resize(db->allocator, db->free_slots, capacity * sizeof(free_slots[0]));
+    if (free_slots == NULL) {
+        return ERROR_NO_MEMORY(error, "the catalog");
+    }
+    db->free_slots = free_slots;
     db->slot_capacity = (uint32_t)capacity;
     return TERN_OK;
 }
 
 static void take_slot(struct tern_db *db, tern_keyspace *keyspace, seq_no created_seq) {
-    ASSERT(db->slot_count < db->slot_capacity);
-    db->slots[db->slot_count] = keyspace;
-    atomic_store_explicit(&keyspace->slot, db->slot_count, memory_order_relaxed);
-    db->slot_count++;
+    uint32_t slot =
+        db->free_slot_count > 0 ? db->free_slots[--db->free_slot_count] : db->slot_count++;
+    ASSERT(slot < db->slot_capacity);
+    db->slots[slot] = keyspace;
+    atomic_store_explicit(&keyspace->slot, slot, memory_order_relaxed);
     atomic_fetch_add_explicit(&db->live_keyspaces, 1, memory_order_relaxed);
     atomic_store_explicit(&keyspace->created_seq, created_seq, memory_order_relaxed);
     atomic_store_explicit(&keyspace->state, KEYSPACE_LIVE, memory_order_release);
@@ -379,8 +424,8 @@ tern_status catalog_make_live(struct tern_db *db, tern_keyspace *keyspace, seq_n
     return status;
 }
 
-void catalog_mark_dropped(struct tern_db *db, tern_keyspace *keyspace, seq_no seq) {
-    mutex_lock(&db->catalog_mutex);
+/* Under catalog_mutex. */
+static void mark_dropped(struct tern_db *db, tern_keyspace *keyspace, seq_no seq) {
     atomic_store_explicit(&keyspace->dropped_seq, seq, memory_order_relaxed);
     atomic_store_explicit(&keyspace->state, KEYSPACE_DROPPED, memory_order_release);
     uint32_t slot = atomic_load_explicit(&keyspace->slot, memory_order_relaxed);
@@ -393,6 +438,11 @@ void catalog_mark_dropped(struct tern_db *db, tern_keyspace *keyspace, seq_no se
         atomic_store_explicit(&keyspace->engine->is_dropped, true, memory_order_release);
         atomic_fetch_add_explicit(&db->dropped_keyspaces, 1, memory_order_relaxed);
     }
+}
+
+void catalog_mark_dropped(struct tern_db *db, tern_keyspace *keyspace, seq_no seq) {
+    mutex_lock(&db->catalog_mutex);
+    mark_dropped(db, keyspace, seq);
     mutex_unlock(&db->catalog_mutex);
 }
 
@@ -426,8 +476,8 @@ void catalog_convert(struct tern_db *db, tern_keyspace *keyspace, tern_keyspace 
     if (keyspace->key_bytes_max > keyspace->read_key_bytes_max) {
         keyspace->read_key_bytes_max = keyspace->key_bytes_max;
     }
+    mark_dropped(db, target, seq);
     mutex_unlock(&db->catalog_mutex);
-    catalog_mark_dropped(db, target, seq);
 }
 
 /* ---- what the commit leader calls ---- */

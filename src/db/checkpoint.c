@@ -571,12 +571,13 @@ uint64_t checkpoint_oldest_view(struct tern_db *db) {
     return oldest;
 }
 
-/* Does a live view show it? */
+/* Does a live view show it, or something else in its slot, which is another's from then on? */
 static bool is_in_views(struct tern_db *db, const tern_keyspace *keyspace) {
     bool found = false;
     mutex_lock(&db->manager.views_mutex);
     for (const struct database_view *view = db->manager.live_views; view != NULL && !found;
          view = view->next_live) {
+        found = view_part(view, keyspace) != NULL;
         /* A conversion has put it into another slot: old views show it in that. */
         for (uint32_t i = 0; i < view->slot_count && !found; i++) {
             found = view->parts[i] != NULL && view->parts[i]->engine == keyspace->engine;
@@ -614,12 +615,7 @@ void checkpoint_collect_dropped(struct tern_db *db) {
         (void)epoch_reclaim(db->manager.epoch);
         epoch_synchronize(db->manager.epoch);
         (void)epoch_reclaim(db->manager.epoch);
-        struct engine *engine = keyspace->engine;
-        mutex_lock(&db->catalog_mutex);
-        keyspace->engine = NULL;
-        atomic_fetch_sub_explicit(&db->dropped_keyspaces, 1, memory_order_relaxed);
-        mutex_unlock(&db->catalog_mutex);
-        keyspace->methods->close(engine);
+        keyspace->methods->close(catalog_take_engine(db, keyspace));
         /* What cannot be removed now is removed at the next open. */
         (void)keyspace->methods->destroy(&db->environment, keyspace->partition, NULL);
     }

@@ -125,9 +125,8 @@ tern_status tern_compact(tern_db *db, tern_progress_function progress, void *pro
     uint32_t count = db->slot_count;
     mutex_unlock(&db->catalog_mutex);
     for (uint32_t i = 0; status == TERN_OK && i < count; i++) {
-        mutex_lock(&db->catalog_mutex);
-        tern_keyspace *keyspace = db->slots[i];
-        mutex_unlock(&db->catalog_mutex);
+        bool exists;
+        tern_keyspace *keyspace = catalog_at(db, i, &exists);
         if (keyspace != NULL) {
             status = compact_keyspace(db, keyspace, progress, progress_context, i, count, error);
         }

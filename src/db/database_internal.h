@@ -95,10 +95,13 @@ struct tern_db {
 
     /* Catalog. */
     struct mutex catalog_mutex;
-    tern_keyspace *keyspaces; /* all handles, newest first */
-    tern_keyspace **slots;    /* by slot; NULL once gone */
+    tern_keyspace *keyspaces;      /* all handles, newest first, */
+    tern_keyspace *gone_keyspaces; /* but for those that have no engine any more */
+    tern_keyspace **slots;         /* by slot; NULL once gone */
     uint32_t slot_count;
-    uint32_t slot_capacity;
+    uint32_t slot_capacity; /* of free_slots, too */
+    uint32_t *free_slots;   /* below slot_count, and to be given again */
+    uint32_t free_slot_count;
     _Atomic uint64_t next_partition;
     seq_no catalog_seq; /* of the last catalog change; applier */
 
@@ -177,6 +180,9 @@ tern_keyspace *catalog_by_id(struct tern_db *db, partition_id id);
 tern_keyspace *catalog_by_name(struct tern_db *db, const char *name);
 /* The keyspace of a slot, NULL once it is gone; *out_exists: there are that many slots. */
 tern_keyspace *catalog_at(struct tern_db *db, uint32_t slot, bool *out_exists);
+/* The engine of a dropped keyspace that is in no live view, to be closed; its slot is another's
+ * from then on. Maintenance role. */
+struct engine *catalog_take_engine(struct tern_db *db, tern_keyspace *keyspace);
 /* Marks it dropped and queues its engine for closing. */
 void catalog_mark_dropped(struct tern_db *db, tern_keyspace *keyspace, seq_no seq);
 /* The keyspace gets the partition of the hidden handle `target`, which is dropped with the old one.
