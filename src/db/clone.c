@@ -111,10 +111,13 @@ static tern_status copy_all(struct tern_db *db, const struct snapshot *snapshot,
             source = keyspace->engine == part->engine ? keyspace : source;
         }
         tern_keyspace_options options_then = source->options;
-        bool is_shown = atomic_load(&source->shown_seq) <= snapshot->moment.seq;
+        /* A conversion was building it; or the snapshot was taken when a conversion or a drop was
+         * visible and the view without the partition was not yet there. */
+        bool is_shown = atomic_load(&source->shown_seq) <= snapshot->moment.seq &&
+                        atomic_load(&source->dropped_seq) > snapshot->moment.seq;
         mutex_unlock(&db->catalog_mutex);
         if (!is_shown) {
-            continue; /* a conversion was building it */
+            continue;
         }
         status = copy_keyspace(snapshot, source->name, &options_then, part, target, progress,
                                progress_context, error);
