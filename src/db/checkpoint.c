@@ -4,7 +4,7 @@
  *
  *   begin     one moment under the applier role: every overlay is frozen at the same seq f, and the
  *             log's end P is noted: everything after f is at or after P
- *   step      drains a quantum of one keyspace; when an engine has a slice ready: publish
+ *   step      drains a quantum of one keyspace; when engines have slices ready: publish
  *   publish   seal roots -> sync the log -> sync the bases -> switch the manifest -> new view
  *   last      when nothing frozen is left, the manifest's log_start moves to P
  *
@@ -27,7 +27,10 @@
 #define DRAIN_QUANTUM_BYTES  ((size_t)1 << 20)
 #define HELP_QUANTUM_BYTES   ((size_t)128 << 10)
 #define LIVE_GENERATIONS_MIN 64
-#define RELEASE_RETRY_NS     ((uint64_t)1000000000)
+/* Steps, of one or several keyspaces, whose slices go into one publish at most. */
+#define GROUP_STEPS_MAX         32u
+#define MEMORY_PER_GROUPED_STEP ((uint64_t)32 << 20)
+#define RELEASE_RETRY_NS        ((uint64_t)1000000000)
 
 void checkpoint_update_debt(struct tern_db *db) {
     uint64_t debt = 0;
@@ -88,46 +91,67 @@ tern_status checkpoint_begin(struct tern_db *db, tern_error *error) {
         maintenance->frozen_time_ms = time_ms;
         maintenance->frozen_position = position;
         maintenance->keyspace_index = 0;
+        maintenance->group_steps = 0;
         atomic_store_explicit(&db->is_draining, true, memory_order_relaxed);
     }
     checkpoint_update_debt(db);
     return status;
 }
 
-tern_status checkpoint_step(struct tern_db *db, bool helps, bool *out_more, tern_error *error) {
-    size_t quantum_bytes = helps ? HELP_QUANTUM_BYTES : DRAIN_QUANTUM_BYTES;
+/* Slices that wait for one publish: each holds memory of a drain until then. */
+static uint32_t group_steps_max(const struct tern_db *db) {
+    uint64_t steps = db->options.memory_bytes / MEMORY_PER_GROUPED_STEP;
+    return steps < 1 ? 1 : steps > GROUP_STEPS_MAX ? GROUP_STEPS_MAX : (uint32_t)steps;
+}
+
+/* Slices are ready, and no more are to be waited for. */
+static bool is_group_due(struct tern_db *db) {
+    const struct maintenance *maintenance = &db->maintenance;
+    return maintenance->group_steps >= group_steps_max(db) ||
+           (maintenance->group_steps > 0 && maintenance->keyspace_index >= slot_count(db));
+}
+
+/* One publish for all slices that are ready; then those keyspaces are asked again. */
+static tern_status publish_group(struct tern_db *db, tern_error *error) {
     struct maintenance *maintenance = &db->maintenance;
-    *out_more = false;
-    if (maintenance->phase == CHECKPOINT_IDLE) {
-        return TERN_OK;
+    tern_status status = checkpoint_publish(db, false, error);
+    if (status == TERN_OK) {
+        maintenance->keyspace_index = maintenance->group_first;
+        maintenance->group_steps = 0;
     }
-    while (maintenance->keyspace_index < slot_count(db)) {
-        tern_keyspace *keyspace = slot_at(db, maintenance->keyspace_index);
-        enum engine_drain_state state = ENGINE_DRAIN_IDLE;
-        tern_status status = TERN_OK;
-        if (keyspace != NULL) {
-            status = keyspace->methods->drain_step(keyspace->engine, quantum_bytes, &state, error);
-        }
-        if (status == TERN_OK && state == ENGINE_DRAIN_SLICE && !helps) {
-            atomic_fetch_add_explicit(&db->counters.slices, 1, memory_order_relaxed);
-            status = checkpoint_publish(db, false, error);
-        }
-        checkpoint_update_debt(db);
-        if (status != TERN_OK) {
-            atomic_fetch_add_explicit(&db->counters.drain_failures, 1, memory_order_relaxed);
-            *out_more = true;
-            return status;
-        }
-        if (state != ENGINE_DRAIN_IDLE) {
-            *out_more = true;
-            return TERN_OK;
-        }
-        maintenance->keyspace_index++;
+    return status;
+}
+
+/* A quantum of the keyspace whose turn it is; on to the next when it has nothing left, or a slice
+ * is ready. */
+static tern_status drain_some(struct tern_db *db, size_t quantum_bytes, bool *out_worked,
+                              tern_error *error) {
+    struct maintenance *maintenance = &db->maintenance;
+    tern_keyspace *keyspace = slot_at(db, maintenance->keyspace_index);
+    enum engine_drain_state state = ENGINE_DRAIN_IDLE;
+    tern_status status = TERN_OK;
+    if (keyspace != NULL) {
+        status = keyspace->methods->drain_step(keyspace->engine, quantum_bytes, &state, error);
     }
-    if (helps) {
-        *out_more = true;
-        return TERN_OK;
+    if (status != TERN_OK) {
+        return status;
     }
+    if (state == ENGINE_DRAIN_SLICE) {
+        atomic_fetch_add_explicit(&db->counters.slices, 1, memory_order_relaxed);
+        if (maintenance->group_steps == 0) {
+            maintenance->group_first = maintenance->keyspace_index;
+        }
+    }
+    bool is_in_group = state == ENGINE_DRAIN_SLICE || maintenance->group_steps > 0;
+    maintenance->group_steps += is_in_group && state != ENGINE_DRAIN_IDLE ? 1 : 0;
+    maintenance->keyspace_index += state != ENGINE_DRAIN_MORE ? 1 : 0;
+    *out_worked = state != ENGINE_DRAIN_IDLE;
+    return TERN_OK;
+}
+
+/* Everything is drained and published. */
+static tern_status end_checkpoint(struct tern_db *db, bool *out_more, tern_error *error) {
+    struct maintenance *maintenance = &db->maintenance;
     tern_status status = checkpoint_publish(db, !maintenance->is_partial, error);
     checkpoint_update_debt(db);
     if (status != TERN_OK) {
@@ -146,6 +170,36 @@ tern_status checkpoint_step(struct tern_db *db, bool helps, bool *out_more, tern
     atomic_fetch_add_explicit(&db->counters.checkpoints, 1, memory_order_relaxed);
     space_look_again(db);
     return TERN_OK;
+}
+
+tern_status checkpoint_step(struct tern_db *db, bool helps, bool *out_more, tern_error *error) {
+    size_t quantum_bytes = helps ? HELP_QUANTUM_BYTES : DRAIN_QUANTUM_BYTES;
+    struct maintenance *maintenance = &db->maintenance;
+    *out_more = false;
+    if (maintenance->phase == CHECKPOINT_IDLE) {
+        return TERN_OK;
+    }
+    bool has_worked = false;
+    tern_status status = TERN_OK;
+    while (status == TERN_OK && !has_worked && !is_group_due(db) &&
+           maintenance->keyspace_index < slot_count(db)) {
+        status = drain_some(db, quantum_bytes, &has_worked, error);
+    }
+    if (status == TERN_OK && !helps && is_group_due(db)) {
+        status = publish_group(db, error);
+        has_worked = true;
+    } else if (status != TERN_OK && !helps && maintenance->group_steps > 0) {
+        (void)publish_group(db, NULL); /* what others have ready does not wait for this one */
+    }
+    checkpoint_update_debt(db);
+    if (status != TERN_OK) {
+        atomic_fetch_add_explicit(&db->counters.drain_failures, 1, memory_order_relaxed);
+    }
+    if (status != TERN_OK || has_worked || helps) {
+        *out_more = true;
+        return status;
+    }
+    return end_checkpoint(db, out_more, error);
 }
 
 /* ---- publishing ---- */

@@ -36,6 +36,8 @@ struct maintenance {
     bool is_partial;                 /* not everything could be frozen */
     log_position frozen_position;    /* end of the log at the freeze */
     size_t keyspace_index;           /* which keyspace is being drained */
+    size_t group_first;              /* the first one with a slice that waits to be published */
+    uint32_t group_steps;            /* steps of work since there is one; 0: there is none */
     seq_no drained_seq;              /* of the last whole checkpoint */
     uint64_t used_after_checkpoint;  /* overlay bytes that the last one left, or less */
     log_position log_start;          /* where replay has to begin */
