@@ -24,16 +24,22 @@ struct salvage {
     tern_finding_function on_finding;
     void *finding_context;
     bool has_stopped;
+    uint64_t told_number; /* of the last finding with a place */
+    int64_t told_offset;
     uint64_t lost_pages;
     tern_error *error;
 };
 
+/* A place is told of once: all blocks of a partition are lost by one block of its index. */
 static void report(struct salvage *salvage, uint64_t number, int64_t offset, const char *invariant,
                    const char *message) {
     char name[LSM_FILE_NAME_BYTES];
-    if (salvage->on_finding == NULL || salvage->has_stopped) {
+    bool is_told = offset >= 0 && number == salvage->told_number && offset == salvage->told_offset;
+    if (salvage->on_finding == NULL || salvage->has_stopped || is_told) {
         return;
     }
+    salvage->told_number = number;
+    salvage->told_offset = offset;
     lsm_file_name(salvage->lsm.config.id, number, LSM_FILE_TABLE, name);
     const tern_finding finding = {name, offset, invariant, message};
     salvage->has_stopped = !salvage->on_finding(salvage->finding_context, &finding);
@@ -284,6 +290,7 @@ tern_status lsm_salvage(const struct engine_environment *environment,
         .visit_context = visit_context,
         .on_finding = on_finding,
         .finding_context = finding_context,
+        .told_offset = -1,
         .error = error,
     };
     struct lsm_version *version = NULL;

@@ -577,6 +577,27 @@ class Care(TernTest):
         self.assertEqual(saved, report["records"])
         self.run_tern("repair", code=2)
 
+    def test_blocks_lost_with_their_index_are_told_of_once(self):
+        self.run_tern("keyspace", "create", "a", "--engine", "lsm")
+        self.run_tern("batch", stdin="".join(f"put a {i:06} {'v' * 50}\n" for i in range(20000)))
+        self.run_tern("checkpoint")
+        name = max((n for n in os.listdir(self.db) if n.endswith(".lsm")),
+                   key=lambda name: len(self.content(name)))
+        content = self.content(name)
+        path = os.path.join(self.db, name)
+        for place in range(len(content) - 100, 0, -300):
+            self.file(path, content[:place] + bytes([content[place] ^ 1]) + content[place + 1:])
+            report = json.loads(subprocess.run([BINARY, "-d", self.db, "verify", "--json"],
+                                               capture_output=True, env=self.environment,
+                                               check=False).stdout)
+            if any(f["invariant"] == "index.block" for f in report["findings"]):
+                break
+        else:
+            self.fail("there is no index")
+        report = self.json("repair", "--to", self.path("rescued"), code=4)
+        self.assertGreater(report["lost_pages"], 10)
+        self.assertLess(len(report["findings"]), 5)
+
     def test_a_commit_lost_with_the_log_is_told(self):
         self.create("a")
         for i in range(5):
@@ -675,6 +696,21 @@ class Shell(TernTest):
             self.assertEqual(error["status"], "INVALID")
         out, err = self.run_tern(stdin="get --nonsense --json\n", code=2)
         self.assertEqual(json.loads(err)["error"]["exit"], 2)
+
+    def test_help_is_there_for_programs(self):
+        help_of = lambda *words: json.loads(self.tern("help", *words, "--json")[0])["commands"]
+        commands = {command["name"]: command for command in help_of()}
+        self.assertLessEqual({"put", "get", "keyspace create", "verify", "begin"}, set(commands))
+        self.assertEqual([command["name"] for command in help_of("scan")], ["scan"])
+        self.assertEqual([command["name"] for command in help_of("keyspace")],
+                         [name for name in commands if name.startswith("keyspace ")])
+        engine = [o for o in commands["keyspace create"]["options"] if o["name"] == "engine"][0]
+        self.assertEqual(engine["choices"], ["btree", "lsm", "hash"])
+        self.tern("help", "nothing", "--json", code=2)
+        self.assertEqual(self.tern("scan", "--help", "--json"), self.tern("help", "scan", "--json"))
+        self.assertEqual(self.tern("--help", "--json"), self.tern("help", "--json"))
+        self.assertEqual(json.loads(self.tern("--version", "--json")[0]),
+                         json.loads(self.tern("version", "--json")[0]))
 
     def test_help_explains(self):
         self.assertIn("keyspace create", self.tern("help")[0])
