@@ -20,11 +20,16 @@ static tern_status run_repl(struct session *session, const struct invocation *in
 
 static tern_status run_invocation(struct session *session, const struct invocation *invocation) {
     if (invocation_has(invocation, OPTION_VERSION)) {
-        fprintf(session->out, "tern %s\n", tern_version());
+        fprintf(session->out, session->settings.is_json ? "{\"version\":\"%s\"}\n" : "tern %s\n",
+                tern_version());
         return TERN_OK;
     }
     if (invocation->command != NULL) {
         return run_command(session, invocation);
+    }
+    if (invocation_has(invocation, OPTION_HELP) && session->settings.is_json) {
+        (void)help_print_json(session->out, "");
+        return TERN_OK;
     }
     if (invocation_has(invocation, OPTION_HELP)) {
         help_print_overview(session->out, false, terminal_width_columns(session->out),

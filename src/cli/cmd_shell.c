@@ -29,7 +29,11 @@ static tern_status explain_words(struct session *session, const struct invocatio
     const struct command *command = command_find(buffer_text(&name));
     size_t width = terminal_width_columns(session->out);
     tern_status status = TERN_OK;
-    if (command != NULL) {
+    if (session->settings.is_json) {
+        status = help_print_json(session->out, buffer_text(&name))
+                     ? TERN_OK
+                     : unknown_command(session, buffer_text(&name));
+    } else if (command != NULL) {
         help_print_command(session->out, command, width, session->has_color);
     } else if (!help_print_family(session->out, buffer_text(&name), width, session->has_color)) {
         status = unknown_command(session, buffer_text(&name));
@@ -47,7 +51,7 @@ tern_status run_help(struct session *session, const struct invocation *invocatio
         help_print_markdown(session->out);
         return TERN_OK;
     }
-    if (invocation->argument_count > 0) {
+    if (invocation->argument_count > 0 || session->settings.is_json) {
         return explain_words(session, invocation);
     }
     help_print_overview(session->out, session->is_repl, terminal_width_columns(session->out),

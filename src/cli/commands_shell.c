@@ -53,7 +53,14 @@ const struct command shell_commands[] = {
     {COMMAND_ROLLBACK, "rollback", NULL, "undo the transaction", NULL, NULL, NULL, NULL,
      "{\"status\":\"OK\"}", NULL, USES_DATABASE, PLACE_REPL},
     {COMMAND_HELP, "help", "?", "explain a command", NULL, help_arguments, help_options,
-     help_examples, NULL, NULL, USES_NOTHING, PLACE_BOTH},
+     help_examples,
+     "{\"commands\":[{\"name\":…,\"alias\":… or null,\"place\":\"both\", \"shell\" or "
+     "\"repl\",\"summary\":…,\"usage\":…,\"text\":… or null,\"arguments\":[{\"name\":…,"
+     "\"is_optional\":B,\"is_repeated\":B,\"choices\":[…] or null,\"meaning\":…}],"
+     "\"options\":[{\"name\":…,\"letter\":… or null,\"argument\":… or null,"
+     "\"choices\":[…] or null,\"meaning\":…}],\"examples\":[{\"line\":…,\"meaning\":… or "
+     "null}],\"json\":… or null,\"exit\":… or null}],\"options\":[those of every command]}",
+     NULL, USES_NOTHING, PLACE_BOTH},
     {COMMAND_VERSION, "version", NULL, "print the release", NULL, NULL, NULL, NULL,
      "{\"version\":…}", NULL, USES_NOTHING, PLACE_BOTH},
     {COMMAND_COMPLETIONS, "completions", NULL, "print completions for a shell", NULL,

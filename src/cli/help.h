@@ -18,6 +18,8 @@ void help_print_command(FILE *stream, const struct command *command, size_t widt
 bool help_print_family(FILE *stream, const char *family, size_t width_columns, bool has_color);
 void help_print_overview(FILE *stream, bool is_repl, size_t width_columns, bool has_color);
 void help_print_man(FILE *stream, const char *version);
+/* A command, a family of them, or with "" all, as one line of JSON; false when there is none. */
+bool help_print_json(FILE *stream, const char *name);
 void help_print_markdown(FILE *stream);
 
 /* "bash", "zsh" or "fish". */

@@ -88,7 +88,10 @@ tern_status run_command(struct session *session, const struct invocation *invoca
     session->is_error_told = false;
     session->error = (tern_error)TERN_ERROR_INIT;
     interrupt_clear();
-    if (invocation_has(invocation, OPTION_HELP)) {
+    if (invocation_has(invocation, OPTION_HELP) && session->settings.is_json) {
+        (void)help_print_json(session->out, invocation->command->name);
+        fflush(session->out);
+    } else if (invocation_has(invocation, OPTION_HELP)) {
         help_print_command(session->out, invocation->command, terminal_width_columns(session->out),
                            session->has_color);
         fflush(session->out);
