@@ -165,10 +165,65 @@ static void commits_are_encoded_as_ever(void **state) {
     check_seed("commit/parts", seed, (size_t)(position - seed));
 }
 
+/* Those of its options that are not the defaults stand behind the name. */
+static void options_of_sorted_tables_are_encoded_as_ever(void **state) {
+    (void)state;
+    uint8_t seed[SEED_BYTES_MAX] = {0};
+    char name[] = "birds";
+    tern_keyspace_options options = {.engine = TERN_ENGINE_LSM,
+                                     .page_bytes = 8192,
+                                     .fan_out = 256,
+                                     .fill_percent = 95,
+                                     .compaction = TERN_COMPACTION_TIERED,
+                                     .filter_bits = 14};
+    options.level_compression[0] = TERN_LEVEL_COMPRESSION(TERN_COMPRESSION_NONE);
+    options.level_compression[7] = TERN_LEVEL_COMPRESSION(TERN_COMPRESSION_ZSTD);
+    struct manifest_keyspace keyspaces[2] = {
+        {.id = 3, .created_seq = 7, .options = options, .name = tern_slice_str(name)},
+        {.id = 10,
+         .keyspace_id = 4,
+         .shown_seq = SEQ_MAX,
+         .created_seq = 9,
+         .options = options,
+         .name = tern_slice_str("b"),
+         .state = tern_slice_str("state of an engine")}};
+    keyspaces[1].options.filter_bits = TERN_FILTER_OFF;
+    struct manifest manifest = {.generation = 12, .keyspaces = keyspaces, .keyspace_count = 2};
+    struct buffer body;
+    buffer_init(&body, tern_allocator_default());
+    assert_int_equal(manifest_body_encode(&manifest, &body), TERN_OK);
+    seed[0] = 1;
+    memcpy(seed + 1, body.data, body.size);
+    check_seed("manifest/sorted_tables", seed, body.size + 1);
+
+    struct manifest decoded;
+    struct arena arena;
+    arena_init(&arena, tern_allocator_default(), 1024);
+    assert_null(manifest_body_decode(buffer_slice(&body), &arena, &decoded));
+    const tern_keyspace_options *read = &decoded.keyspaces[0].options;
+    assert_int_equal(read->filter_bits, 14);
+    assert_memory_equal(read->level_compression, options.level_compression,
+                        sizeof(options.level_compression));
+    assert_true(decoded.keyspaces[1].options.filter_bits == TERN_FILTER_OFF);
+    assert_int_equal(decoded.keyspaces[1].options.engine, TERN_ENGINE_LSM);
+    assert_int_equal(decoded.keyspaces[1].keyspace_id, 4);
+    arena_release(&arena);
+    buffer_release(&body);
+
+    tern_keyspace created = {.id = 3, .partition = 3, .name = name, .options = options};
+    struct catalog_change change = {.keyspace = &created};
+    const struct commit_request request = {.catalog = &change, .catalog_count = 1};
+    memset(seed, 0, sizeof(seed));
+    size_t size = commit_encode(&request, 1001, 1577836800000, seed + 1);
+    assert_true(size <= commit_encoded_bound(&request));
+    check_seed("commit/sorted_tables", seed, size + 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(manifests_are_encoded_as_ever),
         cmocka_unit_test(commits_are_encoded_as_ever),
+        cmocka_unit_test(options_of_sorted_tables_are_encoded_as_ever),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
