@@ -62,3 +62,13 @@ size_t lsm_key_bytes_max(const tern_keyspace_options *options) {
     uint32_t page_bytes = options->page_bytes != 0 ? options->page_bytes : 8192;
     return (size_t)page_bytes * 5 / 8;
 }
+
+void lsm_send_off(tern_file *file, uint64_t *sent, uint64_t end) {
+    const uint64_t page = 4096;
+    const uint64_t least = (uint64_t)256 << 10; /* not a call for each small value */
+    end -= end % page;
+    if (file->methods->advise != NULL && end >= *sent + least) {
+        file->methods->advise(file, *sent, end - *sent, false);
+        *sent = end;
+    }
+}

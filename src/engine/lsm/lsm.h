@@ -59,6 +59,13 @@ static inline size_t lsm_inline_bytes_max(const struct lsm *lsm) {
     return bytes < LSM_INLINE_BYTES_MAX ? bytes : LSM_INLINE_BYTES_MAX;
 }
 
+/*
+ * Lets what has been written between *sent and `end` begin its way to the device, by whole pages:
+ * the sync before the manifest then waits for the rest alone. Else it would wait for all of a long
+ * compaction, with the maintenance role, and writers without room for it.
+ */
+void lsm_send_off(tern_file *file, uint64_t *sent, uint64_t end);
+
 /* About how long a table is while they are few: fan_out squared / 16 data blocks, that is 32 MiB by
  * default. */
 static inline uint64_t lsm_table_bytes(const struct lsm *lsm) {

@@ -37,6 +37,7 @@ struct table_writer {
     struct block_context context;
     uint64_t offset;   /* of the next block */
     uint64_t flushed;  /* bytes in the file */
+    uint64_t sent;     /* of these, on their way to the device */
     struct buffer run; /* from `flushed` on */
     struct data_block_builder block;
     struct index_block_builder index;
@@ -125,6 +126,7 @@ static tern_status flush(struct table_writer *writer, tern_error *error) {
                                   writer->run.size, memory_order_relaxed);
         writer->flushed += writer->run.size;
         writer->run.size = 0;
+        lsm_send_off(writer->file, &writer->sent, writer->flushed);
     }
     return status;
 }

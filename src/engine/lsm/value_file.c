@@ -28,6 +28,7 @@ struct value_output {
     uint64_t number;
     tern_file *file;
     uint64_t offset;
+    uint64_t sent;  /* of it, on its way to the device */
     uint64_t begin; /* of the current value */
     uint64_t size_bytes;
     uint8_t *block; /* header, head, bytes of the current piece */
@@ -146,6 +147,7 @@ static tern_status write_payload(struct value_output *output, uint8_t *block, si
     if (status == TERN_OK) {
         *out_ref = (struct lsm_ref){lsm_place_of(output->offset, stored), checksum};
         output->offset += stored;
+        lsm_send_off(output->file, &output->sent, output->offset);
         atomic_fetch_add_explicit(&output->lsm->written_bytes, stored, memory_order_relaxed);
     }
     return status;

@@ -199,12 +199,63 @@ static void a_block_of_keys_out_of_order_is_not_walked(void **state) {
     tear_down(&fixture);
 }
 
+/* The disk of the fixture, with what it is told about bytes that nobody will need soon. */
+static const tern_file_system *inner_system;
+static tern_file_methods telling_methods;
+static uint64_t advised_bytes;
+
+static void count_advice(tern_file *file, uint64_t offset, uint64_t size, bool will_need) {
+    (void)file;
+    assert_int_equal(offset % 4096, 0);
+    advised_bytes += will_need ? 0 : size;
+}
+
+static tern_status open_telling(void *context, const char *path, uint32_t flags,
+                                tern_file **out_file, tern_error *error) {
+    tern_status status = inner_system->open(context, path, flags, out_file, error);
+    if (status == TERN_OK) {
+        telling_methods = *(*out_file)->methods;
+        telling_methods.advise = count_advice;
+        (*out_file)->methods = &telling_methods;
+    }
+    return status;
+}
+
+static void a_table_is_on_its_way_to_the_device_while_it_is_written(void **state) {
+    (void)state;
+    struct fixture fixture;
+    struct table_writer *writer = NULL;
+    struct lsm_table *table = NULL;
+    tern_error error = TERN_ERROR_INIT;
+    static char value[1000];
+    set_up(&fixture);
+    inner_system = fixture.environment.file_system;
+    tern_file_system telling = *inner_system;
+    telling.open = open_telling;
+    fixture.environment.file_system = &telling;
+    advised_bytes = 0;
+    assert_ok(table_writer_create(&fixture.lsm, 0, &writer, &error), error);
+    for (unsigned i = 0; i < 4000; i++) {
+        char key[16];
+        const struct record record = {.kind = RECORD_PUT,
+                                      .value = tern_slice_of(value, sizeof(value))};
+        (void)snprintf(key, sizeof(key), "%08u", i);
+        assert_ok(table_writer_add(writer, tern_slice_str(key), &record, &error), error);
+    }
+    assert_ok(table_writer_finish(writer, NULL, 0, 1, &table, &error), error);
+    assert_in_range(advised_bytes, table->file_bytes - (600 << 10), table->file_bytes);
+    table_release(table);
+    fixture.environment.file_system = inner_system;
+    tear_down(&fixture);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(more_partitions_than_the_cache_numbers_are_refused),
         cmocka_unit_test(a_block_shorter_than_its_header_is_not_read),
         cmocka_unit_test(keys_out_of_order_are_not_written),
         cmocka_unit_test(a_block_of_keys_out_of_order_is_not_walked),
+        cmocka_unit_test(a_table_is_on_its_way_to_the_device_while_it_is_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
