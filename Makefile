@@ -12,7 +12,7 @@ configure = cmake --preset $(1) $(2) >build/configure-$(1).log 2>&1 || \
 	{ cat build/configure-$(1).log; exit 1; }
 
 .DEFAULT_GOAL := all
-.PHONY: all help setup run test test-long bench-build bench install uninstall tidy format \
+.PHONY: all help setup run test test-long bench-build bench lab install uninstall tidy format \
 	docs fuzz coverage mutants instructions soak aarch64 clean
 
 all: ## Build build/release/tern, libtern.so and libtern.a
@@ -49,6 +49,9 @@ bench-build: ## Build build/release/bench/compare and bench/simd
 
 bench: bench-build ## Run the standard benchmarks, write docs/performance.md
 	@bench/run $(if $(RECORDS),--records $(RECORDS))
+
+lab: bench-build ## Run hash, B+tree and LSM over the same work, write docs/engines.html
+	@bench/lab $(LAB)
 
 install: all ## Install below PREFIX (/usr/local), staged into DESTDIR if set
 	@ninja -C $(RELEASE) -j$(JOBS) tern_cli_docs

@@ -15,6 +15,7 @@ enum option_kind {
     KIND_DURABILITY,
     KIND_COMPRESSION,
     KIND_KEY_FORMAT,
+    KIND_CHECK,
 };
 
 struct option_entry {
@@ -60,6 +61,8 @@ static const struct option_entry table[] = {
     {"batch", KIND_COUNT, AT(batch), 1, 1e6, "1000", "N", "records a batch in load_batch"},
     {"multi", KIND_COUNT, AT(multi), 1, MULTI_MAX, "64", "N", "keys a call in multi_get"},
     {"seed", KIND_COUNT, AT(seed), 0, 1.8e19, "1", "N", "of keys, values and choices"},
+    {"check", KIND_CHECK, AT(check), 0, 0, "all", "C",
+     "what is read back before and after: all, or samples and the last writes"},
     {"timeline", KIND_COUNT, AT(timeline_ms), 0, 60000, "0", "MS",
      "with --json: calls and the longest one in each so many milliseconds (0: not)"},
     {"dir", KIND_TEXT, AT(directory), 0, 0, NULL, "DIR",
@@ -150,10 +153,11 @@ static enum parse_result parse_name(const struct option_entry *option, const cha
                                     void *target) {
     static const char *const names[][4] = {{"none", "interval", "full", NULL},
                                            {"none", "lz4", "zstd", "snappy"},
-                                           {"binary", "hex", NULL, NULL}};
+                                           {"binary", "hex", NULL, NULL},
+                                           {"all", "samples", NULL, NULL}};
     static const char *const choices[] = {"choose none, interval or full",
                                           "choose none, lz4, zstd or snappy",
-                                          "choose binary or hex"};
+                                          "choose binary or hex", "choose all or samples"};
     size_t set = (size_t)(option->kind - KIND_DURABILITY);
     for (unsigned i = 0; i < 4 && names[set][i] != NULL; i++) {
         if (strcmp(names[set][i], text) != 0)
@@ -162,8 +166,10 @@ static enum parse_result parse_name(const struct option_entry *option, const cha
             *(enum durability *)target = (enum durability)i;
         else if (option->kind == KIND_COMPRESSION)
             *(enum compression *)target = (enum compression)i;
-        else
+        else if (option->kind == KIND_KEY_FORMAT)
             *(enum key_format *)target = (enum key_format)i;
+        else
+            *(enum check_extent *)target = (enum check_extent)i;
         return PARSE_OK;
     }
     return bad(option, text, choices[set]);
@@ -186,6 +192,7 @@ static enum parse_result set_option(const struct option_entry *option, const cha
     case KIND_DURABILITY:
     case KIND_COMPRESSION:
     case KIND_KEY_FORMAT:
+    case KIND_CHECK:
         return parse_name(option, text, target);
     }
     return PARSE_BAD;

@@ -10,6 +10,8 @@
 #define THREADS_MAX   255
 #define MULTI_MAX     1024
 
+enum check_extent { CHECK_ALL, CHECK_SAMPLES };
+
 struct compare_options {
     const char *systems;
     const char *workloads;
@@ -31,6 +33,7 @@ struct compare_options {
     enum durability durability;
     enum compression compression;
     enum key_format key_format;
+    enum check_extent check;
     bool json;
     bool keep;
     bool list;

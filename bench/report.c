@@ -83,6 +83,7 @@ static void print_json(const struct compare_options *options, const char *system
     json_text(&line, "version", version);
     json_integer(&line, "errors", 0);
     json_boolean(&line, "verified", outcome->verified);
+    json_text(&line, "check", options->check == CHECK_ALL ? "all" : "samples");
     if (options->timeline_ms > 0)
         print_timeline(&line, options, clock, &outcome->timeline);
     json_end(&line);

@@ -49,6 +49,7 @@ refuses "--json" --json=yes
 refuses "--frobnicate" --frobnicate
 refuses "--key-bytes" --key-bytes 8 --key-format hex
 refuses "--timeline" --timeline -1
+refuses "--check" --check nothing
 refuses "stray" stray
 
 "$compare" --help | grep -q -- --value-bytes || fail "--help does not list the options"
@@ -138,7 +139,7 @@ run_and_check 2 load_random,read_random,ycsb_d,delete_random,txn_mixed
 # Other shapes of data, and what systems do about compression and intervals.
 for arguments in "--value-bytes 8 --key-bytes 8 --filter-bits 0" \
     "--value-bytes 5000 --value-entropy 0.5 --compression lz4" \
-    "--key-format hex --key-bytes 24 --durability interval"; do
+    "--key-format hex --key-bytes 24 --durability interval" "--check samples"; do
     # shellcheck disable=SC2086
     "$compare" --records 500 --seconds 0.02 --warmup 0 --batch 50 --memory-bytes 64M \
         --workloads load_random,read_random,overwrite_random,txn_mixed $arguments \
