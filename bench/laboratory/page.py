@@ -168,6 +168,21 @@ def latency_section(results):
     return section("latency", "Latency", results.systems, words, figures, "")
 
 
+def needing_more(results):
+    """Who did not keep within the limit, and was measured again without it."""
+    if not results.meta["has_memory_limit"]:
+        return ""
+    words = []
+    for engine in results.engines:
+        names = [row["workload"] for row in rows_of(results, "beyond")
+                 if row["system"] == engine and row["memory_limit_bytes"] == 0]
+        if names:
+            words.append(f"{escape(engine)} needed more memory than that in "
+                         f"{', '.join(f'<code>{escape(name)}</code>' for name in names)}, was "
+                         "killed, and was measured again without the limit.")
+    return f"<p><strong>{' '.join(words)}</strong></p>" if words else ""
+
+
 def beyond_section(results):
     first = results.first("beyond")
     if first is None:
@@ -187,7 +202,7 @@ def beyond_section(results):
         limit = ("<strong>No control group was to be had: the kernel may have kept the files in "
                  "its page cache, so the device was spared.</strong>")
     words = (f"<p>{data_words(results, 'beyond')}. {limit} What was written is checked by samples "
-             "here.</p>" + left_out(results, "beyond"))
+             f"here.</p>{needing_more(results)}{left_out(results, 'beyond')}")
     return section("beyond", "Data larger than memory", results.engines, words, figures,
                    numbers(rows_of(results, "beyond"), SPEED))
 

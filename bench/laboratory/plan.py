@@ -69,13 +69,14 @@ class Experiment:
 
     def seconds_of(self, system, workload):
         """A guess, in the proportions that matter for the time left."""
-        check = self.records * (1 + self.value_bytes / 4000) / 2e6
+        raw_bytes = self.records * (KEY_BYTES + self.value_bytes)
+        check = self.records / 2e6 + raw_bytes / 4e8
         if self.is_beyond and workload == "scan_full":
             # A hash has no order in which its records lie one after another.
             return 3 + self.seconds + self.records * (6e-5 if system == ENGINES[0] else 1e-6)
         if workload in UNTIMED:
             share = 0.5 if workload == "delete_random" else 1
-            return 0.3 + check + share * self.records * (1 + self.value_bytes / 1000) / 4e5
+            return 0.3 + check + share * (self.records / 4e5 + raw_bytes / 2e8)
         writes = 2 if workload in WRITES + MIXES + GROWING else 1
         return 0.5 + self.seconds + min(WARMUP_SECONDS, self.seconds) + check * writes
 
