@@ -136,10 +136,10 @@ static int compare_ranges(const void *left, const void *right) {
 
 /* Joins the range deletes of the source into disjoint ranges from the start on. */
 static tern_status prepare_ranges(struct drain *drain, tern_error *error) {
-    const struct overlay_range *source = NULL;
-    size_t count = 0;
+    const struct overlay_range *source;
+    struct overlay_range_walk walk;
+    size_t count = overlay_range_count(drain->source->overlay);
     drain->range_count = drain->range_at = 0;
-    overlay_ranges(drain->source->overlay, &source, &count);
     if (count == 0) {
         return TERN_OK;
     }
@@ -149,9 +149,10 @@ static tern_status prepare_ranges(struct drain *drain, tern_error *error) {
         return ERROR_NO_MEMORY(error, "range deletes");
     }
     size_t kept = 0;
-    for (size_t i = 0; i < count; i++) {
-        struct drain_range range = {source[i].begin, source[i].end, source[i].has_end};
-        if (source[i].seq > drain->source->frozen_seq) {
+    overlay_range_walk_begin(drain->source->overlay, &walk);
+    while ((source = overlay_range_walk_next(&walk)) != NULL) {
+        struct drain_range range = {source->begin, source->end, source->has_end};
+        if (source->seq > drain->source->frozen_seq) {
             continue;
         }
         if (drain->has_start) {

@@ -29,9 +29,9 @@ static int compare_ranges(const void *left, const void *right) {
 /* Joins the overlay's range deletes into disjoint ones. They end with what they are for: without
  * anything older there is nothing to delete. */
 static tern_status prepare_ranges(struct lsm_drain *drain, tern_error *error) {
-    const struct overlay_range *source = NULL;
-    size_t count = 0;
-    overlay_ranges(drain->source->overlay, &source, &count);
+    const struct overlay_range *source;
+    struct overlay_range_walk walk;
+    size_t count = overlay_range_count(drain->source->overlay);
     if (count == 0 || drain->below->run_count == 0) {
         return TERN_OK;
     }
@@ -41,9 +41,10 @@ static tern_status prepare_ranges(struct lsm_drain *drain, tern_error *error) {
     }
     struct lsm_range *ranges = drain->ranges;
     size_t kept = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (source[i].seq <= drain->source->frozen_seq) {
-            ranges[kept++] = (struct lsm_range){source[i].begin, source[i].end, source[i].has_end};
+    overlay_range_walk_begin(drain->source->overlay, &walk);
+    while ((source = overlay_range_walk_next(&walk)) != NULL) {
+        if (source->seq <= drain->source->frozen_seq) {
+            ranges[kept++] = (struct lsm_range){source->begin, source->end, source->has_end};
         }
     }
     qsort(ranges, kept, sizeof(ranges[0]), compare_ranges);

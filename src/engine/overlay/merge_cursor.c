@@ -109,10 +109,8 @@ struct epoch_slot *merge_enter(struct engine_cursor *cursor) {
     }
     struct epoch_slot *slot = cursor->epoch != NULL ? epoch_enter(cursor->epoch) : NULL;
     for (uint32_t i = 0; i < cursor->source_count; i++) {
-        const struct overlay_range *ranges;
-        size_t count;
-        overlay_ranges(cursor->sources[i].overlay, &ranges, &count);
-        cursor->has_ranges = cursor->has_ranges || count > 0;
+        cursor->has_ranges =
+            cursor->has_ranges || overlay_range_count(cursor->sources[i].overlay) > 0;
     }
     return slot;
 }

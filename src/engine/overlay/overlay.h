@@ -129,11 +129,19 @@ struct overlay_range {
     bool has_end;
     seq_no seq;
 };
-/* The range deletes, sorted by begin. The array lives until the epoch is left (of a frozen overlay:
- * as long as the overlay), the keys as long as the overlay. A range covers versions with a lower
- * seq; what its own commit wrote into it before is deleted version by version. */
-void overlay_ranges(const struct overlay *overlay, const struct overlay_range **out_ranges,
-                    size_t *out_count);
+struct overlay_range_set;
+/* How many there are. */
+size_t overlay_range_count(const struct overlay *overlay);
+/* One after the other, in no order. Live until the epoch is left (of a frozen overlay: as long as
+ * the overlay), their keys as long as the overlay. A range covers versions with a lower seq; what
+ * its own commit wrote into it before is deleted version by version. */
+struct overlay_range_walk {
+    const struct overlay_range_set *set;
+    size_t next;
+};
+void overlay_range_walk_begin(const struct overlay *overlay, struct overlay_range_walk *out_walk);
+/* NULL: no more. */
+const struct overlay_range *overlay_range_walk_next(struct overlay_range_walk *walk);
 /* Highest seq <= `seq` of a range delete that covers the key; SEQ_NONE when none. */
 seq_no overlay_range_seq(const struct overlay *overlay, tern_slice key, seq_no seq);
 

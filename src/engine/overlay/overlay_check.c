@@ -144,12 +144,22 @@ static const char *check_node(struct checking *checking, const struct overlay_no
 }
 
 static const char *check_ranges(const struct overlay *overlay) {
-    const struct overlay_range *ranges;
-    size_t count;
-    overlay_ranges(overlay, &ranges, &count);
-    for (size_t i = 1; i < count; i++) {
-        if (slice_compare(ranges[i - 1].begin, ranges[i].begin) > 0) {
-            return "overlay: ranges are sorted by begin";
+    const struct overlay_range_set *set =
+        atomic_load_explicit(&overlay->ranges, memory_order_acquire);
+    for (; set != NULL; set = set->older) {
+        for (size_t i = 0; i < set->block.size; i++) {
+            if (i > 0 && slice_compare(set->ranges[i - 1].begin, set->ranges[i].begin) > 0) {
+                return "overlay: ranges are sorted by begin";
+            }
+            if (set->ranges[i].seq > set->newest_seq) {
+                return "overlay: no range is newer than its set says";
+            }
+        }
+        if (set->total != set->block.size + (set->older != NULL ? set->older->total : 0)) {
+            return "overlay: ranges are counted right";
+        }
+        if (set->older != NULL && set->older->newest_seq > set->newest_seq) {
+            return "overlay: sets of ranges descend";
         }
     }
     return NULL;

@@ -104,9 +104,12 @@ static inline uint32_t node_capacity(const struct overlay_node *node) {
     return node->level == 0 ? LEAF_SLOTS : NODE_SLOTS;
 }
 
-/* Sorted by begin; immutable once published. */
+/* Sorted by begin; immutable once published. Behind it come those of before, see overlay_ranges.c.
+ */
 struct overlay_range_set {
-    struct overlay_block block; /* link: limbo; size: number of ranges */
+    struct overlay_block block;            /* link: limbo; size: number of ranges */
+    const struct overlay_range_set *older; /* all of them with a lower seq, or the same */
+    size_t total;                          /* ranges, with those of older sets */
     seq_no newest_seq;
     const uint32_t *reach; /* [i]: which of the ranges 0..i ends last */
     struct overlay_range ranges[];

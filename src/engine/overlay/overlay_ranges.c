@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Range deletes of an overlay: a sorted array that is replaced as a whole. `reach` lets a search
- * for the ranges over a key stop as soon as nothing further left can reach it.
+ * Range deletes of an overlay: sorted arrays that are never changed, newest first, each at least
+ * MERGE_RATIO times as long as the one before (O'Neil et al., "The log-structured merge-tree",
+ * 1996). A commit's ranges become a new first array, and take in those after it that are not so
+ * much longer: a range is copied a logarithmic number of times, and readers ask few arrays. `reach`
+ * lets a search for the ranges over a key stop as soon as nothing further left can reach it.
  *
  * A range of seq r covers versions with seq < r: what the same commit wrote into the range before
  * is deleted version by version when the range is applied, what it wrote after stays.
  */
 #include "engine/overlay/overlay_internal.h"
+
+#define MERGE_RATIO 8u
 
 static size_t set_size(size_t count) {
     return sizeof(struct overlay_range_set) + count * sizeof(struct overlay_range) +
@@ -17,9 +22,14 @@ static struct overlay_range_set *current_set(const struct overlay *overlay) {
     return atomic_load_explicit(&overlay->ranges, memory_order_acquire);
 }
 
-size_t ranges_room(const struct overlay *overlay, size_t count) {
+size_t overlay_range_count(const struct overlay *overlay) {
     const struct overlay_range_set *set = current_set(overlay);
-    return overlay_memory_room(set_size((set != NULL ? set->block.size : 0) + count));
+    return set != NULL ? set->total : 0;
+}
+
+/* All of them may have to be merged. */
+size_t ranges_room(const struct overlay *overlay, size_t count) {
+    return overlay_memory_room(set_size(overlay_range_count(overlay) + count));
 }
 
 static tern_slice keep_bytes(struct overlay *overlay, tern_slice bytes) {
@@ -122,6 +132,23 @@ static void compute_reach(struct overlay_range_set *set, uint32_t *reach) {
     }
 }
 
+static struct overlay_range_set *older_of(const struct overlay_range_set *set) {
+    return (struct overlay_range_set *)(uintptr_t)set->older;
+}
+
+static void copy_ranges(struct overlay *overlay, const struct engine_change *changes, size_t count,
+                        seq_no seq, struct overlay_range *target) {
+    for (size_t i = 0; i < count; i++) {
+        if (changes[i].record.kind == CHANGE_DELETE_RANGE) {
+            struct overlay_range range = {.has_end = changes[i].range_has_end, .seq = seq};
+            range.begin = keep_bytes(overlay, changes[i].key);
+            range.end = keep_bytes(overlay, range.has_end ? changes[i].record.value
+                                                          : tern_slice_of(NULL, 0));
+            *target++ = range;
+        }
+    }
+}
+
 void ranges_add(struct overlay *overlay, const struct engine_change *changes, size_t count,
                 seq_no seq) {
     size_t added = 0;
@@ -131,43 +158,40 @@ void ranges_add(struct overlay *overlay, const struct engine_change *changes, si
     if (added == 0) {
         return;
     }
+    /* The first sets are taken in, up to `rest`. */
     struct overlay_range_set *old = current_set(overlay);
-    uint32_t old_count = old != NULL ? old->block.size : 0;
+    struct overlay_range_set *rest = old;
+    size_t all = added;
+    for (; rest != NULL && rest->block.size < MERGE_RATIO * all; rest = older_of(rest)) {
+        all += rest->block.size;
+    }
     uint32_t size_class;
     struct overlay_range_set *set =
-        overlay_memory_take(&overlay->memory, set_size(old_count + added), &size_class);
-    set->block = (struct overlay_block){.size = old_count + (uint32_t)added,
-                                        .size_class = (uint16_t)size_class};
+        overlay_memory_take(&overlay->memory, set_size(all), &size_class);
+    set->block = (struct overlay_block){.size = (uint32_t)all, .size_class = (uint16_t)size_class};
+    set->older = rest;
+    set->total = all + (rest != NULL ? rest->total : 0);
     set->newest_seq = seq;
-    struct overlay_range *next = &set->ranges[old_count];
-    for (size_t i = 0; i < count; i++) {
-        if (changes[i].record.kind == CHANGE_DELETE_RANGE) {
-            struct overlay_range range = {.has_end = changes[i].range_has_end, .seq = seq};
-            range.begin = keep_bytes(overlay, changes[i].key);
-            range.end = keep_bytes(overlay, range.has_end ? changes[i].record.value
-                                                          : tern_slice_of(NULL, 0));
-            *next++ = range;
-        }
-    }
-    sort_ranges(&set->ranges[old_count], added);
-    if (old != NULL) {
-        merge_ranges(old->ranges, old_count, set->ranges, added);
+    copy_ranges(overlay, changes, count, seq, &set->ranges[all - added]);
+    sort_ranges(&set->ranges[all - added], added);
+    for (const struct overlay_range_set *taken = old; taken != rest; taken = taken->older) {
+        uint32_t taken_count = taken->block.size;
+        merge_ranges(taken->ranges, taken_count, &set->ranges[all - added - taken_count], added);
+        added += taken_count;
     }
     uint32_t *reach = (uint32_t *)(void *)&set->ranges[set->block.size];
     compute_reach(set, reach);
     set->reach = reach;
     atomic_store_explicit(&overlay->ranges, set, memory_order_release);
-    if (old != NULL) {
-        overlay_memory_retire(&overlay->memory, &old->block);
+    while (old != rest) {
+        struct overlay_range_set *taken = old;
+        old = older_of(taken);
+        overlay_memory_retire(&overlay->memory, &taken->block);
     }
 }
 
-seq_no overlay_range_seq(const struct overlay *overlay, tern_slice key, seq_no seq) {
-    const struct overlay_range_set *set = current_set(overlay);
-    seq_no highest = SEQ_NONE;
-    if (set == NULL) {
-        return highest;
-    }
+static seq_no highest_in(const struct overlay_range_set *set, tern_slice key, seq_no seq,
+                         seq_no highest) {
     for (uint32_t i = count_begun(set, key); i > 0; i--) {
         if (!range_covers_end(&set->ranges[set->reach[i - 1]], key)) {
             break;
@@ -180,23 +204,39 @@ seq_no overlay_range_seq(const struct overlay *overlay, tern_slice key, seq_no s
     return highest;
 }
 
-bool overlay_range_cover(const struct overlay *overlay, tern_slice key, seq_no seq, bool backward,
-                         struct overlay_range *out_range) {
-    const struct overlay_range_set *set = current_set(overlay);
-    const struct overlay_range *best = NULL;
-    if (set == NULL) {
-        return false;
+seq_no overlay_range_seq(const struct overlay *overlay, tern_slice key, seq_no seq) {
+    seq_no highest = SEQ_NONE;
+    for (const struct overlay_range_set *set = current_set(overlay);
+         set != NULL && set->newest_seq > highest; set = set->older) {
+        highest = highest_in(set, key, seq, highest);
     }
+    return highest;
+}
+
+/* The one of the set that reaches further than `best` (NULL: none yet), else that. */
+static const struct overlay_range *furthest_in(const struct overlay_range_set *set, tern_slice key,
+                                               seq_no seq, bool backward,
+                                               const struct overlay_range *best) {
     for (uint32_t i = count_begun(set, key); i > 0; i--) {
         if (!range_covers_end(&set->ranges[set->reach[i - 1]], key)) {
             break;
         }
         const struct overlay_range *range = &set->ranges[i - 1];
-        /* Going left, begins only get lower. */
         if (range->seq <= seq && range_covers_end(range, key) &&
-            (best == NULL || backward || ends_before(best, range))) {
+            (best == NULL || (backward ? slice_compare(range->begin, best->begin) < 0
+                                       : ends_before(best, range)))) {
             best = range;
         }
+    }
+    return best;
+}
+
+bool overlay_range_cover(const struct overlay *overlay, tern_slice key, seq_no seq, bool backward,
+                         struct overlay_range *out_range) {
+    const struct overlay_range *best = NULL;
+    for (const struct overlay_range_set *set = current_set(overlay); set != NULL;
+         set = set->older) {
+        best = furthest_in(set, key, seq, backward, best);
     }
     if (best == NULL) {
         return false;
@@ -205,24 +245,35 @@ bool overlay_range_cover(const struct overlay *overlay, tern_slice key, seq_no s
     return true;
 }
 
-void overlay_ranges(const struct overlay *overlay, const struct overlay_range **out_ranges,
-                    size_t *out_count) {
-    const struct overlay_range_set *set = current_set(overlay);
-    *out_ranges = set != NULL ? set->ranges : NULL;
-    *out_count = set != NULL ? set->block.size : 0;
+void overlay_range_walk_begin(const struct overlay *overlay, struct overlay_range_walk *out_walk) {
+    *out_walk = (struct overlay_range_walk){current_set(overlay), 0};
 }
 
-bool ranges_changed_since(const struct overlay *overlay, const struct engine_cursor_bounds *bounds,
-                          seq_no since) {
-    const struct overlay_range_set *set = current_set(overlay);
-    if (set == NULL || set->newest_seq <= since) {
-        return false;
+const struct overlay_range *overlay_range_walk_next(struct overlay_range_walk *walk) {
+    while (walk->set != NULL && walk->next == walk->set->block.size) {
+        *walk = (struct overlay_range_walk){walk->set->older, 0};
     }
+    return walk->set != NULL ? &walk->set->ranges[walk->next++] : NULL;
+}
+
+static bool set_changed_since(const struct overlay_range_set *set,
+                              const struct engine_cursor_bounds *bounds, seq_no since) {
     for (uint32_t i = 0; i < set->block.size; i++) {
         const struct overlay_range *range = &set->ranges[i];
         bool begins_before_end = !bounds->has_end || slice_compare(range->begin, bounds->end) < 0;
         bool ends_after_begin = !bounds->has_begin || range_covers_end(range, bounds->begin);
         if (range->seq > since && begins_before_end && ends_after_begin) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool ranges_changed_since(const struct overlay *overlay, const struct engine_cursor_bounds *bounds,
+                          seq_no since) {
+    for (const struct overlay_range_set *set = current_set(overlay);
+         set != NULL && set->newest_seq > since; set = set->older) {
+        if (set_changed_since(set, bounds, since)) {
             return true;
         }
     }
