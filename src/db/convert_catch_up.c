@@ -198,7 +198,9 @@ static tern_status copy_value_apart(struct batch *batch, struct engine *source,
         status = large_value_finish(&large, conversion->error);
     }
     if (status == TERN_OK) {
-        *change = large_value_change(&large, change->key, change->key_hash, record->expires_ms);
+        /* It expires when the one that is copied does: no time to live that begins now. */
+        *change = large_value_change(&large, change->key, change->key_hash, 0);
+        change->record.expires_ms = record->expires_ms;
         change->record.value = arena_copy(&batch->arena, change->record.value);
         batch->tokens[batch->token_count++] = large.token;
         if (change->record.value.data == NULL) {

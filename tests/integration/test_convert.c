@@ -399,13 +399,18 @@ static void a_cursor_goes_on_in_the_order_that_it_had(void **state) {
 
 /* ---- values apart, expiry, ranges ---- */
 
-static void put_large(tern_keyspace *keyspace, const char *key, uint8_t seed) {
+static void put_large_for(tern_keyspace *keyspace, const char *key, uint8_t seed, uint64_t ttl_ms) {
     static uint8_t bytes[LARGE_BYTES];
     tern_error error = TERN_ERROR_INIT;
+    tern_write_options options = {.size = sizeof(options), .ttl_ms = ttl_ms};
     memset(bytes, seed, sizeof(bytes));
-    assert_ok(
-        tern_put(keyspace, tern_slice_str(key), tern_slice_of(bytes, sizeof(bytes)), NULL, &error),
-        error);
+    assert_ok(tern_put(keyspace, tern_slice_str(key), tern_slice_of(bytes, sizeof(bytes)), &options,
+                       &error),
+              error);
+}
+
+static void put_large(tern_keyspace *keyspace, const char *key, uint8_t seed) {
+    put_large_for(keyspace, key, seed, 0);
 }
 
 static void assert_large(tern_keyspace *keyspace, const char *key, uint8_t seed) {
@@ -428,6 +433,7 @@ static bool write_amid(void *context, const char *phase, uint64_t done, uint64_t
     if (done == 0) {
         put_large(fixture->keyspace, "large", 7);
         put_large(fixture->keyspace, "new", 8);
+        put_large_for(fixture->keyspace, "brief", 9, 5000);
         assert_ok(tern_delete_range(fixture->keyspace, &begin, &end, NULL, &error), error);
         api_put(fixture->keyspace, "r2", "after");
     }
@@ -459,6 +465,7 @@ static void what_changes_amid_a_conversion_is_in_the_new_engine(void **state) {
             assert_large(fixture.keyspace, "large", 7);
             assert_large(fixture.keyspace, "new", 8);
             assert_large(fixture.keyspace, "still", 2);
+            assert_large(fixture.keyspace, "brief", 9);
             api_assert_value(fixture.keyspace, "r0", "before");
             api_assert_missing(fixture.keyspace, "r1");
             api_assert_value(fixture.keyspace, "r2", "after");
@@ -470,6 +477,7 @@ static void what_changes_amid_a_conversion_is_in_the_new_engine(void **state) {
         }
         api_fixture_pass_ms(&fixture, 6000);
         api_assert_missing(fixture.keyspace, "short");
+        api_assert_missing(fixture.keyspace, "brief");
         api_assert_sound(fixture.db);
     }
     api_fixture_release(&fixture);
