@@ -269,6 +269,7 @@ static tern_status create_parts(struct tern_db *db, tern_error *error) {
                                                   .buffered_io = db->options.buffered_io,
                                                   .page_source = db->options.page_source,
                                                   .read_ahead_bytes = db->options.read_ahead_bytes,
+                                                  .is_at_rest = &db->space_watch.is_at_rest,
                                                   .compacted_bytes = &db->counters.compacted_bytes};
     return status;
 }

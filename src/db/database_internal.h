@@ -66,8 +66,9 @@ struct space_watch {
     seq_no visible_seq;
     uint64_t since_ns;
     uint64_t oldest_view;
-    _Atomic bool is_quiet; /* nothing has been committed for a moment */
-    _Atomic bool is_due;   /* the files are to be looked at */
+    _Atomic bool is_quiet;   /* nothing has been committed for a moment */
+    _Atomic bool is_at_rest; /* nor for many seconds */
+    _Atomic bool is_due;     /* the files are to be looked at */
 };
 
 struct database_counters {

@@ -20,6 +20,8 @@
 
 #define SPACE_QUANTUM_BYTES ((size_t)1 << 20)
 #define QUIET_NS            ((uint64_t)500000000)
+/* Engines may do then what costs much and helps readers alone. */
+#define REST_NS ((uint64_t)10000000000)
 /* Free space below this, or below the part of the file, stays. */
 #define FREE_BYTES_MIN  ((uint64_t)256 << 10)
 #define FREE_PART_QUIET ((uint64_t)8)
@@ -45,10 +47,16 @@ void space_watch(struct tern_db *db) {
         watch->visible_seq = visible;
         watch->since_ns = now;
         atomic_store_explicit(&watch->is_quiet, false, memory_order_relaxed);
+        atomic_store_explicit(&watch->is_at_rest, false, memory_order_relaxed);
     } else if (!atomic_load_explicit(&watch->is_quiet, memory_order_relaxed) &&
                now - watch->since_ns >= QUIET_NS) {
         atomic_store_explicit(&watch->is_quiet, true, memory_order_relaxed);
         is_due = true;
+    }
+    if (!atomic_load_explicit(&watch->is_at_rest, memory_order_relaxed) &&
+        visible == watch->visible_seq && now - watch->since_ns >= REST_NS) {
+        atomic_store_explicit(&watch->is_at_rest, true, memory_order_relaxed);
+        maintenance_wake(db);
     }
     watch->oldest_view = oldest;
     if (is_due) {

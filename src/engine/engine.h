@@ -68,7 +68,9 @@ struct engine_environment {
     bool read_only;
     bool buffered_io;
     tern_page_source page_source;
-    uint64_t read_ahead_bytes;         /* 0: default; TERN_READ_AHEAD_OFF */
+    uint64_t read_ahead_bytes; /* 0: default; TERN_READ_AHEAD_OFF */
+    const _Atomic bool
+        *is_at_rest; /* nothing has been committed for many seconds; may be NULL: unknown */
     _Atomic uint64_t *compacted_bytes; /* grows by what maintain_step and compact_step write, where
                                           the engine tells; may be NULL */
 };

@@ -121,6 +121,32 @@ static void records_that_have_expired_go_without_being_written_over(void **state
     world_destroy(&world);
 }
 
+static void level_zero_goes_down_when_nobody_has_written_for_long(void **state) {
+    (void)state;
+    struct engine_world world;
+    tern_error error = TERN_ERROR_INIT;
+    static _Atomic bool is_at_rest;
+    begin(&world, TERN_COMPACTION_LEVELED);
+    world.environment.is_at_rest = &is_at_rest;
+    atomic_store(&is_at_rest, false);
+    change_keys(&world, RECORD_PUT, 0, 8000, 1, 0);
+    assert_ok(world_checkpoint(&world, &error), error);
+    assert_ok(world_compact(&world, &error), error);
+    for (unsigned part = 1; part <= 3; part += 2) { /* an eighth, then three more */
+        change_keys(&world, RECORD_PUT, part, 1000 * part, 2, 0);
+        drain(&world);
+        assert_ok(world_maintain(&world, &error), error);
+        assert_int_equal(version_of(&world)->run_count, part == 1 ? 2 : 3);
+        atomic_store(&is_at_rest, true);
+        assert_ok(world_maintain(&world, &error), error);
+        assert_int_equal(version_of(&world)->run_count, part == 1 ? 2 : 1);
+        atomic_store(&is_at_rest, false);
+    }
+    world_verify(&world);
+    world_check_now(&world);
+    world_destroy(&world);
+}
+
 /* Runs of level 0 that the compaction under way does not take. */
 static uint32_t fresh_runs(const struct engine_world *world) {
     const struct lsm_engine *engine = lsm_of(world->engine);
@@ -240,6 +266,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tables_of_deletes_go_down_before_their_level_is_full),
         cmocka_unit_test(records_that_have_expired_go_without_being_written_over),
+        cmocka_unit_test(level_zero_goes_down_when_nobody_has_written_for_long),
         cmocka_unit_test(level_zero_stays_short_beside_a_compaction_of_all),
         cmocka_unit_test(level_zero_stays_short_beside_a_merge_of_a_level),
     };

@@ -328,8 +328,8 @@ static void a_level_of_several_runs_hides_nothing_that_was_deleted(void **state)
     }
     world.methods->restyle(world.engine, &world.config.options);
     struct compaction_plan *plan = NULL;
-    assert_ok(compaction_pick(engine->current->version, LSM_STYLE_LEVELED, &engine->memory, &plan,
-                              &error),
+    assert_ok(compaction_pick(engine->current->version, LSM_STYLE_LEVELED, false, &engine->memory,
+                              &plan, &error),
               error);
     assert_non_null(plan);
     /* Level 0 is not long, so the level of two runs becomes one first. */
@@ -344,8 +344,8 @@ static void a_level_of_several_runs_hides_nothing_that_was_deleted(void **state)
         }
     }
     /* Now it is: it goes to the newer of the two. */
-    assert_ok(compaction_pick(engine->current->version, LSM_STYLE_LEVELED, &engine->memory, &plan,
-                              &error),
+    assert_ok(compaction_pick(engine->current->version, LSM_STYLE_LEVELED, false, &engine->memory,
+                              &plan, &error),
               error);
     assert_true(plan->joins_run);
     assert_int_equal(plan->first_older_run, 5);

@@ -228,6 +228,29 @@ static void levels_tell_what_is_in_them_and_what_was_written(void **state) {
     tear_down(&fixture);
 }
 
+static void readers_find_one_run_when_nobody_has_written_for_long(void **state) {
+    (void)state;
+    struct fixture fixture;
+    tern_error error = TERN_ERROR_INIT;
+    tern_keyspace_options options = small_tables();
+    set_up(&fixture, &options);
+    put_keys(&fixture, 0, 1200);
+    compact(&fixture);
+    put_keys(&fixture, 0, 400);
+    assert_ok(tern_checkpoint(fixture.db, &error), error);
+    assert_in_range(keyspace_stat(fixture.keyspace, "level_0_runs"), 1, 3);
+    uint64_t begin = atomic_load(&fixture.machine.clock.monotonic_ns);
+    uint64_t seconds = 0;
+    while (keyspace_stat(fixture.keyspace, "sorted_runs") > 1) {
+        step_machine_idle(&fixture.machine, 1);
+        seconds = (atomic_load(&fixture.machine.clock.monotonic_ns) - begin) / 1000000000;
+        assert_true(seconds < 15);
+    }
+    assert_true(seconds >= 9);
+    assert_int_equal(keyspace_stat(fixture.keyspace, "base_keys"), 1200);
+    tear_down(&fixture);
+}
+
 static bool count_progress(void *context, const char *phase, uint64_t done, uint64_t total) {
     (void)phase;
     (void)done;
@@ -316,6 +339,7 @@ int main(void) {
         cmocka_unit_test(each_level_has_its_codec),
         cmocka_unit_test(options_outlive_the_log_and_the_checkpoint),
         cmocka_unit_test(levels_tell_what_is_in_them_and_what_was_written),
+        cmocka_unit_test(readers_find_one_run_when_nobody_has_written_for_long),
         cmocka_unit_test(a_style_of_compaction_changes_without_a_copy_and_is_followed),
         cmocka_unit_test(impossible_options_are_refused),
     };

@@ -33,9 +33,10 @@ struct compaction_memory {
 
 enum lsm_style { LSM_STYLE_LEVELED, LSM_STYLE_TIERED, LSM_STYLE_FIFO };
 
-/* Chooses; *out_plan stays NULL when there is nothing to do. */
+/* Chooses; *out_plan stays NULL when there is nothing to do. `is_at_rest`: nobody has written for
+ * long. */
 TERN_MUST_CHECK tern_status compaction_pick(struct lsm_version *version, enum lsm_style style,
-                                            struct compaction_memory *memory,
+                                            bool is_at_rest, struct compaction_memory *memory,
                                             struct compaction_plan **out_plan, tern_error *error);
 /* All of the base into one run of the last level; NULL when that would gain nothing. */
 TERN_MUST_CHECK tern_status compaction_pick_all(struct lsm_version *version,

@@ -7,6 +7,8 @@
  * `base_bytes` (levels above it stay empty). What is over its size most is compacted first, a table
  * at a time, round the keys. Level 0 also goes down when it is as large as all below: then merging
  * costs no more than what was written already, and space is never more than about twice the data.
+ * When nobody has written for long it goes down when it is a quarter of that: readers find fewer
+ * runs then.
  *
  * A level below 0 is one run then. One of several, which another style has left, is merged into one
  * before anything is chosen in it; what goes down to it until then joins its newest run.
@@ -23,8 +25,10 @@
 #include "base/error.h"
 #include "engine/lsm/compaction.h"
 
-#define LAST_LEVEL      (LSM_LEVELS - 1)
-#define LEVEL_FACTOR    10u
+#define LAST_LEVEL   (LSM_LEVELS - 1)
+#define LEVEL_FACTOR 10u
+/* Level 0 times this, when nobody writes, is worth a merge with all below. */
+#define REST_FACTOR     4u
 #define DELETES_PERCENT 40u
 #define EXPIRED_PERCENT 50u
 
@@ -351,13 +355,18 @@ static uint32_t find_crowded(const struct shape *shape) {
     return level;
 }
 
-static struct compaction_plan *pick_leveled(struct lsm_version *version,
+static bool wants_level_zero(const struct shape *shape, bool is_at_rest) {
+    const struct level_numbers *zero = &shape->levels[0];
+    uint64_t bytes = is_at_rest ? zero->bytes * REST_FACTOR : zero->bytes;
+    return zero->runs >= compaction_runs_wanted(LSM_STYLE_LEVELED) ||
+           (zero->runs > 0 && bytes >= shape->below_bytes);
+}
+
+static struct compaction_plan *pick_leveled(struct lsm_version *version, bool is_at_rest,
                                             struct compaction_memory *memory, tern_error *error) {
     struct shape shape;
     look_at(version, &shape);
-    const struct level_numbers *zero = &shape.levels[0];
-    if (zero->runs >= compaction_runs_wanted(LSM_STYLE_LEVELED) ||
-        (zero->runs > 0 && zero->bytes >= shape.below_bytes)) {
+    if (wants_level_zero(&shape, is_at_rest)) {
         return plan_level_zero(version, &shape, error);
     }
     uint32_t crowded = find_crowded(&shape);
@@ -466,7 +475,7 @@ static struct compaction_plan *pick_fifo(struct lsm_version *version, tern_error
 
 /* ---- the whole ---- */
 
-tern_status compaction_pick(struct lsm_version *version, enum lsm_style style,
+tern_status compaction_pick(struct lsm_version *version, enum lsm_style style, bool is_at_rest,
                             struct compaction_memory *memory, struct compaction_plan **out_plan,
                             tern_error *error) {
     tern_error failure = TERN_ERROR_INIT;
@@ -478,7 +487,7 @@ tern_status compaction_pick(struct lsm_version *version, enum lsm_style style,
         *out_plan = pick_fifo(version, &failure);
         break;
     default:
-        *out_plan = pick_leveled(version, memory, &failure);
+        *out_plan = pick_leveled(version, is_at_rest, memory, &failure);
         break;
     }
     if (*out_plan == NULL && failure.status != TERN_OK) {

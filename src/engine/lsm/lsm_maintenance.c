@@ -75,13 +75,18 @@ static tern_status run_compaction(struct lsm_engine *engine, struct compaction *
     return TERN_OK;
 }
 
+static bool is_at_rest(const struct lsm_engine *engine) {
+    const _Atomic bool *is_at_rest = engine->lsm.environment->is_at_rest;
+    return is_at_rest != NULL && atomic_load_explicit(is_at_rest, memory_order_relaxed);
+}
+
 /* Begins the next compaction; with `all` the whole base. None: engine->compaction stays NULL. */
 static tern_status start_compaction(struct lsm_engine *engine, bool all, tern_error *error) {
     struct compaction_plan *plan = NULL;
     struct lsm_view *view = lsm_view_current(engine);
-    tern_status status =
-        all ? compaction_pick_all(view->version, &plan, error)
-            : compaction_pick(view->version, engine->style, &engine->memory, &plan, error);
+    tern_status status = all ? compaction_pick_all(view->version, &plan, error)
+                             : compaction_pick(view->version, engine->style, is_at_rest(engine),
+                                               &engine->memory, &plan, error);
     if (status == TERN_OK && plan != NULL) {
         status = compaction_start(view->version, plan, &engine->compaction, error);
     }
