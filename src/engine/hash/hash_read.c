@@ -234,9 +234,14 @@ static tern_status look(const struct hash_lookup *lookup, seq_no range_seq, tern
     bool has_best = false; /* in the other one */
     if (count > CANDIDATES) {
         hash_link found = LINK_NONE;
+        uint64_t moves = hash_index_moves(engine->index);
         status = hash_find_on_disk(engine, lookup->key, lookup->hash, &found, &records[0],
                                    &frames[0], error);
-        has_best = found != LINK_NONE;
+        /* The newest may have gone from the second table to the first meanwhile (H5): then
+         * hash_lookup begins again. */
+        atomic_thread_fence(memory_order_acquire);
+        has_best =
+            found != LINK_NONE && (moves & 1) == 0 && hash_index_moves(engine->index) == moves;
         next = 1;
         count = 0;
     }

@@ -61,7 +61,7 @@ static void *reader(void *context) {
         tern_slice slice = tern_slice_of(key, (size_t)size);
         struct epoch_slot *slot = epoch_enter(shared->world.epoch);
         tern_status status =
-            methods->get(view, slice, engine_key_hash(shared->world.config.id, slice), &moment,
+            methods->get(view, slice, key_hasher_hash(&shared->world.config.hasher, slice), &moment,
                          &scratch, &result, &error);
         if (status == TERN_CANCELLED) {
             atomic_fetch_add(&shared->retries, 1);
@@ -99,7 +99,9 @@ static void put(struct shared *shared, uint32_t n, uint64_t round) {
     assert_ok(world_commit(&shared->world, &change, 1, &error), error);
 }
 
-static void check_readers(tern_hash_index layout) {
+/* `hash` NULL: as ever. */
+static void check_readers(tern_hash_index layout,
+                          uint64_t (*hash)(const void *bytes, size_t size, uint64_t seed)) {
     static struct shared shared;
     tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
     tern_error error = TERN_ERROR_INIT;
@@ -108,6 +110,9 @@ static void check_readers(tern_hash_index layout) {
     memset(&shared, 0, sizeof(shared));
     world_create(&shared.world, &hash_engine_methods, &options, (uint64_t)1 << 20, 3,
                  tern_allocator_default());
+    if (hash != NULL) {
+        shared.world.config.hasher.hash = hash;
+    }
     assert_ok(world_open(&shared.world, 0, &error), error);
     pthread_mutex_init(&shared.lock, NULL);
     for (uint32_t n = 0; n < KEYS; n++) {
@@ -148,14 +153,27 @@ static void check_readers(tern_hash_index layout) {
 
 static void readers_see_every_key_whatever_is_drained(void **state) {
     (void)state;
-    check_readers(TERN_HASH_INDEX_BUCKETS);
-    check_readers(TERN_HASH_INDEX_ROBIN_HOOD);
-    check_readers(TERN_HASH_INDEX_TAG_GROUPS);
+    check_readers(TERN_HASH_INDEX_BUCKETS, NULL);
+    check_readers(TERN_HASH_INDEX_ROBIN_HOOD, NULL);
+    check_readers(TERN_HASH_INDEX_TAG_GROUPS, NULL);
+}
+
+static uint64_t hash_to_two(const void *bytes, size_t size, uint64_t seed) {
+    return seed << 32 | (((const uint8_t *)bytes)[size - 1] & 1);
+}
+
+/* Entries go from one table of the index to the other while readers look for them. */
+static void readers_see_every_key_of_those_that_collide(void **state) {
+    (void)state;
+    check_readers(TERN_HASH_INDEX_BUCKETS, hash_to_two);
+    check_readers(TERN_HASH_INDEX_ROBIN_HOOD, hash_to_two);
+    check_readers(TERN_HASH_INDEX_TAG_GROUPS, hash_to_two);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(readers_see_every_key_whatever_is_drained),
+        cmocka_unit_test(readers_see_every_key_of_those_that_collide),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
