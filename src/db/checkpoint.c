@@ -665,10 +665,7 @@ void checkpoint_collect_dropped(struct tern_db *db) {
         if (keyspace == NULL) {
             return;
         }
-        epoch_synchronize(db->manager.epoch);
-        (void)epoch_reclaim(db->manager.epoch);
-        epoch_synchronize(db->manager.epoch);
-        (void)epoch_reclaim(db->manager.epoch);
+        epoch_drain(db->manager.epoch);
         keyspace->methods->close(catalog_take_engine(db, keyspace));
         /* What cannot be removed now is removed at the next open. */
         (void)keyspace->methods->destroy(&db->environment, keyspace->partition, NULL);

@@ -84,16 +84,9 @@ static tern_status open_private(struct conversion *conversion, const tern_keyspa
                               &drained, conversion->error);
 }
 
-static void let_views_go(struct tern_db *db) {
-    epoch_synchronize(db->manager.epoch);
-    (void)epoch_reclaim(db->manager.epoch);
-    epoch_synchronize(db->manager.epoch);
-    (void)epoch_reclaim(db->manager.epoch);
-}
-
 static void close_private(struct conversion *conversion, struct private_engine *own) {
     if (own->engine != NULL) {
-        let_views_go(conversion->db);
+        epoch_drain(conversion->db->manager.epoch);
         own->methods->close(own->engine);
         own->engine = NULL;
     }

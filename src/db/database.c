@@ -281,10 +281,8 @@ static void destroy(struct tern_db *db) {
     database_view_release(atomic_exchange(&manager->view, NULL));
     memory_release(db->allocator, db->spare_view);
     if (manager->epoch != NULL) {
-        for (int i = 0; i < 3; i++) {
-            epoch_synchronize(manager->epoch);
-            (void)epoch_reclaim(manager->epoch);
-        }
+        epoch_drain(manager->epoch);
+        epoch_drain(manager->epoch);
     }
     catalog_release(db);
     manifest_close(db->manifest);

@@ -103,10 +103,7 @@ tern_status directory_reader_manifest(struct directory_reader *reader, tern_erro
 }
 
 void directory_reader_quiesce(struct directory_reader *reader) {
-    for (int i = 0; i < 2; i++) {
-        epoch_synchronize(reader->epoch);
-        (void)epoch_reclaim(reader->epoch);
-    }
+    epoch_drain(reader->epoch);
 }
 
 void directory_reader_close(struct directory_reader *reader) {

@@ -80,6 +80,7 @@ struct epoch_domain {
     struct epoch_node *limbo_first;
     struct epoch_node *limbo_last;
     _Atomic uint64_t limbo_count;
+    _Atomic uint32_t releasing; /* threads that took nodes and are not through; raised locked */
     _Atomic uint64_t safe_below;
     const tern_allocator *allocator;
     struct epoch_domain *next; /* in the register */
@@ -433,16 +434,46 @@ uint64_t epoch_reclaim(struct epoch_domain *domain) {
         }
         last->next = NULL;
         atomic_fetch_sub_explicit(&domain->limbo_count, count, memory_order_relaxed);
+        atomic_fetch_add_explicit(&domain->releasing, 1, memory_order_relaxed);
     }
     mutex_unlock(&domain->lock);
-    return last != NULL ? release_nodes(first) : 0;
+    if (last == NULL) {
+        return 0;
+    }
+    count = release_nodes(first);
+    atomic_fetch_sub_explicit(&domain->releasing, 1, memory_order_release);
+    return count;
+}
+
+/* Longer each time. */
+static void wait_a_moment(struct timespec *pause) {
+    (void)nanosleep(pause, NULL);
+    pause->tv_nsec = pause->tv_nsec < 500000 ? pause->tv_nsec * 2 : pause->tv_nsec;
 }
 
 void epoch_synchronize(struct epoch_domain *domain) {
     uint64_t epoch = epoch_current(domain);
     struct timespec pause = {0, 1000};
     while (!epoch_is_past(domain, epoch)) {
-        (void)nanosleep(&pause, NULL);
-        pause.tv_nsec = pause.tv_nsec < 500000 ? pause.tv_nsec * 2 : pause.tv_nsec;
+        wait_a_moment(&pause);
+    }
+}
+
+/* Whoever took nodes did so under the lock. */
+static void await_releases(struct epoch_domain *domain) {
+    struct timespec pause = {0, 1000};
+    mutex_lock(&domain->lock);
+    mutex_unlock(&domain->lock);
+    while (atomic_load_explicit(&domain->releasing, memory_order_acquire) > 0) {
+        wait_a_moment(&pause);
+    }
+}
+
+void epoch_drain(struct epoch_domain *domain) {
+    /* What is released in the first round may retire something. */
+    for (int round = 0; round < 2; round++) {
+        epoch_synchronize(domain);
+        (void)epoch_reclaim(domain);
+        await_releases(domain);
     }
 }

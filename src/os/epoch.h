@@ -62,4 +62,11 @@ uint64_t epoch_reclaim(struct epoch_domain *domain);
 /* Waits until everyone inside now has left. Must not be called inside. */
 void epoch_synchronize(struct epoch_domain *domain);
 
+/*
+ * Waits until all that was retired before has been released, by this thread or another that is at
+ * it, and what these releases retired. Called by who takes away what releases need. Neither inside
+ * nor in a release.
+ */
+void epoch_drain(struct epoch_domain *domain);
+
 #endif

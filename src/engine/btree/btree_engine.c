@@ -210,8 +210,7 @@ static void btree_close(struct engine *base) {
     if (engine->current != NULL) {
         /* Views that were given up may still wait in limbo. */
         while (atomic_load_explicit(&engine->view_count, memory_order_acquire) > 1) {
-            epoch_synchronize(engine->tree.environment->epoch);
-            (void)epoch_reclaim(engine->tree.environment->epoch);
+            epoch_drain(engine->tree.environment->epoch);
         }
         ASSERT(atomic_load(&engine->current->head.references) == 1);
         btree_view_destroy(&engine->current->head);

@@ -198,8 +198,7 @@ static void hash_close(struct engine *base) {
     struct epoch_domain *epoch = engine->environment->epoch;
     if (engine->current != NULL) {
         while (atomic_load_explicit(&engine->view_count, memory_order_acquire) > 1) {
-            epoch_synchronize(epoch);
-            (void)epoch_reclaim(epoch);
+            epoch_drain(epoch);
         }
         ASSERT(atomic_load(&engine->current->head.references) == 1);
         hash_view_destroy(&engine->current->head);
@@ -207,12 +206,7 @@ static void hash_close(struct engine *base) {
     hash_drain_release(engine);
     hash_free_stubs(engine);
     /* Pages, stubs and tables of this engine may still wait in limbo. */
-    uint64_t now = epoch_current(epoch);
-    while (!epoch_is_past(epoch, now)) {
-        epoch_synchronize(epoch);
-        (void)epoch_reclaim(epoch);
-    }
-    (void)epoch_reclaim(epoch);
+    epoch_drain(epoch);
     hash_index_destroy(engine->index);
     base_close(&engine->base);
     buffer_release(&engine->fold);

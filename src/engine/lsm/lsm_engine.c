@@ -152,8 +152,7 @@ static void lsm_close(struct engine *base) {
     if (engine->current != NULL) {
         /* Views that were given up may still wait in limbo. */
         while (atomic_load_explicit(&engine->view_count, memory_order_acquire) > 1) {
-            epoch_synchronize(engine->lsm.environment->epoch);
-            (void)epoch_reclaim(engine->lsm.environment->epoch);
+            epoch_drain(engine->lsm.environment->epoch);
         }
         ASSERT(atomic_load(&engine->current->head.references) == 1);
         lsm_view_destroy(&engine->current->head);

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "support/cmocka_test.h"
 #include "support/fault_allocator.h"
@@ -313,6 +314,66 @@ static void synchronize_waits_for_those_inside(void **state) {
     epoch_domain_destroy(waiting.domain);
 }
 
+/* A release that takes its time, in another thread. */
+struct slow_item {
+    struct epoch_node node;
+    _Atomic bool has_begun;
+    _Atomic bool is_through;
+};
+
+static void release_slowly(struct epoch_node *node) {
+    struct slow_item *item = (struct slow_item *)node;
+    atomic_store(&item->has_begun, true);
+    for (int i = 0; i < 200; i++) {
+        const struct timespec pause = {0, 100000};
+        (void)nanosleep(&pause, NULL);
+    }
+    atomic_store(&item->is_through, true);
+}
+
+static void *reclaim(void *domain) {
+    (void)epoch_reclaim(domain);
+    return NULL;
+}
+
+static void drain_waits_for_releases_of_other_threads(void **state) {
+    (void)state;
+    pthread_t thread;
+    struct slow_item item = {.has_begun = false};
+    struct epoch_domain *domain = create_domain(tern_allocator_default());
+    epoch_retire(domain, &item.node, release_slowly);
+    assert_int_equal(pthread_create(&thread, NULL, reclaim, domain), 0);
+    while (!atomic_load(&item.has_begun)) {
+        (void)sched_yield();
+    }
+    epoch_drain(domain);
+    assert_true(atomic_load(&item.is_through));
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    epoch_domain_destroy(domain);
+}
+
+struct chained_item {
+    struct epoch_node node;
+    struct epoch_domain *domain;
+    _Atomic uint32_t *released;
+};
+
+static void release_and_retire(struct epoch_node *node) {
+    struct chained_item *item = (struct chained_item *)node;
+    retire_one(item->domain, item->released);
+}
+
+static void drain_releases_what_releases_retire(void **state) {
+    (void)state;
+    _Atomic uint32_t released = 0;
+    struct chained_item item = {.domain = create_domain(tern_allocator_default()),
+                                .released = &released};
+    epoch_retire(item.domain, &item.node, release_and_retire);
+    epoch_drain(item.domain);
+    assert_int_equal(released, 1);
+    epoch_domain_destroy(item.domain);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(releases_at_once_when_nobody_is_inside),
@@ -325,6 +386,8 @@ int main(void) {
         cmocka_unit_test(a_domain_may_end_while_threads_still_cache_it),
         cmocka_unit_test(readers_never_see_what_was_released),
         cmocka_unit_test(synchronize_waits_for_those_inside),
+        cmocka_unit_test(drain_waits_for_releases_of_other_threads),
+        cmocka_unit_test(drain_releases_what_releases_retire),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
