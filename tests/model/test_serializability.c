@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
-<<<<<<< HEAD
  * ctest: timeout=600
-=======
  * ctest: more=release TERN_HISTORIES=200 1800
->>>>>>> 9cd5edf (tests: a long run of a sampling test as <name>.more)
  *
  * Random list-append transactions on real threads, and the isolation level judged by what they saw
  * (support/history.h). Keys lie in two keyspaces, of the hash
