@@ -45,28 +45,34 @@ static void make_directory(void) {
 }
 
 /* Background work runs only where somebody waits for it. */
-struct place {
+static struct {
     struct virtual_clock clock;
     struct step_executor *executor;
     tern_db *db;
-};
+} place;
 
-static void open_place(struct place *place) {
+static void close_place(void) {
+    (void)tern_close(place.db, NULL);
+    step_executor_destroy(place.executor);
+}
+
+static void open_place(void) {
     tern_db_options options = TERN_DB_OPTIONS_INIT;
     if (directory[0] == '\0') {
         make_directory();
     }
-    virtual_clock_init(&place->clock);
-    place->executor = step_executor_create(1, &place->clock);
+    virtual_clock_init(&place.clock);
+    place.executor = step_executor_create(1, &place.clock);
     options.create_if_missing = true;
     options.memory_bytes = (uint64_t)8 << 20;
     options.segment_bytes = (uint64_t)64 << 10;
     options.durability = TERN_DURABILITY_NONE;
-    options.clock = virtual_clock_interface(&place->clock);
-    options.executor = step_executor_interface(place->executor);
-    if (tern_open(directory, &options, &place->db, NULL) != TERN_OK) {
+    options.clock = virtual_clock_interface(&place.clock);
+    options.executor = step_executor_interface(place.executor);
+    if (tern_open(directory, &options, &place.db, NULL) != TERN_OK) {
         abort();
     }
+    (void)atexit(close_place); /* before the directory goes */
 }
 
 static bool visit_name(void *context, tern_keyspace *keyspace) {
@@ -177,14 +183,13 @@ static void run_lines(struct session *session, const uint8_t *data, size_t size)
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static struct place place;
     struct session session;
     char *told = NULL;
     char *shown = NULL;
     size_t told_size = 0;
     size_t shown_size = 0;
     if (place.db == NULL) {
-        open_place(&place);
+        open_place();
     }
     begin_anew(place.db);
     FILE *out = open_memstream(&shown, &shown_size);

@@ -33,6 +33,9 @@
 #ifdef TERN_HAVE_LIBURING
 
 #include <liburing.h>
+#ifdef TERN_VALGRIND
+#include <valgrind/memcheck.h>
+#endif
 
 #include "base/assert.h"
 
@@ -104,6 +107,11 @@ static void complete(struct io_ring *ring, tern_io *io, int result) {
     bool is_short = io->kind != TERN_IO_SYNC && result >= 0 && done < io->size;
     io->status = TERN_OK;
     io->done_bytes = done;
+#ifdef TERN_VALGRIND
+    if (io->kind == TERN_IO_READ) {
+        (void)VALGRIND_MAKE_MEM_DEFINED(io->buffer, done); /* it does not see what rings do */
+    }
+#endif
     if (is_short && io->kind == TERN_IO_READ &&
         (done == 0 || done % io->file->alignment_bytes != 0)) {
         is_short = false; /* the end of the file */

@@ -386,9 +386,12 @@ static int descriptor_with_closed_streams(struct fixture *fixture) {
     for (int stream = 0; stream < 3; stream++) {
         (void)close(stream);
     }
-    return fixture->files->open(NULL, fixture->path, TERN_OPEN_CREATE, &file, NULL) == TERN_OK
-               ? file->methods->descriptor(file)
-               : -1;
+    if (fixture->files->open(NULL, fixture->path, TERN_OPEN_CREATE, &file, NULL) != TERN_OK) {
+        return -1;
+    }
+    int descriptor = file->methods->descriptor(file);
+    (void)file_close(file, NULL);
+    return descriptor;
 }
 
 static void no_file_takes_the_place_of_a_standard_stream(void **state) {
