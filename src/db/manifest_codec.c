@@ -218,7 +218,8 @@ static const char *get_keyspace(const uint8_t **position, const uint8_t *end,
     }
     if (lsm_bytes(source_engine) > 0) {
         lsm_options_read(&out->options, source[0], get_u32(source + 4));
-        are_zeros = get_u32(source) >> 8 == 0 && get_u64(source + 8) == 0;
+        are_zeros = get_u32(source) >> 8 == 0 && get_u64(source + 8) == 0 &&
+                    lsm_options_are_special(&out->options); /* or they would not be there */
     }
     out->state = tern_slice_of(source + more_size, state_size);
     *position = source + more_size + state_size;

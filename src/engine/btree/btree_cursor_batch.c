@@ -101,8 +101,10 @@ static inline bool walk_begin(struct btree_cursor *cursor, const tern_slice *end
 /* Asks for what is read after the next `records`, which are about to be. */
 static inline void walk_ask_ahead(struct leaf_walk *walk, uint32_t records) {
     prefetch_to(&walk->here, walk->position + (size_t)LINES_AHEAD * BTREE_LINE_BYTES);
-    walk->paced += walk->pace * records;
-    prefetch_to(&walk->next, walk->paced);
+    if (walk->pace > 0) {
+        walk->paced += walk->pace * records;
+        prefetch_to(&walk->next, walk->paced);
+    }
 }
 
 /* Reads the record `i` steps from where the cursor stands, after all before it; returns its key. */
