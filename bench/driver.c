@@ -47,6 +47,38 @@ void transaction_modify(struct transaction_work *work, const uint8_t *key, const
     record_value_write(work->records, position, version + 1, work->new_value);
 }
 
+static enum bench_result read_one(const struct single_operations *operations,
+                                  struct bench_session *session, enum keyspace keyspace,
+                                  struct transaction_work *work, uint8_t *value) {
+    const uint8_t *key = work->read_keys[keyspace];
+    enum bench_result result = operations->get(session, keyspace, key, value);
+    if (result == BENCH_OK)
+        transaction_saw(work, key, value, work->records->value_bytes);
+    return result;
+}
+
+static enum bench_result update_one(const struct single_operations *operations,
+                                    struct bench_session *session, enum keyspace keyspace,
+                                    struct transaction_work *work, uint8_t *value) {
+    const uint8_t *key = work->update_keys[keyspace];
+    enum bench_result result = operations->get(session, keyspace, key, value);
+    if (result != BENCH_OK)
+        return result;
+    transaction_modify(work, key, value, work->records->value_bytes);
+    return operations->put(session, keyspace, key, work->new_value);
+}
+
+enum bench_result transaction_of_singles(const struct single_operations *operations,
+                                         struct bench_session *session,
+                                         struct transaction_work *work, uint8_t *value) {
+    enum bench_result result = BENCH_OK;
+    for (int i = 0; i < KEYSPACE_COUNT && result == BENCH_OK; i++)
+        result = read_one(operations, session, (enum keyspace)i, work, value);
+    for (int i = 0; i < KEYSPACE_COUNT && result == BENCH_OK; i++)
+        result = update_one(operations, session, (enum keyspace)i, work, value);
+    return result;
+}
+
 const char *durability_name(enum durability durability) {
     switch (durability) {
     case DURABILITY_NONE:

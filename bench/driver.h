@@ -114,6 +114,22 @@ void transaction_saw(struct transaction_work *work, const uint8_t *key, const vo
 void transaction_modify(struct transaction_work *work, const uint8_t *key, const void *value,
                         size_t value_bytes);
 
+struct bench_session;
+
+/*
+ * For drivers of stores without transactions, which let one at a time in: single operations.
+ * `value`: room for one, overwritten.
+ */
+struct single_operations {
+    enum bench_result (*get)(struct bench_session *session, enum keyspace keyspace,
+                             const uint8_t *key, uint8_t *out_value);
+    enum bench_result (*put)(struct bench_session *session, enum keyspace keyspace,
+                             const uint8_t *key, const uint8_t *value);
+};
+enum bench_result transaction_of_singles(const struct single_operations *operations,
+                                         struct bench_session *session,
+                                         struct transaction_work *work, uint8_t *value);
+
 /* What a store itself counts, since it was opened unless said otherwise. */
 struct engine_counters {
     uint64_t reads; /* of its data files, wherever the kernel took it from */
@@ -127,8 +143,7 @@ struct engine_counters {
     uint64_t cache_memory_bytes; /* now */
 };
 
-struct bench_store; /* each driver casts these two to its own */
-struct bench_session;
+struct bench_store; /* each driver casts this and struct bench_session to its own */
 
 enum driver_ability {
     DRIVER_ORDERED = 1,         /* scan() goes by key order */

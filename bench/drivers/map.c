@@ -320,31 +320,13 @@ static enum bench_result scan_records(struct bench_session *session, enum keyspa
     return BENCH_OK;
 }
 
-static enum bench_result transact_step(struct bench_session *session, enum keyspace keyspace,
-                                       const uint8_t *key, bool will_write,
-                                       struct transaction_work *work) {
-    const struct map_session *own = own_session(session);
-    size_t value_bytes = own->store->options.value_bytes;
-    enum bench_result result = get_record(session, keyspace, key, own->value);
-    if (result == BENCH_OK && will_write) {
-        transaction_modify(work, key, own->value, value_bytes);
-        result = put_record(session, keyspace, key, work->new_value);
-    } else if (result == BENCH_OK) {
-        transaction_saw(work, key, own->value, value_bytes);
-    }
-    return result;
-}
-
 /* One transaction at a time. */
 static enum bench_result transact(struct bench_session *session, struct transaction_work *work) {
-    struct map_store *store = own_session(session)->store;
-    enum bench_result result = BENCH_OK;
-    pthread_mutex_lock(&store->transaction_lock);
-    for (int i = 0; i < KEYSPACE_COUNT && result == BENCH_OK; i++)
-        result = transact_step(session, (enum keyspace)i, work->read_keys[i], false, work);
-    for (int i = 0; i < KEYSPACE_COUNT && result == BENCH_OK; i++)
-        result = transact_step(session, (enum keyspace)i, work->update_keys[i], true, work);
-    pthread_mutex_unlock(&store->transaction_lock);
+    static const struct single_operations operations = {get_record, put_record};
+    const struct map_session *own = own_session(session);
+    pthread_mutex_lock(&own->store->transaction_lock);
+    enum bench_result result = transaction_of_singles(&operations, session, work, own->value);
+    pthread_mutex_unlock(&own->store->transaction_lock);
     return result;
 }
 

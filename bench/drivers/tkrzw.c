@@ -233,34 +233,16 @@ static enum bench_result scan_records(struct bench_session *bench_session, enum 
     return BENCH_OK;
 }
 
-static enum bench_result transact_step(struct bench_session *session, enum keyspace keyspace,
-                                       const uint8_t *key, bool will_write,
-                                       struct transaction_work *work) {
+static enum bench_result transact(struct bench_session *session, struct transaction_work *work) {
+    static const struct single_operations operations = {get_record, put_record};
     const struct tkrzw_session *own = own_session(session);
-    size_t value_bytes = own->store->options.value_bytes;
-    uint8_t *value = malloc(value_bytes);
+    uint8_t *value = malloc(own->store->options.value_bytes);
     if (value == NULL)
         return bench_fail(own->error, "tkrzw: out of memory");
-    enum bench_result result = get_record(session, keyspace, key, value);
-    if (result == BENCH_OK && will_write) {
-        transaction_modify(work, key, value, value_bytes);
-        result = put_record(session, keyspace, key, work->new_value);
-    } else if (result == BENCH_OK) {
-        transaction_saw(work, key, value, value_bytes);
-    }
+    pthread_mutex_lock(&own->store->transaction_lock);
+    enum bench_result result = transaction_of_singles(&operations, session, work, value);
+    pthread_mutex_unlock(&own->store->transaction_lock);
     free(value);
-    return result;
-}
-
-static enum bench_result transact(struct bench_session *session, struct transaction_work *work) {
-    struct tkrzw_store *store = own_session(session)->store;
-    enum bench_result result = BENCH_OK;
-    pthread_mutex_lock(&store->transaction_lock);
-    for (int i = 0; i < KEYSPACE_COUNT && result == BENCH_OK; i++)
-        result = transact_step(session, (enum keyspace)i, work->read_keys[i], false, work);
-    for (int i = 0; i < KEYSPACE_COUNT && result == BENCH_OK; i++)
-        result = transact_step(session, (enum keyspace)i, work->update_keys[i], true, work);
-    pthread_mutex_unlock(&store->transaction_lock);
     return result;
 }
 

@@ -427,22 +427,20 @@ static void count_wait(struct tern_db *db, uint64_t begin) {
     }
 }
 
-/* A moment for whoever holds the role. */
-static void wait_a_moment(struct tern_db *db) {
-    _Atomic uint32_t word = 0;
-    (void)db;
-    futex_wait(&word, 0, WAIT_NS);
-}
-
 void maintenance_pause(uint64_t ns) {
     _Atomic uint32_t word = 0;
     futex_wait(&word, 0, ns < TURN_NS ? ns : TURN_NS);
 }
 
+/* A moment for whoever holds the role. */
+static void wait_a_moment(void) {
+    maintenance_pause(WAIT_NS);
+}
+
 void maintenance_give_way(struct tern_db *db) {
     if (atomic_load_explicit(&db->waiting_writers, memory_order_relaxed) > 0) {
-        wait_a_moment(db); /* as long as they do, so one of them comes in between */
-        wait_a_moment(db);
+        wait_a_moment(); /* as long as they do, so one of them comes in between */
+        wait_a_moment();
     }
 }
 
@@ -451,7 +449,7 @@ void maintenance_give_way(struct tern_db *db) {
 static tern_status pay(struct tern_db *db, bool has_room, bool *out_idle, tern_error *error) {
     *out_idle = false;
     if (!mutex_try_lock(&db->maintenance_mutex)) {
-        wait_a_moment(db);
+        wait_a_moment();
         return TERN_OK;
     }
     bool more;
@@ -495,7 +493,7 @@ static tern_status apply_space_policy(struct tern_db *db, tern_error *error) {
         size_t ended =
             snapshot_registry_end(db->manager.snapshots, oldest + (visible - oldest) / 2 + 1);
         atomic_fetch_add_explicit(&db->counters.ended_snapshots, ended, memory_order_relaxed);
-        wait_a_moment(db);
+        wait_a_moment();
         /* What the ended ones hold comes back when their owners notice; ending more would not help.
          */
         excuse_used(db);
@@ -559,7 +557,7 @@ static tern_status throttle_slowly(struct tern_db *db, uint64_t bytes, tern_erro
             want_everything_drained(db);
             continue;
         }
-        wait_a_moment(db);
+        wait_a_moment();
         /* What debt there may be is of a kind that makes no room. */
         idle_rounds++;
         is_excused = idle_rounds > EPOCH_ROUNDS && excuse_payers(db);
@@ -584,7 +582,7 @@ static void hold_back(struct tern_db *db, uint64_t bytes) {
         if (atomic_load_explicit(&db->writers_held, memory_order_acquire) == 0) {
             return;
         }
-        wait_a_moment(db);
+        wait_a_moment();
     }
 }
 

@@ -11,31 +11,9 @@ if [ ! -x "$compare" ]; then
     echo "skipped: $compare is not built (make bench-build)"
     exit 77
 fi
-if ! command -v python3 >/dev/null; then
-    echo "skipped: no python3"
-    exit 77
-fi
-
-work=$(mktemp -d "${TMPDIR:-.}/bench-compare-test-XXXXXX") || exit 1
-trap 'rm -rf "$work"' EXIT
+name=compare program=$compare
+. "$(dirname "$0")/_bench.sh"
 export TMPDIR="$work"
-failures=0
-
-fail() {
-    echo "FAIL: $*" >&2
-    failures=$((failures + 1))
-}
-
-# refuses <text that the message names> <arguments...>
-refuses() {
-    local expected="$1" status
-    shift
-    "$compare" "$@" >"$work/out" 2>"$work/err"
-    status=$?
-    [ "$status" -eq 2 ] || fail "compare $* ended with $status, not 2"
-    grep -qF -- "$expected" "$work/err" || fail "compare $*: no '$expected' in: $(cat "$work/err")"
-    [ ! -s "$work/out" ] || fail "compare $* wrote to standard output"
-}
 
 refuses "--records" --records nought
 refuses "--records" --records 0

@@ -11,32 +11,9 @@ source_dir="${TERN_SOURCE_DIR:-.}"
 lab="$source_dir/bench/lab"
 recorded="$source_dir/bench/tests/engines.jsonl"
 compare="${TERN_BENCH_COMPARE:-${TERN_BUILD_DIR:-build/release}/bench/compare}"
-if ! command -v python3 >/dev/null; then
-    echo "skipped: no python3"
-    exit 77
-fi
-
-work=$(mktemp -d "${TMPDIR:-.}/bench-lab-test-XXXXXX") || exit 1
-trap 'rm -rf "$work"' EXIT
+name=lab program=$lab
+. "$(dirname "$0")/_bench.sh"
 export TMPDIR="$work" PYTHONDONTWRITEBYTECODE=1
-failures=0
-
-fail() {
-    echo "FAIL: $*" >&2
-    failures=$((failures + 1))
-}
-
-# refuses <text that the message names> <arguments...>
-refuses() {
-    local expected="$1" status
-    shift
-    "$lab" "$@" >"$work/out" 2>"$work/err"
-    status=$?
-    [ "$status" -ne 0 ] || fail "lab $* ended with 0"
-    grep -qF -- "$expected" "$work/err" || fail "lab $*: no '$expected' in: $(cat "$work/err")"
-    ! grep -q Traceback "$work/err" || fail "lab $*: $(cat "$work/err")"
-    [ ! -s "$work/out" ] || fail "lab $* wrote to standard output"
-}
 
 refuses "--scale" --scale nought
 refuses "--scale" --scale 0
@@ -50,12 +27,12 @@ refuses "--quick" --render "$recorded" --quick
 refuses "--frobnicate" --frobnicate
 refuses "stray" stray
 : >"$work/empty"
-refuses "no results" --render "$work/empty"
+refuses_with 1 "no results" --render "$work/empty"
 echo 'not json' >"$work/garbage"
-refuses "garbage" --render "$work/garbage"
+refuses_with 1 "garbage" --render "$work/garbage"
 sed 's/"experiment": "[a-z]*", //' "$recorded" >"$work/others"
-refuses "not results of bench/lab" --render "$work/others"
-TERN_BENCH_COMPARE="$work/absent" refuses "is not built" --quick --raw "$work/raw"
+refuses_with 1 "not results of bench/lab" --render "$work/others"
+TERN_BENCH_COMPARE="$work/absent" refuses_with 1 "is not built" --quick --raw "$work/raw"
 
 # check <results> <page>: what the page says
 check() {

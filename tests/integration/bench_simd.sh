@@ -11,30 +11,8 @@ if [ ! -x "$simd" ]; then
     echo "skipped: $simd is not built (make bench-build)"
     exit 77
 fi
-if ! command -v python3 >/dev/null; then
-    echo "skipped: no python3"
-    exit 77
-fi
-
-work=$(mktemp -d "${TMPDIR:-.}/bench-simd-test-XXXXXX") || exit 1
-trap 'rm -rf "$work"' EXIT
-failures=0
-
-fail() {
-    echo "FAIL: $*" >&2
-    failures=$((failures + 1))
-}
-
-# refuses <text that the message names> <arguments...>
-refuses() {
-    local expected="$1" status
-    shift
-    "$simd" "$@" >"$work/out" 2>"$work/err"
-    status=$?
-    [ "$status" -eq 2 ] || fail "simd $* ended with $status, not 2"
-    grep -qF -- "$expected" "$work/err" || fail "simd $*: no '$expected' in: $(cat "$work/err")"
-    [ ! -s "$work/out" ] || fail "simd $* wrote to standard output"
-}
+name=simd program=$simd
+. "$(dirname "$0")/_bench.sh"
 
 refuses "--kernels" --kernels compare,minds
 refuses "--kernels" --kernels ""
