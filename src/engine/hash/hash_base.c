@@ -56,8 +56,32 @@ tern_status base_open(struct hash_base *base, const struct engine_environment *e
     return hash_file_open(environment, id, &base->file, error);
 }
 
-void base_free_segment(const struct hash_base *base, struct hash_segment *segment) {
+void base_count_map(struct hash_base *base, int64_t bytes) {
+    struct budget *budget = base->environment->budget;
+    atomic_fetch_add_explicit(&base->map_bytes, (uint64_t)bytes, memory_order_relaxed);
+    if (budget != NULL && bytes >= 0) {
+        budget_add(budget, BUDGET_INDEX, (uint64_t)bytes);
+    } else if (budget != NULL) {
+        budget_subtract(budget, BUDGET_INDEX, (uint64_t)-bytes);
+    }
+}
+
+void base_count_segment(struct hash_base *base, struct hash_segment *segment) {
+    uint64_t bytes = sizeof(*segment) + (uint64_t)segment->block_capacity * sizeof(uint32_t) +
+                     segment->record_capacity / 8;
+    if (segment->listed != NULL) {
+        bytes += (uint64_t)segment->block_capacity * sizeof(struct block_info);
+    }
+    if (segment->hash_list != NULL) {
+        bytes += (uint64_t)segment->record_capacity * sizeof(uint64_t);
+    }
+    base_count_map(base, (int64_t)(bytes - segment->memory_bytes));
+    segment->memory_bytes = bytes;
+}
+
+void base_free_segment(struct hash_base *base, struct hash_segment *segment) {
     if (segment != NULL) {
+        base_count_map(base, -(int64_t)segment->memory_bytes);
         memory_release(allocator_of(base), segment->blocks);
         memory_release(allocator_of(base), segment->live);
         memory_release(allocator_of(base), segment->hash_list);
@@ -81,6 +105,7 @@ void base_close(struct hash_base *base) {
     }
     memory_release(allocator, base->segments);
     memory_release(allocator, base->free_blocks);
+    base_count_map(base, -(int64_t)atomic_load(&base->map_bytes));
     memory_release(allocator, base->superseding.items);
     for (size_t i = 0; i < base->batch_count; i++) {
         memory_release(allocator, base->batches[i].items);
@@ -123,6 +148,7 @@ static tern_status add_chunk(struct hash_base *base) {
     }
     grown->chunks[count] = chunk;
     atomic_store_explicit(&base->chunks, grown, memory_order_release);
+    base_count_map(base, CHUNK_BLOCKS * sizeof(struct block_info) + sizeof(struct block_info *));
     if (old != NULL) {
         epoch_retire(base->environment->epoch, &old->limbo, release_chunks);
     }
@@ -147,6 +173,7 @@ tern_status base_take_block(struct hash_base *base, uint32_t *out_block) {
         if (grown == NULL) {
             return TERN_NO_MEMORY;
         }
+        base_count_map(base, (int64_t)((capacity - base->free_block_capacity) * sizeof(uint32_t)));
         base->free_blocks = grown;
         base->free_block_capacity = capacity;
     }

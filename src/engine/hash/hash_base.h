@@ -55,6 +55,7 @@ struct hash_segment {
     uint64_t *live;            /* bits */
     uint64_t *hash_list;       /* while it is being built */
     struct block_info *listed; /* while it is being built: as the directory will have them */
+    uint64_t memory_bytes;     /* of all this, as it was counted */
     bool is_closed;
     bool is_bitmap_dirty;
     seq_no min_seq, max_seq;
@@ -99,7 +100,8 @@ struct hash_base {
     _Atomic uint64_t live_records;
     uint64_t total_records; /* of all segments */
     _Atomic uint64_t block_bytes;
-    bool is_dirty; /* something changed since the last root */
+    _Atomic uint64_t map_bytes; /* memory of what is known of blocks and segments */
+    bool is_dirty;              /* something changed since the last root */
     /* Guards segments, what they list, and liveness, for who looks at them from outside the
      * maintenance role. */
     struct mutex lock;
@@ -131,6 +133,13 @@ TERN_MUST_CHECK tern_status base_read_record(struct hash_base *base, hash_link l
                                              struct hash_record *out_record,
                                              struct cache_frame **out_frame, tern_error *error);
 void base_prefetch(const struct hash_base *base, hash_link link, bool is_second);
+/*
+ * Brings a block that is not cached into the cache, together with those around it of its segment
+ * that lie beside it in the file, in one read. Segments are in the order of hashes (hash_order.h):
+ * whoever goes on in this order needs them next. Does what it can: who needs the block reads it.
+ * Inside an epoch.
+ */
+void base_fetch_around(struct hash_base *base, uint32_t block);
 /* False: malformed. */
 bool record_decode(const uint8_t *payload, size_t size, uint32_t slot,
                    struct hash_record *out_record);
@@ -179,14 +188,21 @@ TERN_MUST_CHECK tern_status base_load_root(struct hash_base *base, const struct 
                                                                 hash_link link, tern_error *error),
                                            void *context, tern_error *error);
 
+/* A segment takes no more blocks: writes its directory and its hashes, and keeps no memory for
+ * them. On failure nothing has changed. */
+TERN_MUST_CHECK tern_status base_close_segment(struct hash_base *base, uint32_t at,
+                                               tern_error *error);
+
 /* ---- between hash_base.c and hash_root.c ---- */
-void base_free_segment(const struct hash_base *base, struct hash_segment *segment);
+/* Maps count as BUDGET_INDEX. */
+void base_count_map(struct hash_base *base, int64_t bytes);
+void base_count_segment(struct hash_base *base, struct hash_segment *segment);
+void base_free_segment(struct hash_base *base, struct hash_segment *segment);
 TERN_MUST_CHECK tern_status base_new_segment(struct hash_base *base, uint32_t *out_segment);
 void base_give_block(struct hash_base *base, uint32_t block);
 TERN_MUST_CHECK tern_status base_take_block(struct hash_base *base, uint32_t *out_block);
-TERN_MUST_CHECK tern_status base_grow_segment(const struct hash_base *base,
-                                              struct hash_segment *segment, size_t blocks,
-                                              size_t records);
+TERN_MUST_CHECK tern_status base_grow_segment(struct hash_base *base, struct hash_segment *segment,
+                                              size_t blocks, size_t records);
 /* What a directory lists. */
 struct listed_segment {
     uint32_t block_count;

@@ -146,6 +146,9 @@ tern_status hash_collect_garbage(struct hash_engine *engine, size_t quantum_byte
             }
             done += (size_t)base_block(base, number)->units * HASH_UNIT_BYTES;
             status = move_block(engine, number, error);
+            if (status == TERN_OK && hash_wants_flush(engine)) {
+                status = hash_flush(engine, error);
+            }
         }
         if (status == TERN_OK) {
             status = hash_flush(engine, error);
@@ -202,6 +205,9 @@ tern_status hash_compact_step(struct engine *base, size_t quantum_bytes,
         return TERN_OK;
     }
     drain->is_compacting = false;
+    if (drain->memory == NULL) {
+        hash_drain_rest(engine);
+    }
     *out_state = ENGINE_DRAIN_IDLE;
     return TERN_OK;
 }

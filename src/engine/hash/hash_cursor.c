@@ -191,6 +191,7 @@ static tern_status read_links(struct engine_cursor *cursor, tern_error *error) {
         }
         struct hash_record record;
         struct cache_frame *frame = NULL;
+        base_fetch_around(&engine->base, link_block(link));
         status = base_read_record(&engine->base, link, &record, &frame, error);
         if (status == TERN_OK) {
             status = read_once(cursor, record.key, hash_of_key(engine, record.key), error);

@@ -2,9 +2,10 @@
 /*
  * Draining a frozen memory, in phases, each in slices:
  *
- *   versions  the newest version of every key is written as a record, in order of application.
- * Merge operands are resolved against what lies below, if need be on disk. When the blocks are
- *             written, the entries are pointed at them and the records they supersede die.
+ *   versions  the newest version of every key is written as a record, in the order of the hashes
+ *             (hash_order.h). Merge operands are resolved against what lies below, if need be on
+ *             disk. When the blocks are written, the entries are pointed at them and the records
+ *             they supersede die.
  *   ranges    records on disk that a range delete of this memory covers die. The engine knows no
  *             order: all blocks are read (a clear of everything, too).
  *   values    values stored apart of versions that were not written are given up
@@ -26,6 +27,8 @@
 #define INLINE_BYTES_MAX  ((size_t)64 << 10)
 #define QUANTUM_BYTES_MIN ((size_t)64 << 10)
 #define STUBS_PER_STEP    ((size_t)2000)
+/* Versions that are drained in one epoch. */
+#define EPOCH_VERSIONS 32u
 
 tern_status hash_need_output(struct hash_engine *engine, tern_error *error) {
     return engine->drain.output != NULL
@@ -49,16 +52,37 @@ void hash_abandon_moves(struct hash_engine *engine) {
     }
 }
 
-void hash_drain_release(struct hash_engine *engine) {
+static void count_scratch(struct hash_engine *engine, uint64_t bytes, bool is_more) {
+    struct budget *budget = engine->environment->budget;
+    if (budget != NULL && is_more) {
+        budget_add(budget, BUDGET_OTHER, bytes);
+    } else if (budget != NULL) {
+        budget_subtract(budget, BUDGET_OTHER, bytes);
+    }
+}
+
+void hash_drain_rest(struct hash_engine *engine) {
     struct hash_drain *drain = &engine->drain;
     hash_abandon_moves(engine);
     output_destroy(drain->output);
-    hash_memory_release(drain->memory);
+    drain->output = NULL;
+    version_order_release(&drain->order);
+    count_scratch(engine, drain->move_capacity * sizeof(drain->moves[0]), false);
     memory_release(hash_allocator(engine), drain->moves);
     memory_release(hash_allocator(engine), drain->extents);
     memory_release(hash_allocator(engine), drain->made);
+    drain->moves = NULL;
+    drain->extents = drain->made = NULL;
+    drain->move_capacity = drain->extent_capacity = drain->made_capacity = 0;
     buffer_release(&drain->payload);
     engine_scratch_release(&drain->scratch);
+    buffer_init(&drain->payload, hash_allocator(engine));
+    engine_scratch_init(&drain->scratch, hash_allocator(engine));
+}
+
+void hash_drain_release(struct hash_engine *engine) {
+    hash_drain_rest(engine);
+    hash_memory_release(engine->drain.memory);
 }
 
 struct hash_move *hash_add_move(struct hash_engine *engine) {
@@ -70,6 +94,7 @@ struct hash_move *hash_add_move(struct hash_engine *engine) {
         if (grown == NULL) {
             return NULL;
         }
+        count_scratch(engine, (capacity - drain->move_capacity) * sizeof(drain->moves[0]), true);
         drain->moves = grown;
         drain->move_capacity = capacity;
     }
@@ -176,6 +201,9 @@ static tern_status find_predecessor(struct hash_engine *engine, struct hash_move
     }
     tern_status status = TERN_OK;
     if (link == LINK_UNKNOWN) {
+        if (engine->drain.reads_ahead) {
+            hash_fetch_around(engine, key, move->hash);
+        }
         status = hash_find_on_disk(engine, key, move->hash, &move->from, &record, &frame, error);
         move->is_separate = move->from != LINK_NONE;
     } else {
@@ -315,7 +343,8 @@ static tern_status drain_version(struct hash_engine *engine, struct hash_version
     return status;
 }
 
-static bool wants_flush(const struct hash_drain *drain) {
+bool hash_wants_flush(const struct hash_engine *engine) {
+    const struct hash_drain *drain = &engine->drain;
     return drain->move_count >= FLUSH_MOVES ||
            (drain->output != NULL && output_bytes(drain->output) >= FLUSH_BYTES);
 }
@@ -325,17 +354,22 @@ static tern_status drain_versions(struct hash_engine *engine, size_t quantum_byt
     struct hash_drain *drain = &engine->drain;
     size_t done = 0;
     tern_status status = TERN_OK;
+    unsigned reads = 0;
     struct epoch_slot *slot = epoch_enter(engine->environment->epoch);
     while (status == TERN_OK && done < quantum_bytes) {
-        struct hash_version *version = memory_walk_next(&drain->walk);
-        if (version == NULL) {
+        struct hash_version *version = NULL;
+        if (++reads % EPOCH_VERSIONS == 0) {
+            /* What has been read may leave the cache. */
+            epoch_exit(slot);
+            slot = epoch_enter(engine->environment->epoch);
+        }
+        status = version_order_next(&drain->order, &version, error);
+        if (status != TERN_OK || version == NULL) {
             break;
         }
         done += version->bytes;
-        if (version->kind != CHANGE_DELETE_RANGE) {
-            status = drain_version(engine, version, error);
-        }
-        if (status == TERN_OK && wants_flush(drain)) {
+        status = drain_version(engine, version, error);
+        if (status == TERN_OK && hash_wants_flush(engine)) {
             status = hash_flush(engine, error);
         }
     }
@@ -344,6 +378,7 @@ static tern_status drain_versions(struct hash_engine *engine, size_t quantum_byt
         if (status == TERN_OK) {
             drain->phase = DRAIN_RANGES;
             drain->segment = drain->block = 0;
+            version_order_release(&drain->order);
             drain->garbage_budget = atomic_load(&drain->memory->used);
         }
     }
@@ -427,7 +462,7 @@ static tern_status drain_ranges(struct hash_engine *engine, size_t quantum_bytes
             done += base_block(base, number)->raw_bytes;
             status = cover_block(engine, number, error);
         }
-        if (status == TERN_OK && wants_flush(drain)) {
+        if (status == TERN_OK && hash_wants_flush(engine)) {
             status = hash_flush(engine, error);
         }
     }
@@ -527,6 +562,15 @@ static void update_debt(struct hash_engine *engine) {
     atomic_store_explicit(&engine->debt_bytes, debt, memory_order_relaxed);
 }
 
+/* Would every other block be read, or more, if nothing but overwritten keys came? */
+static bool is_dense(struct hash_engine *engine, const struct hash_memory *memory) {
+    const struct hash_base *base = &engine->base;
+    double bytes = (double)atomic_load_explicit(&base->block_bytes, memory_order_relaxed);
+    double records = (double)atomic_load_explicit(&base->live_records, memory_order_relaxed);
+    double used = (double)atomic_load_explicit(&memory->used, memory_order_relaxed);
+    return 2 * used * records * base->page_bytes >= bytes * bytes;
+}
+
 static void begin_memory(struct hash_engine *engine) {
     struct hash_drain *drain = &engine->drain;
     struct hash_view *view = hash_view_current(engine);
@@ -534,8 +578,9 @@ static void begin_memory(struct hash_engine *engine) {
         drain->memory = view->memories[view->count - 1];
         hash_memory_retain(drain->memory);
         drain->phase = DRAIN_VERSIONS;
-        drain->walk = memory_walk_begin(drain->memory);
+        version_order_begin(&drain->order, drain->memory);
         drain->drained_bytes = 0;
+        drain->reads_ahead = is_dense(engine, drain->memory);
     }
     engine_view_release(&view->head, engine->environment->epoch);
 }
@@ -571,6 +616,7 @@ void hash_rewind(struct hash_engine *engine) {
     hash_abandon_moves(engine);
     if (drain->memory != NULL && drain->phase != DRAIN_DONE) {
         drain->walk = memory_walk_begin(drain->memory);
+        version_order_begin(&drain->order, drain->memory);
         drain->segment = drain->block = 0;
         drain->drained_bytes = 0;
     }

@@ -247,6 +247,8 @@ static tern_status hash_open(const struct engine_environment *environment,
     buffer_init(&engine->fold, environment->allocator);
     buffer_init(&engine->drain.payload, environment->allocator);
     engine_scratch_init(&engine->drain.scratch, environment->allocator);
+    engine->drain.order =
+        (struct version_order){.allocator = environment->allocator, .budget = environment->budget};
     tern_status status = hash_state_decode(state_bytes, &state, error);
     if (status == TERN_OK) {
         status = base_open(&engine->base, environment, config->id, &config->options,
@@ -422,6 +424,9 @@ static tern_status hash_publish(struct engine *base, uint64_t generation, tern_e
         hash_memory_release(engine->drain.memory);
         engine->drain.memory = NULL;
         engine->has_finished = false;
+    }
+    if (engine->drain.memory == NULL) {
+        hash_drain_rest(engine);
     }
     hash_view_install(engine, view);
     return TERN_OK;

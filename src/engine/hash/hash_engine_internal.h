@@ -24,6 +24,7 @@
 #include "engine/hash/hash_base.h"
 #include "engine/hash/hash_index.h"
 #include "engine/hash/hash_memory.h"
+#include "engine/hash/hash_order.h"
 #include "engine/hash/hash_value.h"
 #include "engine/resolution.h"
 #include "os/mutex.h"
@@ -69,8 +70,9 @@ struct hash_drain {
     struct hash_output *output;
     struct hash_memory *memory; /* being drained, or NULL */
     enum drain_phase phase;
-    struct memory_walk walk;
-    uint64_t drained_bytes; /* of `memory` */
+    struct version_order order; /* of the versions of `memory` */
+    struct memory_walk walk;    /* of the phase of values */
+    uint64_t drained_bytes;     /* of `memory` */
     struct hash_move *moves;
     size_t move_count, move_capacity;
     struct value_extent *extents;
@@ -81,6 +83,7 @@ struct hash_drain {
     struct buffer payload;
     struct engine_scratch scratch;
     uint64_t garbage_budget;
+    bool reads_ahead; /* what it looks for on disk lies closely together */
     bool is_compacting;
     uint32_t compact_passes;
     uint64_t compacted_bytes;
@@ -209,6 +212,9 @@ TERN_MUST_CHECK tern_status hash_find_on_disk(struct hash_engine *engine, tern_s
                                               uint64_t hash, hash_link *out_link,
                                               struct hash_record *out_record,
                                               struct cache_frame **out_frame, tern_error *error);
+/* Brings the blocks that this would read into the cache, with those beside them. Inside an epoch.
+ */
+void hash_fetch_around(struct hash_engine *engine, tern_slice key, uint64_t hash);
 tern_status hash_load_large(void *context, const struct record *large, struct buffer *out_value,
                             tern_error *error);
 tern_status hash_get(struct engine_view *view, tern_slice key, uint64_t key_hash,
@@ -247,12 +253,16 @@ tern_status hash_compact_step(struct engine *base, size_t quantum_bytes,
 tern_status hash_collect_garbage(struct hash_engine *engine, size_t quantum_bytes, bool is_thorough,
                                  bool *out_more, tern_error *error);
 tern_status hash_flush(struct hash_engine *engine, tern_error *error);
+/* As much is gathered as is to be written at once. */
+bool hash_wants_flush(const struct hash_engine *engine);
 struct hash_move *hash_add_move(struct hash_engine *engine);
 /* The extents of a value go with the moves. */
 tern_status hash_add_value(struct hash_engine *engine, tern_slice reference, tern_error *error);
 void hash_abandon_moves(struct hash_engine *engine);
 /* Gives up what was gathered and begins the phase of the drain anew. */
 void hash_rewind(struct hash_engine *engine);
+/* Between drains nothing is kept for them. */
+void hash_drain_rest(struct hash_engine *engine);
 void hash_drain_release(struct hash_engine *engine);
 tern_status hash_need_output(struct hash_engine *engine, tern_error *error);
 

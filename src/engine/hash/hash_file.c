@@ -463,6 +463,19 @@ static tern_status read_units(struct hash_file *file, const struct hash_ref *ref
     return TERN_OK;
 }
 
+tern_status hash_file_decode(const struct hash_file *file, const struct hash_ref *ref,
+                             const uint8_t *units, void *target, size_t capacity,
+                             size_t *out_payload_size, tern_error *error) {
+    uint64_t offset = (uint64_t)ref->place * HASH_UNIT_BYTES;
+    size_t stored = BLOCK_HEADER_BYTES + (size_t)get_u32(units + 8);
+    if (hash_units_for(stored) != ref->units) {
+        return ERROR_AT(error, TERN_CORRUPTION, file->path, offset, 0,
+                        "the size in a block's header is not that of the reference to it");
+    }
+    return block_decode(units, stored, ref->checksum, file->path, offset, target, capacity, NULL,
+                        out_payload_size, error);
+}
+
 tern_status hash_file_read_into(struct hash_file *file, const struct hash_ref *ref, void *target,
                                 size_t capacity, size_t *out_payload_size, tern_error *error) {
     uint8_t *bytes = NULL;

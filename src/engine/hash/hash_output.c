@@ -40,7 +40,21 @@ struct hash_output {
     uint8_t *bytes;
     size_t size, capacity;
     struct buffer payload;
+    uint64_t counted_bytes;
 };
+
+/* What it takes counts as BUDGET_OTHER. */
+static void count_memory(struct hash_output *output, bool is_there) {
+    struct budget *budget = output->base->environment->budget;
+    uint64_t bytes = output->capacity + output->hash_capacity * sizeof(output->hashes[0]) +
+                     output->block_capacity * sizeof(output->blocks[0]) + output->records.capacity +
+                     output->payload.capacity + sizeof(*output);
+    bytes = is_there ? bytes : 0;
+    if (budget != NULL) {
+        budget_add(budget, BUDGET_OTHER, bytes - output->counted_bytes); /* either way */
+    }
+    output->counted_bytes = bytes;
+}
 
 tern_status output_create(struct hash_base *base, struct hash_output **out_output,
                           tern_error *error) {
@@ -61,6 +75,7 @@ void output_destroy(struct hash_output *output) {
         return;
     }
     const tern_allocator *allocator = allocator_of(output->base);
+    count_memory(output, false);
     buffer_release(&output->records);
     buffer_release(&output->payload);
     memory_release(allocator, output->hashes);
@@ -253,6 +268,7 @@ tern_status base_new_segment(struct hash_base *base, uint32_t *out_segment) {
         return TERN_NO_MEMORY;
     }
     segment->min_seq = SEQ_MAX;
+    base_count_segment(base, segment);
     uint32_t at = 0;
     while (at < base->segment_count && base->segments[at] != NULL) {
         at++;
@@ -272,27 +288,44 @@ static bool resize_to(const struct hash_base *base, void **memory, size_t bytes)
     return true;
 }
 
-tern_status base_grow_segment(const struct hash_base *base, struct hash_segment *segment,
-                              size_t blocks, size_t records) {
-    if (segment->block_count + blocks > segment->block_capacity) {
-        uint32_t capacity = (uint32_t)(segment->block_count + blocks) * 2;
-        if (!resize_to(base, (void **)&segment->blocks, capacity * sizeof(uint32_t)) ||
-            !resize_to(base, (void **)&segment->listed, capacity * sizeof(struct block_info))) {
-            return TERN_NO_MEMORY;
-        }
-        segment->block_capacity = capacity;
+static uint32_t at_most(uint64_t wanted, uint32_t needed, uint32_t most) {
+    uint64_t capacity = wanted < most ? wanted : most;
+    return (uint32_t)(capacity > needed ? capacity : needed);
+}
+
+static bool grow_block_list(const struct hash_base *base, struct hash_segment *segment,
+                            uint32_t needed) {
+    uint32_t capacity = at_most((uint64_t)needed * 2, needed, SEGMENT_BLOCKS_MAX);
+    if (!resize_to(base, (void **)&segment->blocks, capacity * sizeof(uint32_t)) ||
+        !resize_to(base, (void **)&segment->listed, capacity * sizeof(struct block_info))) {
+        return false;
     }
-    if (segment->record_count + records > segment->record_capacity) {
-        size_t words = (segment->record_count + records) * 2 / 64 + 1;
-        size_t old = segment->record_capacity / 64;
-        if (!resize_to(base, (void **)&segment->live, words * 8) ||
-            !resize_to(base, (void **)&segment->hash_list, words * 64 * 8)) {
-            return TERN_NO_MEMORY;
-        }
-        memset(segment->live + old, 0, (words - old) * 8);
-        segment->record_capacity = (uint32_t)(words * 64);
+    segment->block_capacity = capacity;
+    return true;
+}
+
+static bool grow_record_list(const struct hash_base *base, struct hash_segment *segment,
+                             uint32_t needed) {
+    size_t words = (size_t)at_most((uint64_t)needed * 2, needed, SEGMENT_RECORDS_MAX) / 64 + 1;
+    size_t old = segment->record_capacity / 64;
+    if (!resize_to(base, (void **)&segment->live, words * 8) ||
+        !resize_to(base, (void **)&segment->hash_list, words * 64 * 8)) {
+        return false;
     }
-    return TERN_OK;
+    memset(segment->live + old, 0, (words - old) * 8);
+    segment->record_capacity = (uint32_t)(words * 64);
+    return true;
+}
+
+tern_status base_grow_segment(struct hash_base *base, struct hash_segment *segment, size_t blocks,
+                              size_t records) {
+    uint32_t block_count = segment->block_count + (uint32_t)blocks;
+    uint32_t record_count = segment->record_count + (uint32_t)records;
+    bool has_room =
+        (block_count <= segment->block_capacity || grow_block_list(base, segment, block_count)) &&
+        (record_count <= segment->record_capacity || grow_record_list(base, segment, record_count));
+    base_count_segment(base, segment);
+    return has_room ? TERN_OK : TERN_NO_MEMORY;
 }
 
 /* Places for the blocks, and the blocks written there, neighbours together. */
@@ -325,15 +358,23 @@ static tern_status write_blocks(struct hash_output *output, tern_error *error) {
     return status;
 }
 
-static tern_status ready_segment(struct hash_output *output) {
+/* Closes the segment that is being built when the blocks do not fit. */
+static tern_status end_full_segment(struct hash_output *output, tern_error *error) {
     struct hash_base *base = output->base;
+    tern_status status = TERN_OK;
     if (base->building != BLOCK_NONE) {
-        struct hash_segment *segment = base->segments[base->building];
+        const struct hash_segment *segment = base->segments[base->building];
         if (segment->block_count + output->block_count > SEGMENT_BLOCKS_MAX ||
             segment->record_count + output->hash_count > SEGMENT_RECORDS_MAX) {
-            base->building = BLOCK_NONE; /* the next root closes it */
+            status = base_close_segment(base, base->building, error);
+            base->building = status == TERN_OK ? BLOCK_NONE : base->building;
         }
     }
+    return status;
+}
+
+static tern_status ready_segment(struct hash_output *output) {
+    struct hash_base *base = output->base;
     if (base->building == BLOCK_NONE && base_new_segment(base, &base->building) != TERN_OK) {
         return TERN_NO_MEMORY;
     }
@@ -344,10 +385,15 @@ static tern_status ready_segment(struct hash_output *output) {
 tern_status output_flush(struct hash_output *output, tern_error *error) {
     struct hash_base *base = output->base;
     tern_status status = finish_block(output, error);
+    count_memory(output, true);
     if (status != TERN_OK || output->block_count == 0) {
         return status;
     }
     size_t numbered = 0;
+    status = end_full_segment(output, error);
+    if (status != TERN_OK) {
+        return status;
+    }
     mutex_lock(&base->lock);
     status = ready_segment(output);
     mutex_unlock(&base->lock);

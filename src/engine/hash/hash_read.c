@@ -101,6 +101,19 @@ tern_status hash_collect(const struct hash_lookup *lookup, hash_link link, seq_n
     return status;
 }
 
+void hash_fetch_around(struct hash_engine *engine, tern_slice key, uint64_t hash) {
+    struct hash_probe probe;
+    hash_link link;
+    hash_probe_begin(&probe, engine->index, hash);
+    do {
+        while (hash_probe_next(&probe, &link) != NULL) {
+            if (link_is_disk(link)) {
+                base_fetch_around(&engine->base, link_block(link));
+            }
+        }
+    } while (hash_probe_goes_on(&probe, engine->index, key));
+}
+
 tern_status hash_find_on_disk(struct hash_engine *engine, tern_slice key, uint64_t hash,
                               hash_link *out_link, struct hash_record *out_record,
                               struct cache_frame **out_frame, tern_error *error) {

@@ -174,23 +174,63 @@ static void supersede_ref(struct hash_base *base, const struct hash_ref *ref, ui
     base_supersede(base, ref->place, ref->units, born);
 }
 
+/* Nothing comes to it any more. */
+static void trim_segment(struct hash_base *base, struct hash_segment *segment) {
+    const tern_allocator *allocator = allocator_of(base);
+    uint32_t words = (segment->record_count + 63) / 64;
+    memory_release(allocator, segment->hash_list);
+    memory_release(allocator, segment->listed);
+    segment->hash_list = NULL;
+    segment->listed = NULL;
+    void *blocks = memory_resize(allocator, segment->blocks,
+                                 (size_t)segment->block_count * sizeof(segment->blocks[0]));
+    if (blocks != NULL) {
+        segment->blocks = blocks;
+        segment->block_capacity = segment->block_count;
+    }
+    void *live = memory_resize(allocator, segment->live, (size_t)words * 8);
+    if (live != NULL) {
+        segment->live = live;
+        segment->record_capacity = words * 64;
+    }
+    base_count_segment(base, segment);
+}
+
+static void close_segment(struct hash_base *base, struct hash_segment *segment,
+                          const struct written *written) {
+    segment->directory = written->directory;
+    segment->hashes = written->hashes;
+    segment->born = base->generation + 1;
+    segment->is_closed = true;
+    trim_segment(base, segment);
+}
+
+tern_status base_close_segment(struct hash_base *base, uint32_t at, tern_error *error) {
+    struct root_draft draft = {.base = base};
+    struct written written = {.segment = at};
+    buffer_init(&draft.payload, allocator_of(base));
+    tern_status status = write_directory(&draft, base->segments[at], &written, error);
+    if (status == TERN_OK) {
+        mutex_lock(&base->lock);
+        close_segment(base, base->segments[at], &written);
+        mutex_unlock(&base->lock);
+    } else {
+        free_ref(base, &written.directory);
+        free_ref(base, &written.hashes);
+    }
+    buffer_release(&draft.payload);
+    return status;
+}
+
 /* The root is written: cannot fail. */
 static void draft_accept(struct root_draft *draft) {
     struct hash_base *base = draft->base;
-    const tern_allocator *allocator = allocator_of(base);
     uint64_t born = base->generation + 1;
     for (uint32_t i = 0; i < draft->count; i++) {
         const struct written *written = &draft->written[i];
         struct hash_segment *segment = base->segments[written->segment];
         if (written->has_directory) {
-            segment->directory = written->directory;
-            segment->hashes = written->hashes;
-            segment->born = born;
-            segment->is_closed = true;
-            memory_release(allocator, segment->hash_list);
-            memory_release(allocator, segment->listed);
-            segment->hash_list = NULL;
-            segment->listed = NULL;
+            close_segment(base, segment, written);
         }
         if (written->has_bitmap) {
             supersede_ref(base, &segment->bitmap, segment->bitmap_born);
@@ -499,10 +539,9 @@ static tern_status load_segment(struct root_load *load, const uint8_t *entry, te
     if (status == TERN_OK) {
         status = load_blocks(load, at, &listed, has_bitmap, error);
     }
-    memory_release(allocator_of(base), segment->hash_list);
-    memory_release(allocator_of(base), segment->listed);
-    segment->hash_list = NULL;
-    segment->listed = NULL;
+    if (status == TERN_OK) {
+        trim_segment(base, segment);
+    }
     base->total_records += segment->record_count;
     atomic_fetch_add_explicit(&base->live_records, segment->live_count, memory_order_relaxed);
     if (status == TERN_OK && segment->live_count != live) {

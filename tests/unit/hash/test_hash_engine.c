@@ -307,7 +307,9 @@ static void opens_with_a_damaged_list_of_hashes_and_damaged_blocks(void **state)
     uint32_t places[8];
     flip_byte(&world, segment->hashes.place);
     for (unsigned i = 0; i < 8; i++) {
-        places[i] = base_block(&engine->base, segment->blocks[i])->place;
+        /* All over the segment, which is in the order of the hashes. */
+        uint32_t block = segment->blocks[segment->block_count * i / 8];
+        places[i] = base_block(&engine->base, block)->place;
         flip_byte(&world, places[i]);
     }
     assert_ok(world_cut_and_open(&world, 0, 1, &error), error);

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reading blocks of records before they are asked for. */
+#include "base/error.h"
+#include "engine/hash/hash_base.h"
+
+/* Blocks of one read, at most; with fewer than this it does not pay. */
+#define AHEAD_MOST  16u
+#define AHEAD_LEAST 4u
+/* What is read ahead of every segment at once takes at most this part of the cache, and what is
+ * read at once this one: frames that have been let go of can be used only after an epoch. */
+#define CACHE_PART 8u
+#define READ_PART  128u
+
+struct ahead {
+    uint32_t number;
+    uint32_t raw_bytes;
+    struct hash_ref ref;
+};
+
+static size_t frame_bytes_for(size_t raw_bytes) {
+    size_t bytes = CACHE_FRAME_BYTES_MIN;
+    while (bytes < raw_bytes + BLOCK_HEADER_BYTES) {
+        bytes *= 2;
+    }
+    return bytes;
+}
+
+/* Blocks that are read together. */
+static uint32_t window_of(const struct hash_base *base) {
+    const struct engine_environment *environment = base->environment;
+    uint32_t segments = base->segment_count > 0 ? base->segment_count : 1;
+    uint64_t frames =
+        cache_limit(environment->cache) / frame_bytes_for(base->page_bytes - BLOCK_HEADER_BYTES);
+    uint64_t blocks = frames / CACHE_PART / segments;
+    blocks = blocks < frames / READ_PART ? blocks : frames / READ_PART;
+    if (environment->read_ahead_bytes == TERN_READ_AHEAD_OFF || blocks < AHEAD_LEAST) {
+        return 1;
+    }
+    return blocks < AHEAD_MOST ? (uint32_t)blocks : AHEAD_MOST;
+}
+
+static bool is_cached(const struct hash_base *base, uint32_t place) {
+    cache_tag tag = cache_tag_of(hash_file_space(base->file), place);
+    return cache_lookup(base->environment->cache, tag) != NULL;
+}
+
+static bool fits_frame(const struct block_info *info) {
+    return info->raw_bytes + BLOCK_HEADER_BYTES <= CACHE_FRAME_BYTES_MAX;
+}
+
+/*
+ * The blocks of the window that this one lies in, as far as they lie beside it in the file. Windows
+ * begin at multiples of their size, so that a segment is read once, wherever in it one begins.
+ */
+static uint32_t list_around(struct hash_base *base, uint32_t block, struct ahead *list) {
+    uint32_t count = 0;
+    bool has_block = false;
+    mutex_lock(&base->lock);
+    uint32_t window = window_of(base);
+    uint32_t at = base_block(base, block)->segment;
+    const struct hash_segment *segment = at < base->segment_count ? base->segments[at] : NULL;
+    uint32_t place = 0;
+    while (segment != NULL && window > 1 && place < segment->block_count &&
+           segment->blocks[place] != block) {
+        place++;
+    }
+    if (segment != NULL && window > 1 && place < segment->block_count) {
+        uint32_t end = place - place % window + window;
+        end = end < segment->block_count ? end : segment->block_count;
+        for (uint32_t i = place - place % window; i < end; i++) {
+            if (segment->blocks[i] == BLOCK_NONE) {
+                continue;
+            }
+            const struct block_info *info = base_block(base, segment->blocks[i]);
+            const struct ahead *last = count > 0 ? &list[count - 1] : NULL;
+            bool is_beside = last == NULL || last->ref.place + last->ref.units == info->place;
+            if (!is_beside && has_block) {
+                break;
+            }
+            count = is_beside ? count : 0;
+            has_block = has_block || i == place;
+            list[count++] = (struct ahead){
+                segment->blocks[i], info->raw_bytes, {info->place, info->units, info->checksum}};
+        }
+    }
+    mutex_unlock(&base->lock);
+    return has_block ? count : 0;
+}
+
+/* False: the cache has no room. */
+static bool publish(struct hash_base *base, const struct ahead *ahead, const uint8_t *units) {
+    struct cache *cache = base->environment->cache;
+    struct block_info *info = base_block(base, ahead->number);
+    size_t bytes = frame_bytes_for(ahead->raw_bytes);
+    size_t size = 0;
+    struct cache_frame *frame = cache_acquire(cache, bytes);
+    if (frame == NULL) {
+        return false;
+    }
+    if (hash_file_decode(base->file, &ahead->ref, units, (uint8_t *)frame + BLOCK_HEADER_BYTES,
+                         bytes - BLOCK_HEADER_BYTES, &size, NULL) != TERN_OK ||
+        size != ahead->raw_bytes) {
+        cache_discard(cache, frame);
+        return true;
+    }
+    frame =
+        cache_publish(cache, frame, cache_tag_of(hash_file_space(base->file), ahead->ref.place));
+    atomic_store_explicit(&info->hint, cache_hint_of(cache, frame), memory_order_relaxed);
+    return true;
+}
+
+void base_fetch_around(struct hash_base *base, uint32_t block) {
+    struct ahead list[AHEAD_MOST];
+    const struct block_info *info = base_block(base, block);
+    if (!fits_frame(info) || is_cached(base, info->place)) {
+        return;
+    }
+    uint32_t count = list_around(base, block, list);
+    size_t bytes = 0;
+    size_t got = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        bytes += (size_t)list[i].ref.units * HASH_UNIT_BYTES;
+    }
+    if (count < 2 || bytes > AHEAD_MOST * CACHE_FRAME_BYTES_MAX) {
+        return;
+    }
+    const tern_allocator *allocator = base->environment->allocator;
+    uint8_t *units = memory_allocate_aligned(allocator, HASH_UNIT_BYTES, bytes);
+    if (units == NULL) {
+        return;
+    }
+    if (hash_file_read_raw(base->file, list[0].ref.place, units, bytes, &got, NULL) == TERN_OK &&
+        got == bytes) {
+        const uint8_t *at = units;
+        bool has_room = true;
+        for (uint32_t i = 0; i < count && has_room; i++) {
+            if (list[i].raw_bytes + BLOCK_HEADER_BYTES <= CACHE_FRAME_BYTES_MAX &&
+                !is_cached(base, list[i].ref.place)) {
+                has_room = publish(base, &list[i], at);
+            }
+            at += (size_t)list[i].ref.units * HASH_UNIT_BYTES;
+        }
+    }
+    memory_release_aligned(allocator, units);
+}

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/hash/hash_order.h"
+
+#include "base/error.h"
+
+/* Items of a part: 2 MiB of them. */
+#define ITEMS_MAX      ((size_t)131072)
+#define ITEMS_MIN      ((size_t)1024)
+#define HASH_BYTES     8u
+#define INSERTION_MOST 24u
+
+void version_order_begin(struct version_order *order, const struct hash_memory *memory) {
+    order->walk = memory_walk_begin(memory);
+    order->count = order->next = order->sorted = 0;
+}
+
+void version_order_release(struct version_order *order) {
+    if (order->budget != NULL) {
+        budget_subtract(order->budget, BUDGET_OTHER, order->capacity * sizeof(order->items[0]));
+    }
+    memory_release(order->allocator, order->items);
+    order->items = NULL;
+    order->count = order->capacity = order->next = order->sorted = 0;
+}
+
+static bool grow(struct version_order *order) {
+    size_t capacity = order->capacity == 0 ? ITEMS_MIN : order->capacity * 2;
+    void *grown = memory_resize(order->allocator, order->items, capacity * sizeof(order->items[0]));
+    if (grown == NULL) {
+        return false;
+    }
+    if (order->budget != NULL) {
+        budget_add(order->budget, BUDGET_OTHER,
+                   (capacity - order->capacity) * sizeof(order->items[0]));
+    }
+    order->items = grown;
+    order->capacity = capacity;
+    return true;
+}
+
+static unsigned byte_of(const struct ordered_version *item, unsigned byte) {
+    return (unsigned)(item->hash >> (8 * (HASH_BYTES - 1 - byte))) & 0xff;
+}
+
+static void sort_few(struct ordered_version *items, size_t count) {
+    for (size_t i = 1; i < count; i++) {
+        const struct ordered_version item = items[i];
+        size_t at = i;
+        for (; at > 0 && items[at - 1].hash > item.hash; at--) {
+            items[at] = items[at - 1];
+        }
+        items[at] = item;
+    }
+}
+
+/* Exchanges items until each is in the part of its byte (American flag sort). */
+static void sort_by(struct ordered_version *items, size_t count, unsigned byte, size_t ends[256]) {
+    size_t next[256];
+    size_t counts[256] = {0};
+    for (size_t i = 0; i < count; i++) {
+        counts[byte_of(&items[i], byte)]++;
+    }
+    size_t sum = 0;
+    for (unsigned i = 0; i < 256; i++) {
+        next[i] = sum;
+        sum += counts[i];
+        ends[i] = sum;
+    }
+    for (unsigned i = 0; i < 256; i++) {
+        while (next[i] < ends[i]) {
+            struct ordered_version *item = &items[next[i]];
+            unsigned home = byte_of(item, byte);
+            if (home == i) {
+                next[i]++;
+            } else {
+                const struct ordered_version moved = *item;
+                *item = items[next[home]];
+                items[next[home]++] = moved;
+            }
+        }
+    }
+}
+
+/* Eight levels deep at most. */
+static void sort_rest(struct ordered_version *items, size_t count, unsigned byte) {
+    if (count <= INSERTION_MOST || byte == HASH_BYTES) {
+        if (byte < HASH_BYTES) {
+            sort_few(items, count);
+        }
+        return;
+    }
+    size_t ends[256];
+    sort_by(items, count, byte, ends);
+    for (unsigned i = 0; i < 256; i++) {
+        size_t begin = i == 0 ? 0 : ends[i - 1];
+        sort_rest(items + begin, ends[i] - begin, byte + 1);
+    }
+}
+
+/* The next part of the memory, in the order of the first bytes. */
+static tern_status gather(struct version_order *order, tern_error *error) {
+    order->count = order->next = order->sorted = 0;
+    while (order->count < ITEMS_MAX) {
+        struct memory_walk before = order->walk;
+        struct hash_version *version = memory_walk_next(&order->walk);
+        if (version == NULL) {
+            break;
+        }
+        if (version->kind == CHANGE_DELETE_RANGE) {
+            continue;
+        }
+        if (order->count == order->capacity && !grow(order)) {
+            order->walk = before;
+            if (order->count == 0) {
+                return ERROR_NO_MEMORY(error, "a drain");
+            }
+            break; /* a smaller part does, too */
+        }
+        order->items[order->count++] = (struct ordered_version){version->hash, version};
+    }
+    if (order->count > 0) {
+        size_t ends[256];
+        sort_by(order->items, order->count, 0, ends);
+    }
+    return TERN_OK;
+}
+
+tern_status version_order_next(struct version_order *order, struct hash_version **out_version,
+                               tern_error *error) {
+    if (order->next == order->count) {
+        tern_status status = gather(order, error);
+        if (status != TERN_OK) {
+            return status;
+        }
+    }
+    if (order->next == order->count) {
+        *out_version = NULL;
+        return TERN_OK;
+    }
+    if (order->next == order->sorted) {
+        unsigned first = byte_of(&order->items[order->next], 0);
+        size_t end = order->next;
+        while (end < order->count && byte_of(&order->items[end], 0) == first) {
+            end++;
+        }
+        sort_rest(order->items + order->next, end - order->next, 1);
+        order->sorted = end;
+    }
+    *out_version = order->items[order->next++].version;
+    return TERN_OK;
+}
