@@ -31,6 +31,7 @@
 #define RESERVE_FRAMES   64u
 #define WINDOW_EVICTIONS 1024u
 #define SHRINK_TRIES     64u
+#define TABLE_SLICE      1024u /* buckets moved under one holding of the lock */
 
 _Static_assert((FRAME_CLASSES * POOL_BYTES_MOST + HUGE_PAGE_BYTES) >> FRAME_SHIFT_MIN <= UINT32_MAX,
                "every frame has a hint");
@@ -286,6 +287,7 @@ static void retire(struct cache *cache, struct cache_frame *frame, cache_tag tag
     }
     atomic_fetch_sub_explicit(&cache->published, 1, memory_order_relaxed);
     frame_pool_retire(pool, frame);
+    cache->work.now++;
 }
 
 bool cache_evict_frame(struct cache *cache, struct cache_frame *frame, bool even_pinned) {
@@ -435,9 +437,9 @@ struct cache_frame *cache_acquire(struct cache *cache, size_t size_bytes) {
            (size_bytes & (size_bytes - 1)) == 0);
     struct frame_pool *pool =
         &cache->pools[(unsigned)__builtin_ctzll(size_bytes) - FRAME_SHIFT_MIN];
-    mutex_lock(&cache->lock);
+    cache_lock(cache);
     struct cache_frame *frame = acquire_locked(pool);
-    mutex_unlock(&cache->lock);
+    cache_unlock(cache);
     if (frame == NULL) {
         atomic_fetch_add_explicit(&cache->acquire_failures, 1, memory_order_relaxed);
     }
@@ -475,23 +477,23 @@ struct cache_frame *cache_publish(struct cache *cache, struct cache_frame *frame
     }
     if (!inserted) {
         /* Nobody will find it, but the caller may use it until it leaves its epoch. */
-        mutex_lock(&cache->lock);
+        cache_lock(cache);
         frame_pool_retire(cache_pool_of(cache, frame), frame);
-        mutex_unlock(&cache->lock);
+        cache_unlock(cache);
     }
     return frame;
 }
 
 void cache_discard(struct cache *cache, struct cache_frame *frame) {
     ASSERT(frame_phase(frame) == FRAME_PHASE_FILLING);
-    mutex_lock(&cache->lock);
+    cache_lock(cache);
     frame_pool_put(cache_pool_of(cache, frame), frame);
-    mutex_unlock(&cache->lock);
+    cache_unlock(cache);
 }
 
 void cache_invalidate(struct cache *cache, cache_tag tag) {
     struct mutex *stripe = table_stripe(&cache->table, tag);
-    mutex_lock(&cache->lock);
+    cache_lock(cache);
     mutex_lock(stripe);
     cache_hint hint = table_find(&cache->table, tag);
     mutex_unlock(stripe);
@@ -507,7 +509,7 @@ void cache_invalidate(struct cache *cache, cache_tag tag) {
             }
         }
     }
-    mutex_unlock(&cache->lock);
+    cache_unlock(cache);
 }
 
 /* ---- spaces ---- */
@@ -542,12 +544,12 @@ void cache_space_close(struct cache *cache, uint32_t space) {
         const struct frame_pool *pool = &cache->pools[p];
         bool is_last = false;
         for (uint32_t c = 0; !is_last; c++) {
-            mutex_lock(&cache->lock);
+            cache_lock(cache);
             is_last = c >= pool->chunk_high;
             if (!is_last) {
                 close_chunk(cache, pool, c, space);
             }
-            mutex_unlock(&cache->lock);
+            cache_unlock(cache);
         }
     }
 }
@@ -578,59 +580,100 @@ static uint64_t draining_bytes(const struct cache *cache) {
     return bytes;
 }
 
-/* The class with most memory gives chunks up until what will remain is within the limit. */
-static void shrink_locked(struct cache *cache) {
-    for (;;) {
-        struct frame_pool *largest = &cache->pools[0];
-        for (unsigned i = 1; i < FRAME_CLASSES; i++) {
-            if (cache->pools[i].active_chunks > largest->active_chunks) {
-                largest = &cache->pools[i];
-            }
+/* The class with most memory gives a chunk up; false when what will remain is within the limit. */
+static bool shrink_slice(struct cache *cache) {
+    cache_lock(cache);
+    struct frame_pool *largest = &cache->pools[0];
+    for (unsigned i = 1; i < FRAME_CLASSES; i++) {
+        if (cache->pools[i].active_chunks > largest->active_chunks) {
+            largest = &cache->pools[i];
         }
-        if (largest->active_chunks == 0 ||
-            atomic_load(&cache->used_bytes) - draining_bytes(cache) <=
-                atomic_load(&cache->limit_bytes)) {
-            return;
-        }
+    }
+    bool is_over =
+        largest->active_chunks > 0 &&
+        atomic_load(&cache->used_bytes) - draining_bytes(cache) > atomic_load(&cache->limit_bytes);
+    if (is_over) {
         frame_pool_drain_chunk(largest);
     }
+    cache_unlock(cache);
+    return is_over;
+}
+
+static void count_table(struct cache *cache, uint64_t bytes) {
+    cache->fixed_bytes += bytes;
+    atomic_fetch_add(&cache->used_bytes, bytes);
+    budget_add(cache->budget, BUDGET_CACHE, bytes);
 }
 
 /* The table follows a limit that grows beyond what it was made for. */
-static bool grow_table(struct cache *cache, uint64_t limit_bytes) {
-    uint64_t old = atomic_load(&cache->table.array)->memory_bytes;
-    uint64_t new = table_bytes_for(frames_for(limit_bytes));
-    if (new <= old) {
+static bool begin_table(struct cache *cache, uint64_t limit_bytes) {
+    uint64_t bytes = table_bytes_for(frames_for(limit_bytes));
+    if (bytes <= atomic_load(&cache->table.array)->memory_bytes) {
         return true;
     }
-    if (table_resize(&cache->table, cache->allocator, cache->epoch, frames_for(limit_bytes),
-                     NULL) != TERN_OK) {
+    if (atomic_load(&cache->table.older) != NULL ||
+        table_begin_move(&cache->table, cache->allocator, frames_for(limit_bytes), NULL) !=
+            TERN_OK) {
         return false;
     }
-    cache->fixed_bytes += new - old;
-    atomic_fetch_add(&cache->used_bytes, new - old);
-    budget_add(cache->budget, BUDGET_CACHE, new - old);
+    count_table(cache, bytes);
     return true;
+}
+
+static void move_table(struct cache *cache) {
+    bool is_moving = true;
+    for (uint64_t slices = 0; is_moving; slices++) {
+        cache_lock(cache);
+        const struct table_array *older = atomic_load(&cache->table.older);
+        /* What finds no room stays where it is found, too: it is tried again at the next move. */
+        is_moving = older != NULL && slices <= older->bucket_count / TABLE_SLICE;
+        if (is_moving) {
+            count_table(cache, 0 - table_move(&cache->table, cache->epoch, TABLE_SLICE));
+            cache->work.now += TABLE_SLICE;
+        }
+        cache_unlock(cache);
+    }
+}
+
+/* Goes on with draining, a slice at a time, for as long as something may come of it. */
+static void finish_draining(struct cache *cache) {
+    uint64_t tries = SHRINK_TRIES;
+    for (uint64_t i = 0; i < tries; i++) {
+        cache_lock(cache);
+        bool is_draining = draining_bytes(cache) > 0;
+        if (is_draining) {
+            for (unsigned p = 0; i == 0 && p < FRAME_CLASSES; p++) {
+                tries += cache->pools[p].draining_chunks * 2 + cache->pools[p].limbo_count / 256;
+            }
+            reclaim_draining(cache, true);
+        }
+        cache_unlock(cache);
+        if (!is_draining) {
+            return;
+        }
+    }
 }
 
 void cache_set_limit(struct cache *cache, uint64_t limit_bytes) {
     uint64_t limit = limit_bytes > LIMIT_BYTES_MIN ? limit_bytes : LIMIT_BYTES_MIN;
     limit = limit < cache->pool_range_bytes ? limit : cache->pool_range_bytes;
-    mutex_lock(&cache->lock);
-    if (limit <= atomic_load(&cache->limit_bytes) || grow_table(cache, limit)) {
+    cache_lock(cache);
+    if (limit <= atomic_load(&cache->limit_bytes) || begin_table(cache, limit)) {
         atomic_store(&cache->limit_bytes, limit);
     }
-    shrink_locked(cache);
+    cache_unlock(cache);
+    move_table(cache);
+    while (shrink_slice(cache)) {
+    }
     for (unsigned i = 0; i < FRAME_CLASSES; i++) {
         struct frame_pool *pool = &cache->pools[i];
+        cache_lock(cache);
         if (pool->active_chunks > 0 && frame_pool_spare(pool) == 0) {
             evict_batch(pool);
         }
+        cache_unlock(cache);
     }
-    for (unsigned tries = 0; tries < SHRINK_TRIES && draining_bytes(cache) > 0; tries++) {
-        reclaim_draining(cache, true);
-    }
-    mutex_unlock(&cache->lock);
+    finish_draining(cache);
     (void)epoch_reclaim(cache->epoch);
 }
 

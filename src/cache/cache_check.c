@@ -15,6 +15,34 @@ static const char *check_frame(struct cache *cache, struct cache_frame *frame) {
                : "C1: a tag is in at most one published frame";
 }
 
+/* The free frames of a class, by chunk. */
+static const char *check_free(struct cache *cache, const struct frame_pool *pool) {
+    uint32_t in_pool = 0;
+    uint32_t previous = 0;
+    for (uint32_t at = pool->free_chunk; at != 0; at = pool->chunks[at - 1].next_free) {
+        const struct frame_chunk *chunk = &pool->chunks[at - 1];
+        if (chunk->state != CHUNK_ACTIVE || chunk->free_first == 0 ||
+            chunk->previous_free != previous) {
+            return "P2: active chunks with free frames are linked";
+        }
+        previous = at;
+        uint32_t in_chunk = 0;
+        for (cache_hint hint = chunk->free_first; hint != 0; hint = cache->links[hint]) {
+            struct cache_frame *frame = cache_frame_at(cache->address.base, hint);
+            size_t place = (size_t)((const uint8_t *)frame - pool->base) / cache->chunk_bytes;
+            if (frame_phase(frame) != FRAME_PHASE_FREE || place != at - 1) {
+                return "P2: a free list holds free frames of its chunk";
+            }
+            in_chunk++;
+        }
+        if (in_chunk != chunk->free_count) {
+            return "P2: a free list is counted right";
+        }
+        in_pool += in_chunk;
+    }
+    return in_pool == pool->free_count ? NULL : "P2: free frames are counted right";
+}
+
 static const char *check_pool(struct cache *cache, struct frame_pool *pool, uint64_t *published) {
     uint64_t frames = 0;
     uint32_t active = 0;
@@ -50,16 +78,17 @@ static const char *check_pool(struct cache *cache, struct frame_pool *pool, uint
         frames != pool->frame_count) {
         return "P0: chunks are counted right";
     }
-    uint32_t free_count = 0;
-    for (cache_hint hint = pool->free_first; hint != 0; hint = cache->links[hint]) {
-        struct cache_frame *frame = cache_frame_at(cache->address.base, hint);
-        size_t chunk = (size_t)((const uint8_t *)frame - pool->base) / cache->chunk_bytes;
-        if (frame_phase(frame) != FRAME_PHASE_FREE || pool->chunks[chunk].state != CHUNK_ACTIVE) {
-            return "P2: the free list holds free frames of active chunks";
+    return check_free(cache, pool);
+}
+
+static uint64_t count_entries(const struct table_array *array) {
+    uint64_t entries = 0;
+    for (uint64_t b = 0; array != NULL && b < array->bucket_count; b++) {
+        for (unsigned i = 0; i < BUCKET_SLOTS; i++) {
+            entries += atomic_load(&array->buckets[b].tags[i]) != 0;
         }
-        free_count++;
     }
-    return free_count == pool->free_count ? NULL : "P2: the free list is counted right";
+    return entries;
 }
 
 const char *cache_check(struct cache *cache) {
@@ -76,13 +105,8 @@ const char *cache_check(struct cache *cache) {
             broken = cache->policy_methods->check(pool->policy);
         }
     }
-    const struct table_array *array = atomic_load(&cache->table.array);
-    uint64_t entries = 0;
-    for (uint64_t b = 0; b < UINT64_C(1) << array->bucket_bits; b++) {
-        for (unsigned i = 0; i < BUCKET_SLOTS; i++) {
-            entries += atomic_load(&array->buckets[b].tags[i]) != 0;
-        }
-    }
+    uint64_t entries = count_entries(atomic_load(&cache->table.array)) +
+                       count_entries(atomic_load(&cache->table.older));
     if (broken == NULL && (entries != published || published != atomic_load(&cache->published))) {
         broken = "T0: the table holds the published frames and nothing else";
     }

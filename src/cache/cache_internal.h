@@ -9,7 +9,8 @@
  * PUBLISHED ones until the policy has been told of them.
  *
  * Locks, in this order: `lock` (pools, chunks, policies, limit), then one stripe of the table.
- * Tag and table entry of a frame change together, under the stripe of the tag.
+ * Tag and table entry of a frame change together, under the stripe of the tag. Misses wait for
+ * `lock`, so whatever grows with the cache is done in slices of it (CACHE_WORK_MOST).
  */
 #ifndef TERN_CACHE_CACHE_INTERNAL_H
 #define TERN_CACHE_CACHE_INTERNAL_H
@@ -48,11 +49,14 @@ struct table_array {
     const tern_allocator *allocator;
     struct table_bucket *buckets;
     uint32_t bucket_bits;
+    uint64_t bucket_count;
     size_t memory_bytes;
 };
 
 struct cache_table {
     _Atomic(struct table_array *) array;
+    _Atomic(struct table_array *) older; /* being emptied into `array`; NULL: none */
+    uint64_t move_bucket;                /* of `older`: those before are empty */
     struct mutex stripes[TABLE_STRIPES];
 };
 
@@ -67,10 +71,14 @@ cache_hint table_find(const struct cache_table *table, cache_tag tag);
 /* Holding the tag's stripe. False: no room within reach. The tag must not be there. */
 bool table_insert(struct cache_table *table, cache_tag tag, cache_hint hint);
 void table_remove(struct cache_table *table, cache_tag tag, cache_hint hint);
-/* Moves all entries to a table of another size; the old one goes through the epoch. */
-TERN_MUST_CHECK tern_status table_resize(struct cache_table *table, const tern_allocator *allocator,
-                                         struct epoch_domain *epoch, uint64_t frame_count,
-                                         tern_error *error);
+/* From now on entries go to a table for so many frames; those that are there wait for table_move.
+ * Only when no other move is under way. With the cache's lock held. */
+TERN_MUST_CHECK tern_status table_begin_move(struct cache_table *table,
+                                             const tern_allocator *allocator, uint64_t frame_count,
+                                             tern_error *error);
+/* Moves the entries of so many buckets; returns the bytes of the older table when it was emptied
+ * and goes through the epoch, else 0. With the cache's lock held. */
+uint64_t table_move(struct cache_table *table, struct epoch_domain *epoch, uint32_t buckets_max);
 
 /* ---- pools of frames ---- */
 
@@ -83,6 +91,11 @@ struct frame_chunk {
     bool is_dead;    /* its addresses may be others' by now: never used again, never unmapped */
     uint32_t carved; /* frames handed out at least once; the rest is untouched memory */
     uint32_t busy;   /* frames FILLING, PUBLISHED or LIMBO */
+    /* Free frames, and the chunk's neighbours (number + 1) among those of its class that have any.
+     */
+    cache_hint free_first;
+    uint32_t free_count;
+    uint32_t next_free, previous_free;
 };
 
 #define LIMBO_BATCHES 32u
@@ -104,9 +117,10 @@ struct frame_pool {
     uint32_t chunk_high; /* chunks from here on are ABSENT */
     uint32_t active_chunks;
     uint32_t draining_chunks;
-    uint32_t carve_chunk; /* where to look for an uncarved frame */
-    cache_hint free_first;
-    uint32_t free_count;
+    uint32_t carve_chunk;                    /* where to look for an uncarved frame */
+    uint32_t free_chunk;                     /* first chunk with free frames, number + 1 */
+    uint32_t free_count;                     /* in all chunks */
+    uint32_t late_chunk;                     /* where frame_pool_drain_late goes on */
     struct limbo_batch limbo[LIMBO_BATCHES]; /* ring, oldest first */
     uint32_t limbo_begin, limbo_size;
     uint32_t limbo_count;            /* frames in all batches */
@@ -117,6 +131,13 @@ struct frame_pool {
     /* Published frames that the policy has not been told of, newest first, through `links`. */
     _Atomic cache_hint arrivals;
 };
+
+/* What one holding of the cache's lock did: frames, ghosts and buckets that it touched. */
+struct cache_work {
+    uint32_t now, most;
+};
+/* No holding does more, whatever the size of the cache. */
+#define CACHE_WORK_MOST 8192u
 
 struct cache {
     struct cache_address address;
@@ -141,6 +162,7 @@ struct cache {
     uint64_t pool_range_bytes;
     uint64_t fixed_bytes; /* everything but chunks */
     tern_cache_policy policy;
+    struct cache_work work;
     uint32_t window_evictions;
     uint32_t drain_tick;
     _Atomic uint64_t limit_bytes;
@@ -152,6 +174,16 @@ struct cache {
 };
 
 _Static_assert(offsetof(struct cache, address) == 0, "cache_base looks there");
+
+static inline void cache_lock(struct cache *cache) {
+    mutex_lock(&cache->lock);
+    cache->work.now = 0;
+}
+
+static inline void cache_unlock(struct cache *cache) {
+    cache->work.most = cache->work.now > cache->work.most ? cache->work.now : cache->work.most;
+    mutex_unlock(&cache->lock);
+}
 
 static inline uint32_t frame_phase(const struct cache_frame *frame) {
     return atomic_load_explicit(&frame->state, memory_order_acquire) & FRAME_PHASE_MASK;
@@ -191,13 +223,13 @@ bool frame_pool_grow(struct frame_pool *pool);
 void frame_pool_put(struct frame_pool *pool, struct cache_frame *frame);
 /* Puts a frame whose tag was cleared into limbo as of now. */
 void frame_pool_retire(struct frame_pool *pool, struct cache_frame *frame);
-/* Frees frames of limbo whose epoch is past; true when one came free. */
+/* Frees frames of limbo whose epoch is past, a slice of them; true when one came free. */
 bool frame_pool_reclaim(struct frame_pool *pool);
 /* Frames that can be had without evicting. */
 uint64_t frame_pool_spare(const struct frame_pool *pool);
 /* Stops using a chunk: evicts it, and gives its memory back when the last frame is free. */
 void frame_pool_drain_chunk(struct frame_pool *pool);
-/* Evicts what was published in a draining chunk after it began to drain. */
+/* Evicts what was published in draining chunks after they began to drain; a few chunks a call. */
 void frame_pool_drain_late(struct frame_pool *pool);
 /* Visits carved frames round and round; NULL when there are none. */
 struct cache_frame *frame_pool_next(struct frame_pool *pool);

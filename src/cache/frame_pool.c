@@ -9,14 +9,21 @@
  * when it is full the newest batch takes more and its epoch moves on. A frame that is still pinned
  * when its batch comes up goes to the newest batch again.
  *
- * P1. busy(chunk) counts its frames that are not free. P2. Only ACTIVE chunks have frames in the
- * free list. P3. A DRAINING chunk whose busy is 0 is given back at once. P4. Memory given back
- * stays readable (as zeros), because stale hints point there. P5. A dead chunk is ABSENT for good.
+ * Free frames are listed by chunk, so that a chunk leaves with its own without a look at the rest.
+ *
+ * P1. busy(chunk) counts its frames that are not free. P2. Only ACTIVE chunks have free lists, and
+ * those that have one are linked. P3. A DRAINING chunk whose busy is 0 is given back at once. P4.
+ * Memory given back stays readable (as zeros), because stale hints point there. P5. A dead chunk is
+ * ABSENT for good. P6. No call touches more than a few chunks' frames, or RECLAIM_FRAMES of limbo.
  *
  * Everything here holds the cache's lock.
  */
 #include "base/assert.h"
 #include "cache/cache_internal.h"
+
+#define RECLAIM_FRAMES   1024u /* in one call */
+#define LATE_CHUNKS      2u
+#define LATE_CHUNKS_SEEN 1024u
 
 static cache_hint hint_of(const struct frame_pool *pool, const struct cache_frame *frame) {
     return cache_hint_of(pool->cache, frame);
@@ -37,6 +44,66 @@ uint64_t frame_pool_chunk_cost(const struct frame_pool *pool) {
            sizeof(struct frame_chunk) +
            (uint64_t)pool->frames_per_chunk * cache->policy_methods->bytes_per_frame;
 }
+
+/* ---- chunks with free frames ---- */
+
+static void link_free_chunk(struct frame_pool *pool, uint32_t index) {
+    struct frame_chunk *chunk = &pool->chunks[index];
+    chunk->previous_free = 0;
+    chunk->next_free = pool->free_chunk;
+    if (pool->free_chunk != 0) {
+        pool->chunks[pool->free_chunk - 1].previous_free = index + 1;
+    }
+    pool->free_chunk = index + 1;
+}
+
+static void unlink_free_chunk(struct frame_pool *pool, uint32_t index) {
+    const struct frame_chunk *chunk = &pool->chunks[index];
+    if (chunk->next_free != 0) {
+        pool->chunks[chunk->next_free - 1].previous_free = chunk->previous_free;
+    }
+    if (chunk->previous_free != 0) {
+        pool->chunks[chunk->previous_free - 1].next_free = chunk->next_free;
+    } else {
+        pool->free_chunk = chunk->next_free;
+    }
+}
+
+static void push_free(struct frame_pool *pool, uint32_t index, cache_hint hint) {
+    struct frame_chunk *chunk = &pool->chunks[index];
+    if (chunk->free_first == 0) {
+        link_free_chunk(pool, index);
+    }
+    pool->cache->links[hint] = chunk->free_first;
+    chunk->free_first = hint;
+    chunk->free_count++;
+    pool->free_count++;
+}
+
+static struct cache_frame *pop_free(struct frame_pool *pool) {
+    uint32_t index = pool->free_chunk - 1;
+    struct frame_chunk *chunk = &pool->chunks[index];
+    struct cache_frame *frame = cache_frame_at(pool->cache->address.base, chunk->free_first);
+    chunk->free_first = pool->cache->links[chunk->free_first];
+    chunk->free_count--;
+    pool->free_count--;
+    if (chunk->free_first == 0) {
+        unlink_free_chunk(pool, index);
+    }
+    return frame;
+}
+
+static void drop_free_frames(struct frame_pool *pool, uint32_t index) {
+    struct frame_chunk *chunk = &pool->chunks[index];
+    if (chunk->free_first != 0) {
+        unlink_free_chunk(pool, index);
+        pool->free_count -= chunk->free_count;
+        chunk->free_first = 0;
+        chunk->free_count = 0;
+    }
+}
+
+/* ---- chunks come and go ---- */
 
 static void tell_frame_count(struct frame_pool *pool) {
     if (pool->cache->policy_methods->resize != NULL) {
@@ -115,12 +182,10 @@ static void frame_freed(struct frame_pool *pool, struct cache_frame *frame) {
     uint32_t index = chunk_of(pool, frame);
     struct frame_chunk *chunk = &pool->chunks[index];
     frame_set_phase(frame, FRAME_PHASE_FREE);
+    pool->cache->work.now++;
     chunk->busy--;
     if (chunk->state == CHUNK_ACTIVE) {
-        cache_hint hint = hint_of(pool, frame);
-        pool->cache->links[hint] = pool->free_first;
-        pool->free_first = hint;
-        pool->free_count++;
+        push_free(pool, index, hint_of(pool, frame));
     } else if (chunk->busy == 0) {
         give_chunk_back(pool, index);
     }
@@ -139,10 +204,8 @@ static struct cache_frame *carve(struct frame_pool *pool) {
 
 struct cache_frame *frame_pool_take(struct frame_pool *pool) {
     struct cache_frame *frame = NULL;
-    if (pool->free_first != 0) {
-        frame = cache_frame_at(pool->cache->address.base, pool->free_first);
-        pool->free_first = pool->cache->links[pool->free_first];
-        pool->free_count--;
+    if (pool->free_chunk != 0) {
+        frame = pop_free(pool);
     } else {
         frame = carve(pool);
     }
@@ -192,46 +255,47 @@ void frame_pool_retire(struct frame_pool *pool, struct cache_frame *frame) {
     pool->limbo_count++;
 }
 
-bool frame_pool_reclaim(struct frame_pool *pool) {
-    bool freed = false;
-    uint32_t batches = pool->limbo_size; /* those that pinned frames go back to are not visited */
-    while (batches-- > 0) {
-        struct limbo_batch batch = pool->limbo[pool->limbo_begin];
-        if (!epoch_is_past(pool->cache->epoch, batch.epoch)) {
-            break;
+/* Frees the frames of the oldest batch, `*left` at most; true when one came free. */
+static bool free_oldest(struct frame_pool *pool, uint32_t *left) {
+    struct limbo_batch *oldest = &pool->limbo[pool->limbo_begin];
+    struct limbo_batch batch = *oldest;
+    if (batch.count > *left) {
+        cache_hint last = batch.first;
+        for (uint32_t i = 1; i < *left; i++) {
+            last = pool->cache->links[last];
         }
+        oldest->first = pool->cache->links[last];
+        oldest->count -= *left;
+        batch.count = *left;
+    } else {
         pool->limbo_begin = (pool->limbo_begin + 1) % LIMBO_BATCHES;
         pool->limbo_size--;
-        pool->limbo_count -= batch.count;
-        for (cache_hint hint = batch.first; hint != 0;) {
-            struct cache_frame *frame = cache_frame_at(pool->cache->address.base, hint);
-            hint = pool->cache->links[hint];
-            if (frame_pins(frame) > 0) {
-                frame_pool_retire(pool, frame);
-            } else {
-                frame_freed(pool, frame);
-                freed = true;
-            }
+    }
+    pool->limbo_count -= batch.count;
+    *left -= batch.count;
+    bool freed = false;
+    for (cache_hint hint = batch.first; batch.count > 0; batch.count--) {
+        struct cache_frame *frame = cache_frame_at(pool->cache->address.base, hint);
+        hint = pool->cache->links[hint];
+        if (frame_pins(frame) > 0) {
+            frame_pool_retire(pool, frame);
+        } else {
+            frame_freed(pool, frame);
+            freed = true;
         }
     }
     return freed;
 }
 
-/* Takes the frames of a chunk out of the free list. */
-static void drop_free_frames(struct frame_pool *pool, uint32_t index) {
-    cache_hint kept = 0;
-    uint32_t count = 0;
-    for (cache_hint hint = pool->free_first; hint != 0;) {
-        cache_hint next = pool->cache->links[hint];
-        if (chunk_of(pool, cache_frame_at(pool->cache->address.base, hint)) != index) {
-            pool->cache->links[hint] = kept;
-            kept = hint;
-            count++;
-        }
-        hint = next;
+bool frame_pool_reclaim(struct frame_pool *pool) {
+    bool freed = false;
+    uint32_t left = RECLAIM_FRAMES;
+    uint32_t batches = pool->limbo_size; /* those that pinned frames go back to are not visited */
+    while (batches-- > 0 && left > 0 &&
+           epoch_is_past(pool->cache->epoch, pool->limbo[pool->limbo_begin].epoch)) {
+        freed = free_oldest(pool, &left) || freed;
     }
-    pool->free_first = kept;
-    pool->free_count = count;
+    return freed;
 }
 
 static void evict_chunk(struct frame_pool *pool, uint32_t index) {
@@ -265,9 +329,13 @@ void frame_pool_drain_chunk(struct frame_pool *pool) {
 }
 
 void frame_pool_drain_late(struct frame_pool *pool) {
-    for (uint32_t i = 0; i < pool->chunk_high; i++) {
-        if (pool->chunks[i].state == CHUNK_DRAINING) {
-            evict_chunk(pool, i);
+    uint32_t seen_max = pool->chunk_high < LATE_CHUNKS_SEEN ? pool->chunk_high : LATE_CHUNKS_SEEN;
+    uint32_t evicted = 0;
+    for (uint32_t seen = 0; seen < seen_max && evicted < LATE_CHUNKS; seen++) {
+        pool->late_chunk = pool->late_chunk + 1 < pool->chunk_high ? pool->late_chunk + 1 : 0;
+        if (pool->chunks[pool->late_chunk].state == CHUNK_DRAINING) {
+            evict_chunk(pool, pool->late_chunk);
+            evicted++;
         }
     }
 }

@@ -7,7 +7,8 @@
  *   keeper   64 bits, two per tag
  *
  * A tag has one block, so that counting touches one line and one word. There is a block for every
- * eight frames.
+ * eight frames: they come and go one at a time, each split off from the one whose tags it takes
+ * over in part (Litwin, "Linear hashing", 1980), so that a change of size costs what it changes.
  *
  * Deviation: the paper halves all counters at once after a sample of so many sightings. Here a hand
  * halves a block, and clears its doorkeeper, after every SAMPLE_PER_BLOCK sightings: the same rate,
@@ -17,8 +18,7 @@
  */
 #include "cache/frequency_sketch.h"
 
-#include <string.h>
-
+#include "base/bytes.h"
 #include "cache/tag_hash.h"
 #include "os/pages.h"
 
@@ -26,13 +26,11 @@
 #define SAMPLE_PER_BLOCK 24u
 #define LOW_BITS         UINT64_C(0x7777777777777777)
 #define ROWS             4u
+#define PAGE_BYTES       4096u
 
 static uint32_t blocks_for(uint32_t frame_count) {
-    uint32_t blocks = 1;
-    while (blocks * (uint64_t)FRAMES_PER_BLOCK < frame_count) {
-        blocks *= 2;
-    }
-    return blocks;
+    uint32_t blocks = frame_count / FRAMES_PER_BLOCK + (frame_count % FRAMES_PER_BLOCK != 0);
+    return blocks > 0 ? blocks : 1;
 }
 
 tern_status sketch_init(struct frequency_sketch *sketch, uint32_t frames_max, tern_error *error) {
@@ -72,39 +70,60 @@ static uint64_t larger_counters(uint64_t left, uint64_t right) {
     return result;
 }
 
-static void fold(struct frequency_sketch *sketch) {
-    uint32_t half = sketch->block_count / 2;
-    for (uint32_t i = 0; i < half; i++) {
-        for (unsigned w = 0; w < 8; w++) {
-            sketch->blocks[i].counters[w] = larger_counters(sketch->blocks[i].counters[w],
-                                                            sketch->blocks[half + i].counters[w]);
-        }
-        sketch->doorkeepers[i] |= sketch->doorkeepers[half + i];
+/* By the low bits of the hash: one bit less where there is no such block yet. */
+static uint32_t block_of(const struct frequency_sketch *sketch, uint64_t hash) {
+    uint32_t top = sketch->block_count - 1;
+    uint32_t mask = top == 0 ? 0 : UINT32_MAX >> __builtin_clz(top);
+    uint32_t block = (uint32_t)hash & mask;
+    return block <= top ? block : block & mask >> 1;
+}
+
+/* The block that the last one was split off from. */
+static uint32_t parent_of_last(const struct frequency_sketch *sketch) {
+    uint32_t last = sketch->block_count - 1;
+    return last & ~((uint32_t)1 << (31 - __builtin_clz(last)));
+}
+
+static void add_block(struct frequency_sketch *sketch) {
+    sketch->block_count++;
+    uint32_t parent = parent_of_last(sketch);
+    sketch->blocks[sketch->block_count - 1] = sketch->blocks[parent];
+    sketch->doorkeepers[sketch->block_count - 1] = sketch->doorkeepers[parent];
+}
+
+static void remove_block(struct frequency_sketch *sketch) {
+    uint32_t parent = parent_of_last(sketch);
+    uint32_t last = sketch->block_count - 1;
+    for (unsigned w = 0; w < 8; w++) {
+        sketch->blocks[parent].counters[w] =
+            larger_counters(sketch->blocks[parent].counters[w], sketch->blocks[last].counters[w]);
     }
-    memset(&sketch->blocks[half], 0, half * sizeof(sketch->blocks[0]));
-    memset(&sketch->doorkeepers[half], 0, half * sizeof(sketch->doorkeepers[0]));
-    if (half * sizeof(sketch->blocks[0]) >= 4096) {
-        pages_discard(&sketch->blocks[half], half * sizeof(sketch->blocks[0]));
+    sketch->doorkeepers[parent] |= sketch->doorkeepers[last];
+    sketch->block_count--;
+}
+
+/* The whole pages between two elements of an array become zeros without memory. */
+static void discard_between(void *array, size_t element_bytes, uint32_t from, uint32_t to) {
+    size_t begin = round_up_u64((uint64_t)from * element_bytes, PAGE_BYTES);
+    size_t end = (size_t)to * element_bytes / PAGE_BYTES * PAGE_BYTES;
+    if (begin < end) {
+        pages_discard((uint8_t *)array + begin, end - begin);
     }
-    if (half * sizeof(sketch->doorkeepers[0]) >= 4096) {
-        pages_discard(&sketch->doorkeepers[half], half * sizeof(sketch->doorkeepers[0]));
-    }
-    sketch->block_count = half;
-    sketch->aging_hand &= half - 1;
 }
 
 void sketch_resize(struct frequency_sketch *sketch, uint32_t frame_count) {
     uint32_t wanted = blocks_for(frame_count);
-    /* A tag's block is its hash's low bits: in a sketch twice as large, the same or that above. */
+    uint32_t before = sketch->block_count;
     while (sketch->block_count < wanted) {
-        uint32_t count = sketch->block_count;
-        memcpy(&sketch->blocks[count], sketch->blocks, count * sizeof(sketch->blocks[0]));
-        memcpy(&sketch->doorkeepers[count], sketch->doorkeepers,
-               count * sizeof(sketch->doorkeepers[0]));
-        sketch->block_count = 2 * count;
+        add_block(sketch);
     }
     while (sketch->block_count > wanted) {
-        fold(sketch);
+        remove_block(sketch);
+    }
+    if (wanted < before) {
+        discard_between(sketch->blocks, sizeof(sketch->blocks[0]), wanted, before);
+        discard_between(sketch->doorkeepers, sizeof(sketch->doorkeepers[0]), wanted, before);
+        sketch->aging_hand = sketch->aging_hand < wanted ? sketch->aging_hand : 0;
     }
 }
 
@@ -124,7 +143,7 @@ static void age(struct frequency_sketch *sketch) {
         return;
     }
     sketch->aging_credit = 0;
-    sketch->aging_hand = (sketch->aging_hand + 1) & (sketch->block_count - 1);
+    sketch->aging_hand = sketch->aging_hand + 1 < sketch->block_count ? sketch->aging_hand + 1 : 0;
     struct sketch_block *block = &sketch->blocks[sketch->aging_hand];
     for (unsigned w = 0; w < 8; w++) {
         block->counters[w] = block->counters[w] >> 1 & LOW_BITS;
@@ -134,7 +153,7 @@ static void age(struct frequency_sketch *sketch) {
 
 void sketch_add(struct frequency_sketch *sketch, cache_tag tag) {
     uint64_t hash = tag_hash(tag);
-    uint32_t at = (uint32_t)hash & (sketch->block_count - 1);
+    uint32_t at = block_of(sketch, hash);
     uint64_t bits = doorkeeper_bits(hash);
     if ((sketch->doorkeepers[at] & bits) != bits) {
         sketch->doorkeepers[at] |= bits;
@@ -150,7 +169,7 @@ void sketch_add(struct frequency_sketch *sketch, cache_tag tag) {
 
 uint32_t sketch_estimate(const struct frequency_sketch *sketch, cache_tag tag) {
     uint64_t hash = tag_hash(tag);
-    uint32_t at = (uint32_t)hash & (sketch->block_count - 1);
+    uint32_t at = block_of(sketch, hash);
     uint64_t least = 15;
     for (unsigned row = 0; row < ROWS; row++) {
         unsigned shift;

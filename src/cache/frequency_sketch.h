@@ -17,12 +17,12 @@ struct frequency_sketch {
     struct sketch_block *blocks; /* reserved for frames_max */
     uint64_t *doorkeepers;       /* one word a block */
     size_t blocks_bytes, doorkeepers_bytes;
-    uint32_t block_count; /* a power of two */
+    uint32_t block_count;
     uint32_t aging_hand, aging_credit;
 };
 
-/* What a class of frames pays per frame: blocks are a power of two, so up to twice as many. */
-#define SKETCH_FRAME_BYTES 18u
+/* What a class of frames pays per frame: the last block may be for fewer than eight. */
+#define SKETCH_FRAME_BYTES 10u
 
 TERN_MUST_CHECK tern_status sketch_init(struct frequency_sketch *sketch, uint32_t frames_max,
                                         tern_error *error);

@@ -5,7 +5,9 @@
  *
  * N1. A node's list counts it; first and last are reached from each other. N2. A ghost is in the
  * chain of its tag's bucket. N3. Ghosts have numbers below ghost_limit: what a smaller limit leaves
- * above it is forgotten, and its memory given back.
+ * above it is forgotten, and its memory given back. N4. Free ghosts below ghosts_carved are linked
+ * both ways (`chain` and `node.previous`), so that those above a new limit can be taken out: a
+ * smaller limit costs what it takes away, not what remains.
  */
 #include "cache/policy_nodes.h"
 
@@ -141,6 +143,7 @@ static void add_bucket(struct policy_nodes *nodes) {
         uint32_t number = chain - 1;
         chain = nodes->ghosts[number].chain;
         chain_push(nodes, bucket_of(nodes, nodes->ghosts[number].tag), number);
+        nodes->pool->cache->work.now++;
     }
 }
 
@@ -152,6 +155,7 @@ static void remove_bucket(struct policy_nodes *nodes) {
         uint32_t number = chain - 1;
         chain = nodes->ghosts[number].chain;
         chain_push(nodes, parent, number);
+        nodes->pool->cache->work.now++;
     }
 }
 
@@ -169,11 +173,34 @@ node_id nodes_ghost_find(const struct policy_nodes *nodes, cache_tag tag) {
     return NODE_NONE;
 }
 
+/* ---- free ghosts: `chain` is the next, `node.previous` the one before, both number + 1 ---- */
+
+static void push_free(struct policy_nodes *nodes, uint32_t number) {
+    struct ghost_node *ghost = &nodes->ghosts[number];
+    *ghost = (struct ghost_node){.chain = nodes->ghost_free};
+    if (nodes->ghost_free != 0) {
+        nodes->ghosts[nodes->ghost_free - 1].node.previous = number + 1;
+    }
+    nodes->ghost_free = number + 1;
+}
+
+static void unlink_free(struct policy_nodes *nodes, uint32_t number) {
+    const struct ghost_node *ghost = &nodes->ghosts[number];
+    if (ghost->chain != 0) {
+        nodes->ghosts[ghost->chain - 1].node.previous = ghost->node.previous;
+    }
+    if (ghost->node.previous != 0) {
+        nodes->ghosts[ghost->node.previous - 1].chain = ghost->chain;
+    } else {
+        nodes->ghost_free = ghost->chain;
+    }
+}
+
 node_id nodes_ghost_add(struct policy_nodes *nodes, cache_tag tag) {
     uint32_t number = nodes->ghosts_carved;
     if (nodes->ghost_free != 0) {
         number = nodes->ghost_free - 1;
-        nodes->ghost_free = nodes->ghosts[number].chain;
+        unlink_free(nodes, number);
     } else if (number < nodes->ghost_limit) {
         nodes->ghosts_carved++;
     } else {
@@ -195,9 +222,7 @@ void nodes_ghost_remove(struct policy_nodes *nodes, node_id id) {
     }
     *chain = ghost->chain;
     nodes_unlink(nodes, id);
-    ghost->tag = 0;
-    ghost->chain = nodes->ghost_free;
-    nodes->ghost_free = number + 1;
+    push_free(nodes, number);
     nodes->ghost_count--;
 }
 
@@ -213,18 +238,13 @@ static void discard_from(void *array, size_t array_bytes, size_t element_bytes, 
 static void shrink_ghosts(struct policy_nodes *nodes, uint32_t limit,
                           void (*drop)(struct cache_policy *policy, node_id ghost),
                           struct cache_policy *policy) {
-    for (uint32_t i = limit; i < nodes->ghosts_carved; i++) {
-        if (nodes->ghosts[i].tag != 0) {
-            drop(policy, NODE_GHOST | i);
+    for (; nodes->ghosts_carved > limit; nodes->ghosts_carved--) {
+        uint32_t number = nodes->ghosts_carved - 1;
+        if (nodes->ghosts[number].tag != 0) {
+            drop(policy, NODE_GHOST | number);
         }
-    }
-    nodes->ghosts_carved = nodes->ghosts_carved < limit ? nodes->ghosts_carved : limit;
-    nodes->ghost_free = 0;
-    for (uint32_t i = nodes->ghosts_carved; i-- > 0;) {
-        if (nodes->ghosts[i].tag == 0) {
-            nodes->ghosts[i].chain = nodes->ghost_free;
-            nodes->ghost_free = i + 1;
-        }
+        unlink_free(nodes, number);
+        nodes->pool->cache->work.now++;
     }
     discard_from(nodes->ghosts, nodes->ghosts_bytes, sizeof(nodes->ghosts[0]), limit);
 }
@@ -275,6 +295,13 @@ const char *nodes_check(const struct policy_nodes *nodes) {
         if (nodes->lists[list].last != previous || nodes->lists[list].count != count) {
             return "N1: a list counts its nodes";
         }
+    }
+    uint32_t free_ghosts = 0;
+    for (uint32_t at = nodes->ghost_free; at != 0; at = nodes->ghosts[at - 1].chain) {
+        free_ghosts++;
+    }
+    if (free_ghosts + nodes->ghost_count != nodes->ghosts_carved) {
+        return "N4: ghosts that are not on a list are free";
     }
     return ghosts == nodes->ghost_count ? NULL : "N2: every ghost is on a list";
 }

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "cache/cache_internal.h"
 #include "cache_fixture.h"
 #include "support/fault_allocator.h"
 #include "support/seeded_random.h"
@@ -169,6 +170,61 @@ static void gives_memory_back_when_the_limit_is_lowered(void **state) {
         assert_true(load_one(&fixture, PAGE, page));
     }
     assert_true(used(&fixture) > 30 * MIB);
+    cache_fixture_close(&fixture);
+}
+
+#define SMALL CACHE_FRAME_BYTES_MIN
+
+/* What is found of the first `count` pages, all of it right. */
+static uint64_t count_found(struct cache_fixture *fixture, uint64_t count) {
+    uint64_t found = 0;
+    for (uint64_t page = 0; page < count; page++) {
+        struct epoch_slot *slot = epoch_enter(fixture->epoch);
+        struct cache_frame *frame = cache_lookup(fixture->cache, tag_at(fixture, page));
+        assert_true(frame == NULL || page_is_right(frame, SMALL, tag_at(fixture, page), true));
+        found += frame != NULL;
+        epoch_exit(slot);
+    }
+    return found;
+}
+
+static void nobody_waits_for_work_that_grows_with_the_cache(void **state) {
+    (void)state;
+    struct cache_fixture fixture;
+    cache_fixture_open(&fixture, 96 * MIB, NULL);
+    const struct cache_work *work = &fixture.cache->work;
+    uint64_t pages = 96 * MIB / SMALL;
+    for (uint64_t page = 0; page < 2 * pages; page++) {
+        assert_true(load_one(&fixture, SMALL, page));
+    }
+    /* Frames of all chunks come free at once... */
+    cache_space_close(fixture.cache, fixture.space);
+    fixture.space = cache_space_open(fixture.cache);
+    for (uint64_t page = 0; page < pages; page++) {
+        assert_true(load_one(&fixture, SMALL, page));
+    }
+    assert_true(work->most <= CACHE_WORK_MOST);
+    /* ... most chunks go, with their ghosts ... */
+    cache_set_limit(fixture.cache, 8 * MIB);
+    assert_true(used(&fixture) <= 8 * MIB);
+    assert_true(work->most <= CACHE_WORK_MOST);
+    assert_null(cache_check(fixture.cache));
+    /* ... and the table of tags is replaced under its entries. */
+    cache_set_limit(fixture.cache, 96 * MIB);
+    for (uint64_t page = 0; page < pages / 2; page++) {
+        assert_true(load_one(&fixture, SMALL, page));
+    }
+    uint64_t found = count_found(&fixture, pages / 2);
+    assert_true(found > pages / 4);
+    cache_set_limit(fixture.cache, 400 * MIB);
+    assert_int_equal(count_found(&fixture, pages / 2), found);
+    assert_true(used(&fixture) <= 400 * MIB);
+    assert_null(cache_check(fixture.cache));
+    for (uint64_t page = 0; page < 2 * pages; page++) {
+        assert_true(load_one(&fixture, SMALL, page));
+    }
+    assert_int_equal(count_found(&fixture, 2 * pages), 2 * pages);
+    assert_true(work->most <= CACHE_WORK_MOST);
     cache_fixture_close(&fixture);
 }
 
@@ -457,6 +513,7 @@ int main(void) {
         cmocka_unit_test(moves_memory_to_a_class_that_has_none),
         cmocka_unit_test(moves_memory_towards_the_class_under_pressure),
         cmocka_unit_test(gives_memory_back_when_the_limit_is_lowered),
+        cmocka_unit_test(nobody_waits_for_work_that_grows_with_the_cache),
         cmocka_unit_test(keeps_pinned_frames_and_fails_when_all_are_pinned),
         cmocka_unit_test(an_evicted_page_stays_readable_until_the_epoch_is_left),
         cmocka_unit_test(a_scan_does_not_push_out_what_is_hit),
