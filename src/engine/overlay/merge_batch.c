@@ -214,6 +214,7 @@ static tern_status merge_one(struct engine_cursor *cursor, struct batch *batch, 
 static tern_status fill(struct engine_cursor *cursor, struct batch *batch, tern_error *error) {
     bool is_full = false;
     while (!is_full && batch->count < batch->capacity) {
+        merge_count_key(cursor);
         tern_slice key = tern_slice_of(NULL, 0);
         bool has_key = cursor->source_count > 0 && merge_next_overlay_key(cursor, &key);
         if (!has_key && !cursor->is_base_valid) {
@@ -262,7 +263,7 @@ static tern_status leave_position(struct engine_cursor *cursor, tern_error *erro
 
 tern_status merge_cursor_next_batch(struct engine_cursor *cursor, tern_entry *out_entries,
                                     size_t capacity, size_t *out_count, tern_error *error) {
-    struct epoch_slot *slot = merge_enter(cursor);
+    merge_enter(cursor);
     struct batch batch = {.entries = out_entries, .capacity = capacity};
     tern_status status = leave_position(cursor, error);
     if (status == TERN_OK) {
@@ -276,5 +277,5 @@ tern_status merge_cursor_next_batch(struct engine_cursor *cursor, tern_entry *ou
         cursor->is_standing = true;
         *out_count = batch.count;
     }
-    return merge_leave(cursor, slot, status);
+    return merge_leave(cursor, status);
 }

@@ -14,7 +14,8 @@
  *  2. Keys below the boundary are never taken from the oldest overlay.
  *  3. Outside of calls no epoch is held: entries and their keys live as long as the overlays, and
  *     versions that a registered snapshot selects are not pruned. So the moment must be that of a
- *     registered snapshot if entries are used after the call.
+ *     registered snapshot if entries are used after the call. For the same reason a call that
+ *     passes many keys that are not there may leave the epoch and enter it again between two.
  */
 #include "engine/overlay/merge_cursor_internal.h"
 
@@ -102,23 +103,37 @@ void merge_cursor_close(struct engine_cursor *cursor) {
     memory_release(cursor->allocator, cursor);
 }
 
-struct epoch_slot *merge_enter(struct engine_cursor *cursor) {
+static void enter_epoch(struct engine_cursor *cursor) {
+    cursor->slot = cursor->epoch != NULL ? epoch_enter(cursor->epoch) : NULL;
+    cursor->keys_in_epoch = 0;
+}
+
+static void leave_epoch(struct engine_cursor *cursor) {
+    if (cursor->slot != NULL) {
+        epoch_exit(cursor->slot);
+        cursor->slot = NULL;
+    }
+}
+
+void merge_enter_again(struct engine_cursor *cursor) {
+    leave_epoch(cursor);
+    enter_epoch(cursor);
+}
+
+void merge_enter(struct engine_cursor *cursor) {
     cursor->has_ranges = false;
     if (cursor->arena.chunks != NULL) {
         arena_reset(&cursor->arena);
     }
-    struct epoch_slot *slot = cursor->epoch != NULL ? epoch_enter(cursor->epoch) : NULL;
+    enter_epoch(cursor);
     for (uint32_t i = 0; i < cursor->source_count; i++) {
         cursor->has_ranges =
             cursor->has_ranges || overlay_range_count(cursor->sources[i].overlay) > 0;
     }
-    return slot;
 }
 
-tern_status merge_leave(struct engine_cursor *cursor, struct epoch_slot *slot, tern_status status) {
-    if (slot != NULL) {
-        epoch_exit(slot);
-    }
+tern_status merge_leave(struct engine_cursor *cursor, tern_status status) {
+    leave_epoch(cursor);
     if (status != TERN_OK) {
         cursor->is_standing = false;
     }
@@ -371,6 +386,7 @@ static void stand_on(struct engine_cursor *cursor, tern_slice key,
 /* Without overlays the base is handed through. */
 static tern_status settle_on_base(struct engine_cursor *cursor, tern_error *error) {
     while (cursor->is_base_valid) {
+        merge_count_key(cursor);
         struct engine_entry *entry = &cursor->entry;
         const struct base_cursor_methods *methods = cursor->base->methods;
         entry->key = methods->key(cursor->base);
@@ -409,6 +425,7 @@ static tern_status settle(struct engine_cursor *cursor, tern_error *error) {
         return settle_on_base(cursor, error);
     }
     for (;;) {
+        merge_count_key(cursor);
         tern_slice key;
         bool has_key = merge_next_overlay_key(cursor, &key);
         if (!has_key && !cursor->is_base_valid) {
@@ -478,7 +495,7 @@ tern_status merge_seek_edge(struct engine_cursor *cursor, bool backward, tern_er
 
 tern_status merge_cursor_seek(struct engine_cursor *cursor, tern_slice key, bool backward,
                               tern_error *error) {
-    struct epoch_slot *slot = merge_enter(cursor);
+    merge_enter(cursor);
     tern_status status;
     const struct engine_cursor_bounds *bounds = &cursor->bounds;
     bool is_beyond_edge = backward ? bounds->has_end && slice_compare(key, bounds->end) >= 0
@@ -488,20 +505,20 @@ tern_status merge_cursor_seek(struct engine_cursor *cursor, tern_slice key, bool
     } else {
         status = seek_all(cursor, &key, true, backward, error);
     }
-    return merge_leave(cursor, slot, status == TERN_OK ? settle(cursor, error) : status);
+    return merge_leave(cursor, status == TERN_OK ? settle(cursor, error) : status);
 }
 
 tern_status merge_cursor_first(struct engine_cursor *cursor, bool backward, tern_error *error) {
-    struct epoch_slot *slot = merge_enter(cursor);
+    merge_enter(cursor);
     tern_status status = merge_seek_edge(cursor, backward, error);
-    return merge_leave(cursor, slot, status == TERN_OK ? settle(cursor, error) : status);
+    return merge_leave(cursor, status == TERN_OK ? settle(cursor, error) : status);
 }
 
 static tern_status step(struct engine_cursor *cursor, bool backward, tern_error *error) {
-    struct epoch_slot *slot = merge_enter(cursor);
+    merge_enter(cursor);
     tern_status status = cursor->is_standing ? move_on(cursor, backward, error)
                                              : merge_seek_edge(cursor, backward, error);
-    return merge_leave(cursor, slot, status == TERN_OK ? settle(cursor, error) : status);
+    return merge_leave(cursor, status == TERN_OK ? settle(cursor, error) : status);
 }
 
 tern_status merge_cursor_next(struct engine_cursor *cursor, tern_error *error) {

@@ -9,6 +9,9 @@
 #include "base/error.h"
 #include "engine/overlay/merge_cursor.h"
 
+/* A run of deleted keys may be as long as the keyspace; nobody's memory waits for its end. */
+#define MERGE_KEYS_PER_EPOCH 512u
+
 struct merge_source {
     const struct overlay *overlay;
     bool has_boundary;
@@ -20,6 +23,8 @@ struct merge_source {
 struct engine_cursor {
     const tern_allocator *allocator;
     struct epoch_domain *epoch;
+    struct epoch_slot *slot; /* inside a call; NULL without a domain */
+    uint32_t keys_in_epoch;
     const struct overlay_stack *stack;
     struct base_cursor *base; /* NULL: empty */
     struct engine_moment moment;
@@ -64,8 +69,15 @@ static inline void merge_forget_leaf(struct engine_cursor *cursor) {
 }
 
 /* Around every call: enters the epoch; leaves it and stands nowhere unless status is OK. */
-struct epoch_slot *merge_enter(struct engine_cursor *cursor);
-tern_status merge_leave(struct engine_cursor *cursor, struct epoch_slot *slot, tern_status status);
+void merge_enter(struct engine_cursor *cursor);
+tern_status merge_leave(struct engine_cursor *cursor, tern_status status);
+/* Before each key: leaves the epoch for a moment after MERGE_KEYS_PER_EPOCH of them. */
+void merge_enter_again(struct engine_cursor *cursor);
+static inline void merge_count_key(struct engine_cursor *cursor) {
+    if (++cursor->keys_in_epoch > MERGE_KEYS_PER_EPOCH) {
+        merge_enter_again(cursor);
+    }
+}
 
 /* Moving sources, in the cursor's direction. The end of the base is no failure. */
 void merge_step_source(struct engine_cursor *cursor, struct merge_source *source);

@@ -394,6 +394,85 @@ static void range_delete_hides_the_base_from_the_boundary_on(void **state) {
     tear_down(&fixture);
 }
 
+/* ---- long runs of keys that are not there ---- */
+
+/* Takes the place of a base's methods: each step tries to release what is in limbo. */
+struct reclaiming_base {
+    struct epoch_node limbo;
+    struct epoch_domain *epoch;
+    tern_status (*next)(struct base_cursor *base, tern_error *error);
+    struct base_cursor_methods methods;
+    bool is_released;
+};
+static struct reclaiming_base reclaiming;
+
+static void note_release(struct epoch_node *node) {
+    (void)node;
+    reclaiming.is_released = true;
+}
+
+static tern_status next_reclaiming(struct base_cursor *base, tern_error *error) {
+    (void)epoch_reclaim(reclaiming.epoch);
+    return reclaiming.next(base, error);
+}
+
+/* All keys of the base but the last are deleted in the overlay: one call passes them. */
+static void a_long_run_of_deleted_keys_holds_no_epoch(void **state) {
+    (void)state;
+    static struct fixture fixture;
+    set_up(&fixture, 8000, 42);
+    struct model *model = &fixture.model;
+    size_t count = model->key_count;
+    assert_true(count > 4 * 512);
+    struct overlay *active = fixture.now.stack.active->overlay;
+    struct engine_change change;
+    model_begin_commit(model);
+    for (size_t i = 0; i < count; i++) {
+        model_put(model, i, &change);
+    }
+    fixture.now.content = (struct base_content){1, 1, 0};
+    model_begin_commit(model);
+    for (size_t i = 0; i + 1 < count; i++) {
+        change = (struct engine_change){.key = model_key_at(model, i),
+                                        .record = {.kind = RECORD_DELETE}};
+        change.key_hash = engine_key_hash(MODEL_PARTITION, change.key);
+        assert_int_equal(overlay_reserve(active, 1, change.key.size, NULL), TERN_OK);
+        overlay_apply(active, &change, 1, 2, NULL);
+    }
+    for (int batched = 0; batched < 2; batched++) {
+        struct merge_cursor_options options = {
+            .allocator = tern_allocator_default(),
+            .epoch = fixture.epoch,
+            .stack = &fixture.now.stack,
+            .base = array_base_open(model, fixture.now.content, 7),
+            .moment = {2, model->times[2]},
+            .read_large = model_read_large,
+        };
+        reclaiming = (struct reclaiming_base){.epoch = fixture.epoch,
+                                              .next = options.base->methods->next,
+                                              .methods = *options.base->methods};
+        reclaiming.methods.next = next_reclaiming;
+        options.base->methods = &reclaiming.methods;
+        struct engine_cursor *cursor = NULL;
+        assert_int_equal(merge_cursor_open(&options, &cursor, NULL), TERN_OK);
+        struct epoch_slot *slot = epoch_enter(fixture.epoch);
+        epoch_retire(fixture.epoch, &reclaiming.limbo, note_release);
+        epoch_exit(slot);
+        tern_entry entries[BATCH_MAX];
+        size_t found = 0;
+        tern_status status = batched
+                                 ? merge_cursor_next_batch(cursor, entries, BATCH_MAX, &found, NULL)
+                                 : merge_cursor_first(cursor, false, NULL);
+        assert_int_equal(status, TERN_OK);
+        assert_true(reclaiming.is_released);
+        struct engine_entry entry;
+        merge_cursor_entry(cursor, &entry);
+        assert_true(slice_equal(entry.key, model_key_at(model, count - 1)));
+        merge_cursor_close(cursor);
+    }
+    tear_down(&fixture);
+}
+
 /* Every call either works or says NO_MEMORY; nothing leaks, and the cursor can still be closed. */
 static void failing_allocations_leave_a_cursor_that_can_be_closed(void **state) {
     (void)state;
@@ -454,6 +533,7 @@ static void agrees_with_model_on_many_keys(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(range_delete_hides_the_base_from_the_boundary_on),
+        cmocka_unit_test(a_long_run_of_deleted_keys_holds_no_epoch),
         cmocka_unit_test(failing_allocations_leave_a_cursor_that_can_be_closed),
         cmocka_unit_test(agrees_with_model_on_few_keys),
         cmocka_unit_test(agrees_with_model_on_many_keys),
