@@ -49,7 +49,6 @@ tern_status commit_queue_create(struct txn_manager *manager, struct commit_queue
     queue->lead_task = (tern_task)TERN_TASK_INIT(commit_lead_step, "commit");
     queue->callback_task = (tern_task)TERN_TASK_INIT(commit_callback_step, "callbacks");
     range_history_init(&queue->ranges, manager->allocator);
-    buffer_init(&queue->encoding, manager->allocator);
     mutex_init(&queue->done_mutex);
     *out_queue = queue;
     return TERN_OK;

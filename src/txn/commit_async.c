@@ -19,7 +19,6 @@ void commit_queue_destroy(struct commit_queue *queue) {
         event_close(queue->descriptor);
     }
     range_history_release(&queue->ranges);
-    buffer_release(&queue->encoding);
     mutex_destroy(&queue->done_mutex);
     memory_release_aligned(queue->manager->allocator, queue);
 }

@@ -26,6 +26,7 @@
  */
 #include "txn/commit_codec.h"
 
+#include "base/assert.h"
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/varint.h"
@@ -92,15 +93,23 @@ static uint8_t *put_catalog_change(uint8_t *target, const struct catalog_change 
     return target;
 }
 
-static uint8_t *put_change(uint8_t *target, const struct engine_change *change) {
+/* Up to the key's bytes. */
+static uint8_t *put_before_key(uint8_t *target, const struct engine_change *change) {
     const struct record *record = &change->record;
     bool has_expiry = record->expires_ms != 0 && record->kind != RECORD_MERGE;
     uint32_t tag = (uint32_t)record->kind | (has_expiry ? TAG_EXPIRES : 0) |
                    (change->range_has_end ? TAG_RANGE_END : 0) |
                    (record->kind == RECORD_MERGE ? record->merge_kind << TAG_MERGE_SHIFT : 0);
     *target++ = (uint8_t)tag;
-    target = put_bytes(target, change->key);
-    if (has_expiry) {
+    return varint_put(target, change->key.size);
+}
+
+/* Between the key's bytes and the value's. */
+static uint8_t *put_before_value(uint8_t *target, const struct engine_change *change,
+                                 tern_slice *out_value) {
+    const struct record *record = &change->record;
+    *out_value = tern_slice_of(NULL, 0);
+    if (record->expires_ms != 0 && record->kind != RECORD_MERGE) {
         put_u64(target, record->expires_ms);
         target += 8;
     }
@@ -108,30 +117,104 @@ static uint8_t *put_change(uint8_t *target, const struct engine_change *change) 
         put_u64(target, change->large_token);
         return varint_put(target + 8, record->value_size);
     }
-    bool has_value = record->kind == RECORD_PUT || record->kind == RECORD_MERGE ||
-                     (record->kind == CHANGE_DELETE_RANGE && change->range_has_end);
-    return has_value ? put_bytes(target, record->value) : target;
+    if (record->kind == RECORD_PUT || record->kind == RECORD_MERGE ||
+        (record->kind == CHANGE_DELETE_RANGE && change->range_has_end)) {
+        *out_value = record->value;
+        return varint_put(target, record->value.size);
+    }
+    return target;
+}
+
+static uint8_t *put_change(uint8_t *target, const struct engine_change *change) {
+    tern_slice value;
+    target = put_before_key(target, change);
+    copy_bytes(target, change->key.data, change->key.size);
+    target = put_before_value(target + change->key.size, change, &value);
+    copy_bytes(target, value.data, value.size);
+    return target + value.size;
+}
+
+static uint8_t *put_begin(uint8_t *target, const struct commit_request *request, seq_no seq,
+                          uint64_t time_ms) {
+    put_u64(target, seq);
+    put_u64(target + 8, time_ms);
+    return varint_put(target + 16, request->catalog_count);
+}
+
+static uint8_t *put_part_begin(uint8_t *target, const struct commit_part *part) {
+    return varint_put(put_ids(target, part->keyspace), part->count);
 }
 
 size_t commit_encode(const struct commit_request *request, seq_no seq, uint64_t time_ms,
                      uint8_t *target) {
-    uint8_t *position = target;
-    put_u64(position, seq);
-    put_u64(position + 8, time_ms);
-    position = varint_put(position + 16, request->catalog_count);
+    uint8_t *position = put_begin(target, request, seq, time_ms);
     for (size_t i = 0; i < request->catalog_count; i++) {
         position = put_catalog_change(position, &request->catalog[i]);
     }
     position = varint_put(position, request->part_count);
     for (size_t i = 0; i < request->part_count; i++) {
         const struct commit_part *part = &request->parts[i];
-        position = put_ids(position, part->keyspace);
-        position = varint_put(position, part->count);
+        position = put_part_begin(position, part);
         for (size_t j = 0; j < part->count; j++) {
             position = put_change(position, &part->changes[j]);
         }
     }
     return (size_t)(position - target);
+}
+
+/* ---- piece by piece ---- */
+
+static tern_status give_change(struct commit_sink *sink, const struct engine_change *change) {
+    uint8_t bytes[CHANGE_BYTES_MAX];
+    tern_slice value;
+    tern_status status = sink->put(sink, bytes, (size_t)(put_before_key(bytes, change) - bytes));
+    if (status == TERN_OK) {
+        status = sink->put(sink, change->key.data, change->key.size);
+    }
+    if (status == TERN_OK) {
+        status = sink->put(sink, bytes, (size_t)(put_before_value(bytes, change, &value) - bytes));
+    }
+    return status == TERN_OK ? sink->put(sink, value.data, value.size) : status;
+}
+
+tern_status commit_encode_to(const struct commit_request *request, seq_no seq, uint64_t time_ms,
+                             struct commit_sink *sink) {
+    uint8_t bytes[CATALOG_BYTES_MAX];
+    tern_status status =
+        sink->put(sink, bytes, (size_t)(put_begin(bytes, request, seq, time_ms) - bytes));
+    for (size_t i = 0; status == TERN_OK && i < request->catalog_count; i++) {
+        const uint8_t *end = put_catalog_change(bytes, &request->catalog[i]);
+        status = sink->put(sink, bytes, (size_t)(end - bytes));
+    }
+    if (status == TERN_OK) {
+        status = sink->put(sink, bytes, (size_t)(varint_put(bytes, request->part_count) - bytes));
+    }
+    for (size_t i = 0; status == TERN_OK && i < request->part_count; i++) {
+        const struct commit_part *part = &request->parts[i];
+        status = sink->put(sink, bytes, (size_t)(put_part_begin(bytes, part) - bytes));
+        for (size_t j = 0; status == TERN_OK && j < part->count; j++) {
+            status = give_change(sink, &part->changes[j]);
+        }
+    }
+    return status;
+}
+
+struct counting_sink {
+    struct commit_sink sink;
+    uint64_t bytes;
+};
+
+static tern_status count_bytes(struct commit_sink *sink, const void *bytes, size_t size) {
+    (void)bytes;
+    ((struct counting_sink *)sink)->bytes += size;
+    return TERN_OK;
+}
+
+uint64_t commit_encoded_bytes(const struct commit_request *request, seq_no seq, uint64_t time_ms) {
+    struct counting_sink counter = {.sink = {count_bytes}};
+    tern_status status = commit_encode_to(request, seq, time_ms, &counter.sink);
+    ASSERT(status == TERN_OK);
+    return counter.bytes;
 }
 
 void commit_encode_end(seq_no seq, uint32_t part_count, uint64_t bytes,

@@ -24,6 +24,16 @@ size_t commit_encoded_bound(const struct commit_request *request);
 size_t commit_encode(const struct commit_request *request, seq_no seq, uint64_t time_ms,
                      uint8_t *target);
 
+/* Takes an encoding as it comes; `size` may be 0. The first failure ends it. */
+struct commit_sink {
+    tern_status (*put)(struct commit_sink *sink, const void *bytes, size_t size);
+};
+/* The bytes that commit_encode writes, without memory for them. */
+TERN_MUST_CHECK tern_status commit_encode_to(const struct commit_request *request, seq_no seq,
+                                             uint64_t time_ms, struct commit_sink *sink);
+/* How many they are. */
+uint64_t commit_encoded_bytes(const struct commit_request *request, seq_no seq, uint64_t time_ms);
+
 /* The end of a transaction whose encoding was split into `part_count` parts of `bytes` in all. */
 void commit_encode_end(seq_no seq, uint32_t part_count, uint64_t bytes,
                        uint8_t target[COMMIT_END_BYTES]);

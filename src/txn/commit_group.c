@@ -42,50 +42,93 @@ static tern_status append_record(struct txn_manager *manager, enum log_record_ki
     return log_end(manager->log, size, &end, error);
 }
 
-/* A transaction larger than a record: its encoding in parts, then an end that counts them. */
-static tern_status append_in_parts(struct commit_queue *queue, struct commit_request *request,
-                                   seq_no seq, uint64_t time_ms) {
-    struct txn_manager *manager = queue->manager;
-    struct buffer *encoding = &queue->encoding;
-    size_t piece_max = log_payload_bytes_max(manager->log) - COMMIT_PART_HEADER_BYTES;
-    encoding->size = 0;
-    if (buffer_reserve(encoding, commit_encoded_bound(request)) != TERN_OK) {
-        return ERROR_NO_MEMORY(&request->error, "encoding a large transaction");
-    }
-    encoding->size = commit_encode(request, seq, time_ms, encoding->data);
-    uint32_t part_count = (uint32_t)((encoding->size + piece_max - 1) / piece_max);
-    tern_status status = log_reserve(manager->log,
-                                     encoding->size + COMMIT_END_BYTES +
-                                         (size_t)part_count * COMMIT_PART_HEADER_BYTES,
-                                     part_count + 1, &request->error);
-    for (uint32_t i = 0; status == TERN_OK && i < part_count; i++) {
-        size_t offset = (size_t)i * piece_max;
-        size_t size = encoding->size - offset < piece_max ? encoding->size - offset : piece_max;
-        uint8_t *payload;
-        log_position end;
-        status = log_begin(manager->log, LOG_RECORD_PART, size + COMMIT_PART_HEADER_BYTES, &payload,
-                           &request->error);
-        if (status == TERN_OK) {
-            put_u64(payload, seq);
-            memcpy(payload + COMMIT_PART_HEADER_BYTES, encoding->data + offset, size);
-            status = log_end(manager->log, size + COMMIT_PART_HEADER_BYTES, &end, &request->error);
-        }
-    }
+/* Writes an encoding into records of the log, all but the last as large as they may be. */
+struct part_writer {
+    struct commit_sink sink;
+    struct log *log;
+    seq_no seq;
+    uint64_t bytes_left; /* of the encoding */
+    size_t piece_max;
+    uint8_t *position; /* in the record begun last */
+    size_t piece, room;
+    tern_error *error;
+};
+
+static tern_status begin_part(struct part_writer *writer) {
+    uint8_t *payload;
+    size_t piece =
+        writer->bytes_left < writer->piece_max ? (size_t)writer->bytes_left : writer->piece_max;
+    tern_status status = log_begin(writer->log, LOG_RECORD_PART, piece + COMMIT_PART_HEADER_BYTES,
+                                   &payload, writer->error);
     if (status == TERN_OK) {
-        uint8_t last[COMMIT_END_BYTES];
-        commit_encode_end(seq, part_count, encoding->size, last);
-        status = append_record(manager, kind_of(request), last, sizeof(last), &request->error);
+        put_u64(payload, writer->seq);
+        writer->position = payload + COMMIT_PART_HEADER_BYTES;
+        writer->piece = writer->room = piece;
     }
-    buffer_release(encoding);
     return status;
 }
 
-static tern_status append(struct commit_queue *queue, struct commit_request *request, seq_no seq,
+static tern_status put_in_parts(struct commit_sink *sink, const void *bytes, size_t size) {
+    struct part_writer *writer = (struct part_writer *)sink;
+    const uint8_t *from = bytes;
+    while (size > 0) {
+        tern_status status = writer->room == 0 ? begin_part(writer) : TERN_OK;
+        if (status != TERN_OK) {
+            return status;
+        }
+        size_t count = size < writer->room ? size : writer->room;
+        memcpy(writer->position, from, count);
+        writer->position += count;
+        writer->room -= count;
+        writer->bytes_left -= count;
+        from += count;
+        size -= count;
+        if (writer->room == 0) {
+            log_position end;
+            status =
+                log_end(writer->log, writer->piece + COMMIT_PART_HEADER_BYTES, &end, writer->error);
+            if (status != TERN_OK) {
+                return status;
+            }
+        }
+    }
+    return TERN_OK;
+}
+
+/* A transaction larger than a record: its encoding in parts, straight into the log, then an end
+ * that counts them. */
+static tern_status append_in_parts(struct txn_manager *manager, struct commit_request *request,
+                                   seq_no seq, uint64_t time_ms) {
+    uint64_t bytes = commit_encoded_bytes(request, seq, time_ms);
+    struct part_writer writer = {.sink = {put_in_parts},
+                                 .log = manager->log,
+                                 .seq = seq,
+                                 .bytes_left = bytes,
+                                 .piece_max =
+                                     log_payload_bytes_max(manager->log) - COMMIT_PART_HEADER_BYTES,
+                                 .error = &request->error};
+    uint32_t part_count = (uint32_t)((bytes + writer.piece_max - 1) / writer.piece_max);
+    tern_status status = log_reserve(
+        manager->log, bytes + COMMIT_END_BYTES + (size_t)part_count * COMMIT_PART_HEADER_BYTES,
+        part_count + 1, &request->error);
+    if (status == TERN_OK) {
+        status = commit_encode_to(request, seq, time_ms, &writer.sink);
+    }
+    if (status == TERN_OK) {
+        ASSERT(writer.bytes_left == 0);
+        uint8_t last[COMMIT_END_BYTES];
+        commit_encode_end(seq, part_count, bytes, last);
+        status = append_record(manager, kind_of(request), last, sizeof(last), &request->error);
+    }
+    return status;
+}
+
+static tern_status append(struct txn_manager *manager, struct commit_request *request, seq_no seq,
                           uint64_t time_ms) {
-    struct log *log = queue->manager->log;
+    struct log *log = manager->log;
     size_t bound = commit_encoded_bound(request);
     if (bound > log_payload_bytes_max(log)) {
-        return append_in_parts(queue, request, seq, time_ms);
+        return append_in_parts(manager, request, seq, time_ms);
     }
     uint8_t *payload;
     log_position end;
@@ -197,7 +240,7 @@ static tern_status commit_one(struct commit_queue *queue, struct commit_request 
     status = reserve(request);
     if (status == TERN_OK) {
         stamp(request, time_ms);
-        status = append(queue, request, seq, time_ms);
+        status = append(manager, request, seq, time_ms);
     }
     if (status != TERN_OK) {
         undo_catalog(manager, request);

@@ -34,7 +34,6 @@ struct commit_queue {
     bool has_synced;             /* the last group waited for the device */
     bool has_left_some;          /* who led last left asynchronous requests behind */
     struct range_history ranges;
-    struct buffer encoding; /* of transactions in parts */
 
     /* Asynchronous commits. */
     tern_task lead_task;

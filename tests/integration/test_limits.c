@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "api_fixture.h"
+#include "support/fault_allocator.h"
 
 static tern_status put_sized(tern_keyspace *keyspace, size_t key_bytes, size_t value_bytes,
                              tern_error *error) {
@@ -109,6 +110,38 @@ static void a_transaction_over_its_share_is_refused_and_can_be_undone(void **sta
     api_fixture_release(&fixture);
 }
 
+static void a_commit_in_many_records_makes_no_copy_of_the_transaction(void **state) {
+    (void)state;
+    struct api_fixture fixture;
+    struct fault_allocator *allocator = fault_allocator_create();
+    static char value[100000];
+    const unsigned records = 100;
+    api_fixture_init_closed(&fixture, false);
+    fixture.options.allocator = fault_allocator_interface(allocator);
+    fixture.options.segment_bytes = (uint64_t)1 << 20;
+    fixture.options.transaction_bytes = (uint64_t)16 << 20;
+    api_fixture_open(&fixture);
+    tern_txn *txn = api_begin(&fixture);
+    for (unsigned i = 0; i < records; i++) {
+        char key[16];
+        (void)snprintf(key, sizeof(key), "%06u", i);
+        assert_ok(tern_txn_put(txn, fixture.keyspace, tern_slice_str(key),
+                               tern_slice_of(value, sizeof(value)), NULL),
+                  *tern_txn_error(txn));
+    }
+    /* The overlay holds it, and the transaction until its end: nobody needs it once more. */
+    uint64_t before = fault_allocator_live_bytes(allocator);
+    assert_true(before > records * sizeof(value));
+    assert_ok(tern_txn_commit(txn), *tern_txn_error(txn));
+    uint64_t peak = fault_allocator_peak_bytes(allocator);
+    print_message("%llu bytes before, %llu at most\n", (unsigned long long)before,
+                  (unsigned long long)peak);
+    assert_true(peak < before + records * sizeof(value) / 2);
+    tern_txn_free(txn);
+    api_fixture_release(&fixture);
+    fault_allocator_destroy(allocator);
+}
+
 /* Many log records, several segments and several times the overlays' budget, in one transaction. */
 static void a_very_large_transaction_is_one_transaction(void **state) {
     (void)state;
@@ -176,6 +209,7 @@ int main(void) {
         cmocka_unit_test(keys_are_as_long_as_the_page_allows),
         cmocka_unit_test(a_buffer_too_small_takes_what_fits),
         cmocka_unit_test(a_transaction_over_its_share_is_refused_and_can_be_undone),
+        cmocka_unit_test(a_commit_in_many_records_makes_no_copy_of_the_transaction),
         cmocka_unit_test(a_very_large_transaction_is_one_transaction),
         cmocka_unit_test(arguments_that_make_no_sense_are_refused),
     };

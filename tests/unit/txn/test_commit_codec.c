@@ -41,9 +41,81 @@ static void a_creation_has_a_name_that_can_be_given(void **state) {
     assert_int_equal(decode_creation(10, '\0'), TERN_CORRUPTION);
 }
 
+/* ---- piece by piece ---- */
+
+struct gathering_sink {
+    struct commit_sink sink;
+    uint8_t bytes[4096];
+    size_t size;
+    size_t calls_left;
+};
+
+static tern_status gather(struct commit_sink *sink, const void *bytes, size_t size) {
+    struct gathering_sink *gathered = (struct gathering_sink *)sink;
+    if (gathered->calls_left-- == 0) {
+        return TERN_IO;
+    }
+    assert_true(gathered->size + size <= sizeof(gathered->bytes));
+    if (size > 0) {
+        memcpy(gathered->bytes + gathered->size, bytes, size);
+    }
+    gathered->size += size;
+    return TERN_OK;
+}
+
+static struct engine_change change_of(enum record_kind kind, const char *value) {
+    struct engine_change change = {.key = tern_slice_str("a key")};
+    change.record.kind = kind;
+    change.record.value = tern_slice_str(value);
+    change.record.value_size = change.record.value.size;
+    return change;
+}
+
+static void an_encoding_in_pieces_is_the_same_encoding(void **state) {
+    (void)state;
+    static uint8_t whole[4096];
+    char name[] = "pieces";
+    tern_keyspace keyspace = {.id = 3, .partition = 300, .name = name};
+    keyspace.options.engine = TERN_ENGINE_LSM;
+    struct engine_change changes[6] = {
+        change_of(RECORD_PUT, "value"),  change_of(RECORD_DELETE, ""),
+        change_of(RECORD_MERGE, "more"), change_of(RECORD_LARGE, ""),
+        change_of(RECORD_PUT, ""),       change_of((enum record_kind)CHANGE_DELETE_RANGE, "end")};
+    changes[0].record.expires_ms = 123456789;
+    changes[2].record.merge_kind = 2;
+    changes[2].record.expires_ms = 5;
+    changes[3].large_token = 77;
+    changes[3].record.value_size = 1 << 30;
+    changes[5].range_has_end = true;
+    struct commit_part parts[2] = {{.keyspace = &keyspace, .changes = changes, .count = 6},
+                                   {.keyspace = &keyspace, .changes = changes, .count = 1}};
+    struct catalog_change catalog = {.keyspace = &keyspace};
+    struct commit_request request = {.catalog = &catalog,
+                                     .catalog_count = 1,
+                                     .parts = parts,
+                                     .part_count = 2,
+                                     .change_count = 7,
+                                     .bytes = 200};
+    size_t size = commit_encode(&request, SEQ, 11, whole);
+    assert_true(size <= commit_encoded_bound(&request));
+    assert_int_equal(commit_encoded_bytes(&request, SEQ, 11), size);
+    static struct gathering_sink gathered;
+    gathered = (struct gathering_sink){.sink = {gather}, .calls_left = SIZE_MAX};
+    assert_int_equal(commit_encode_to(&request, SEQ, 11, &gathered.sink), TERN_OK);
+    assert_int_equal(gathered.size, size);
+    assert_memory_equal(gathered.bytes, whole, size);
+    size_t calls = SIZE_MAX - gathered.calls_left;
+    for (size_t allowed = 0; allowed < calls; allowed++) {
+        gathered = (struct gathering_sink){.sink = {gather}, .calls_left = allowed};
+        assert_int_equal(commit_encode_to(&request, SEQ, 11, &gathered.sink), TERN_IO);
+        assert_int_equal(gathered.calls_left, SIZE_MAX);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_creation_has_a_name_that_can_be_given),
+        cmocka_unit_test(an_encoding_in_pieces_is_the_same_encoding),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
