@@ -125,7 +125,8 @@ typedef struct tern_db_options {
     uint64_t overlay_bytes;      /**< share of memory_bytes for overlays, at most half; 30 % */
     uint64_t segment_bytes;      /**< size of a log segment, 64 KiB to 1 GiB, a multiple of 4 KiB; a
                                     sixteenth of memory_bytes, 1 to 32 MiB */
-    uint64_t transaction_bytes;  /**< largest write set of a transaction; memory_bytes / 4 */
+    uint64_t transaction_bytes;  /**< largest write set of a transaction, and the most that the key
+                                    locks of all transactions take; memory_bytes / 4 */
     uint64_t large_value_bytes;  /**< values above this are streamed apart from overlays, at most an
                                     eighth of a segment; 128 KiB */
     uint32_t conflict_slots;     /**< commits remembered for validation, rounded up to a power of

@@ -234,7 +234,11 @@ static tern_status create_parts(struct tern_db *db, tern_error *error) {
                                        &manager->conflicts, error);
     }
     if (status == TERN_OK) {
-        status = lock_manager_create(db->allocator, db->options.clock, &manager->locks, error);
+        const struct lock_manager_options options = {.allocator = db->allocator,
+                                                     .clock = db->options.clock,
+                                                     .budget = &db->budget,
+                                                     .bytes_max = db->options.transaction_bytes};
+        status = lock_manager_create(&options, &manager->locks, error);
     }
     if (status == TERN_OK) {
         status = commit_queue_create(manager, &manager->queue, error);

@@ -12,6 +12,9 @@
  * would not wait; nobody overtakes a waiter but upgrades, which go before all newcomers; L4
  * owner->waiting is set exactly while the owner is in a queue.
  *
+ *  L5 `bytes` is what objects, entries (those in the pools too) and buckets take, counts in the
+ *     budget, and is at most bytes_max, but for the buckets.
+ *
  * Freed objects and entries are kept in pools, a bounded number of each.
  */
 #include "txn/lock_manager.h"
@@ -27,10 +30,14 @@
 #define BUCKETS_MIN      1024
 #define POOL_MAX         4096
 #define KEY_CAPACITY_MIN 64
+#define BLOCK_BYTES      16 /* what an allocator adds, about */
 
 struct lock_manager {
     const tern_allocator *allocator;
     const tern_clock *clock;
+    struct budget *budget;
+    uint64_t bytes_max, bytes;
+    bool is_refused; /* the last allocation would have gone beyond bytes_max */
     struct mutex mutex;
     struct lock_object **buckets;
     size_t bucket_mask;
@@ -43,8 +50,34 @@ struct lock_manager {
     _Atomic uint64_t held, waits, deadlocks, timeouts;
 };
 
-tern_status lock_manager_create(const tern_allocator *allocator, const tern_clock *clock,
+static void count_bytes(struct lock_manager *manager, uint64_t bytes) {
+    manager->bytes += bytes;
+    budget_add(manager->budget, BUDGET_OTHER, bytes);
+}
+
+static void uncount_bytes(struct lock_manager *manager, uint64_t bytes) {
+    manager->bytes -= bytes;
+    budget_subtract(manager->budget, BUDGET_OTHER, bytes);
+}
+
+/* Memory that counts; NULL also when it would be too much. */
+static void *allocate_counted(struct lock_manager *manager, size_t size) {
+    manager->is_refused = manager->bytes + size + BLOCK_BYTES > manager->bytes_max;
+    void *memory = manager->is_refused ? NULL : memory_allocate(manager->allocator, size);
+    if (memory != NULL) {
+        count_bytes(manager, size + BLOCK_BYTES);
+    }
+    return memory;
+}
+
+static void release_counted(struct lock_manager *manager, void *memory, size_t size) {
+    memory_release(manager->allocator, memory);
+    uncount_bytes(manager, size + BLOCK_BYTES);
+}
+
+tern_status lock_manager_create(const struct lock_manager_options *options,
                                 struct lock_manager **out_manager, tern_error *error) {
+    const tern_allocator *allocator = options->allocator;
     struct lock_manager *manager = memory_allocate_zeroed(allocator, sizeof(*manager));
     struct lock_object **buckets =
         memory_allocate_zeroed(allocator, BUCKETS_MIN * sizeof(*buckets));
@@ -54,12 +87,19 @@ tern_status lock_manager_create(const tern_allocator *allocator, const tern_cloc
         return ERROR_NO_MEMORY(error, "the lock manager");
     }
     manager->allocator = allocator;
-    manager->clock = clock;
+    manager->clock = options->clock;
+    manager->budget = options->budget;
+    manager->bytes_max = options->bytes_max;
     manager->buckets = buckets;
     manager->bucket_mask = BUCKETS_MIN - 1;
+    count_bytes(manager, BUCKETS_MIN * sizeof(*buckets));
     mutex_init(&manager->mutex);
     *out_manager = manager;
     return TERN_OK;
+}
+
+static size_t object_bytes(const struct lock_object *object) {
+    return sizeof(*object) + object->key_capacity;
 }
 
 void lock_manager_destroy(struct lock_manager *manager) {
@@ -70,14 +110,16 @@ void lock_manager_destroy(struct lock_manager *manager) {
     while (manager->free_objects != NULL) {
         struct lock_object *object = manager->free_objects;
         manager->free_objects = object->next;
-        memory_release(manager->allocator, object);
+        release_counted(manager, object, object_bytes(object));
     }
     while (manager->free_entries != NULL) {
         struct lock_entry *entry = manager->free_entries;
         manager->free_entries = entry->next_held;
-        memory_release(manager->allocator, entry);
+        release_counted(manager, entry, sizeof(*entry));
     }
     memory_release(manager->allocator, (void *)manager->buckets);
+    uncount_bytes(manager, (manager->bucket_mask + 1) * sizeof(*manager->buckets));
+    ASSERT(manager->bytes == 0);
     mutex_destroy(&manager->mutex);
     memory_release(manager->allocator, manager);
 }
@@ -112,6 +154,7 @@ static void grow_table(struct lock_manager *manager) {
         *bucket = object;
     }
     memory_release(manager->allocator, (void *)manager->buckets);
+    count_bytes(manager, count / 2 * sizeof(*buckets));
     manager->buckets = buckets;
     manager->bucket_mask = count - 1;
 }
@@ -124,7 +167,7 @@ static struct lock_object *allocate_object(struct lock_manager *manager, size_t 
         return object;
     }
     size_t capacity = key_size < KEY_CAPACITY_MIN ? KEY_CAPACITY_MIN : key_size;
-    object = memory_allocate(manager->allocator, sizeof(*object) + capacity);
+    object = allocate_counted(manager, sizeof(*object) + capacity);
     if (object != NULL) {
         object->key_capacity = capacity;
     }
@@ -185,7 +228,7 @@ static void remove_object_if_idle(struct lock_manager *manager, struct lock_obje
         manager->free_objects = object;
         manager->free_object_count++;
     } else {
-        memory_release(manager->allocator, object);
+        release_counted(manager, object, object_bytes(object));
     }
 }
 
@@ -198,7 +241,7 @@ static struct lock_entry *allocate_entry(struct lock_manager *manager) {
         manager->free_entry_count--;
         return entry;
     }
-    return memory_allocate(manager->allocator, sizeof(*entry));
+    return allocate_counted(manager, sizeof(*entry));
 }
 
 static void free_entry(struct lock_manager *manager, struct lock_entry *entry) {
@@ -207,7 +250,7 @@ static void free_entry(struct lock_manager *manager, struct lock_entry *entry) {
         manager->free_entries = entry;
         manager->free_entry_count++;
     } else {
-        memory_release(manager->allocator, entry);
+        release_counted(manager, entry, sizeof(*entry));
     }
 }
 
@@ -366,6 +409,23 @@ static tern_status say_timeout(const struct lock_waiter *waiter, uint32_t timeou
                      (unsigned long long)owner->id, holder != NULL ? "holds" : "waits first for");
 }
 
+static tern_status say_no_memory(const struct lock_manager *manager, const struct lock_owner *owner,
+                                 tern_slice key, tern_error *error) {
+    char text[48];
+    if (!manager->is_refused) {
+        return ERROR_NO_MEMORY(error, "a lock");
+    }
+    return ERROR_SET(error, TERN_TOO_LARGE,
+                     "transaction %llu, which holds %llu locks, cannot lock key '%s': with it the "
+                     "%llu locks of all transactions would take more than %llu bytes; end "
+                     "transactions that hold many, lock fewer keys in each, or raise the option "
+                     "transaction_bytes",
+                     (unsigned long long)owner->id, (unsigned long long)owner->held_count,
+                     key_text(key, text),
+                     (unsigned long long)atomic_load_explicit(&manager->held, memory_order_relaxed),
+                     (unsigned long long)manager->bytes_max);
+}
+
 /* Breaks every circle that the new waiter closed. */
 static void break_deadlocks(struct lock_manager *manager, struct lock_waiter *waiter) {
     while (waiter->outcome == LOCK_WAITS) {
@@ -431,8 +491,9 @@ static tern_status lock_new(struct lock_manager *manager, struct lock_object *ob
                             tern_error *error) {
     struct lock_entry *entry = allocate_entry(manager);
     if (entry == NULL) {
+        tern_status status = say_no_memory(manager, owner, object->key, error);
         remove_object_if_idle(manager, object);
-        return ERROR_NO_MEMORY(error, "a lock");
+        return status;
     }
     if (object->first == NULL && holder_in_the_way(object, owner, mode) == NULL) {
         grant(manager, object, owner, entry, mode);
@@ -477,7 +538,7 @@ tern_status lock_manager_lock(struct lock_manager *manager, struct lock_owner *o
             object = add_object(manager, hash, partition, key);
         }
         status = object != NULL ? lock_new(manager, object, owner, mode, timeout_ms, error)
-                                : ERROR_NO_MEMORY(error, "a lock");
+                                : say_no_memory(manager, owner, key, error);
     }
     mutex_unlock(&manager->mutex);
     return status;
@@ -559,7 +620,12 @@ bool lock_manager_is_range_locked(struct lock_manager *manager, uint64_t owner_i
 }
 
 void lock_manager_get_stats(const struct lock_manager *manager, struct lock_manager_stats *out) {
+    struct mutex *mutex = (struct mutex *)(uintptr_t)&manager->mutex;
+    mutex_lock(mutex);
+    uint64_t bytes = manager->bytes;
+    mutex_unlock(mutex);
     *out = (struct lock_manager_stats){
+        .bytes = bytes,
         .held = atomic_load_explicit(&manager->held, memory_order_relaxed),
         .waits = atomic_load_explicit(&manager->waits, memory_order_relaxed),
         .deadlocks = atomic_load_explicit(&manager->deadlocks, memory_order_relaxed),

@@ -13,6 +13,7 @@
 #include <tern/sys/clock.h>
 #include <tern/txn.h>
 
+#include "base/budget.h"
 #include "base/memory.h"
 #include "base/types.h"
 
@@ -26,8 +27,13 @@ struct lock_owner {
     void *waiting; /* private */
 };
 
-TERN_MUST_CHECK tern_status lock_manager_create(const tern_allocator *allocator,
-                                                const tern_clock *clock,
+struct lock_manager_options {
+    const tern_allocator *allocator;
+    const tern_clock *clock;
+    struct budget *budget; /* counts BUDGET_OTHER */
+    uint64_t bytes_max;    /* for the locks of all owners */
+};
+TERN_MUST_CHECK tern_status lock_manager_create(const struct lock_manager_options *options,
                                                 struct lock_manager **out_manager,
                                                 tern_error *error);
 /* Nothing may be held. Accepts NULL. */
@@ -35,7 +41,8 @@ void lock_manager_destroy(struct lock_manager *manager);
 
 /*
  * Locks (partition, key) or strengthens a lock held. Waits up to `timeout_ms`.
- * TERN_DEADLOCK, TERN_TIMEOUT (the message names the holder's transaction id), TERN_NO_MEMORY.
+ * TERN_DEADLOCK, TERN_TIMEOUT (the message names the holder's transaction id), TERN_TOO_LARGE (the
+ * locks of all owners would take more than bytes_max), TERN_NO_MEMORY.
  */
 TERN_MUST_CHECK tern_status lock_manager_lock(struct lock_manager *manager,
                                               struct lock_owner *owner, partition_id partition,
@@ -59,6 +66,7 @@ bool lock_manager_is_range_locked(struct lock_manager *manager, uint64_t owner_i
 
 struct lock_manager_stats {
     uint64_t held, waits, deadlocks, timeouts;
+    uint64_t bytes; /* of memory, with what is kept for locks to come */
 };
 void lock_manager_get_stats(const struct lock_manager *manager, struct lock_manager_stats *out);
 

@@ -2,6 +2,7 @@
 #include "support/cmocka_test.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "txn/lock_manager.h"
@@ -11,12 +12,21 @@
 /* Long enough never to be reached by a test that passes. */
 #define LONG_MS 60000
 
-static struct lock_manager *create(void) {
+static struct budget budget;
+
+static struct lock_manager *create_limited(uint64_t bytes_max) {
     tern_error error = TERN_ERROR_INIT;
     struct lock_manager *manager;
-    assert_ok(lock_manager_create(tern_allocator_default(), tern_clock_default(), &manager, &error),
-              error);
+    const struct lock_manager_options options = {.allocator = tern_allocator_default(),
+                                                 .clock = tern_clock_default(),
+                                                 .budget = &budget,
+                                                 .bytes_max = bytes_max};
+    assert_ok(lock_manager_create(&options, &manager, &error), error);
     return manager;
+}
+
+static struct lock_manager *create(void) {
+    return create_limited((uint64_t)64 << 20);
 }
 
 static tern_status lock(struct lock_manager *manager, struct lock_owner *owner, const char *key,
@@ -303,8 +313,44 @@ static void a_crowd_with_deadlocks_ends_with_nothing_held(void **state) {
     lock_manager_destroy(crowd.manager);
 }
 
+static void memory_of_locks_counts_and_has_a_limit_that_is_explained(void **state) {
+    (void)state;
+    uint64_t before = budget_used(&budget, BUDGET_OTHER);
+    uint64_t limit = (uint64_t)4 << 20;
+    struct lock_manager *manager = create_limited(limit);
+    struct lock_owner owner = {.id = 7};
+    struct lock_owner other = {.id = 8};
+    tern_error error = TERN_ERROR_INIT;
+    tern_status status = TERN_OK;
+    char key[32];
+    uint64_t count = 0;
+    while (status == TERN_OK) {
+        assert_true(count < 100000);
+        (void)snprintf(key, sizeof(key), "key %llu", (unsigned long long)count++);
+        status = lock_manager_lock(manager, &owner, 1, tern_slice_str(key), EXCLUSIVE, 0, &error);
+        uint64_t used = budget_used(&budget, BUDGET_OTHER) - before;
+        assert_int_equal(used, stats_of(manager).bytes);
+        assert_true(used <= limit + limit / 8);
+    }
+    assert_int_equal(status, TERN_TOO_LARGE);
+    assert_true(count > 10000);
+    assert_non_null(strstr(error.message, key));
+    assert_non_null(strstr(error.message, "transaction 7"));
+    assert_non_null(strstr(error.message, "transaction_bytes"));
+    /* What is held may still be made stronger, and others are told the same. */
+    assert_int_equal(lock(manager, &owner, "key 1", EXCLUSIVE, 0), TERN_OK);
+    assert_int_equal(lock(manager, &other, "another", SHARED, 0), TERN_TOO_LARGE);
+    assert_int_equal(owner.held_count, count - 1);
+    lock_manager_release_all(manager, &owner);
+    assert_int_equal(lock(manager, &other, "another", SHARED, 0), TERN_OK);
+    lock_manager_release_all(manager, &other);
+    lock_manager_destroy(manager);
+    assert_int_equal(budget_used(&budget, BUDGET_OTHER), before);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(memory_of_locks_counts_and_has_a_limit_that_is_explained),
         cmocka_unit_test(shared_locks_go_together_and_exclusive_ones_do_not),
         cmocka_unit_test(a_timeout_names_the_holder),
         cmocka_unit_test(waiters_are_served_in_order_of_arrival),
