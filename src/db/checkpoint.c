@@ -646,19 +646,32 @@ static tern_keyspace *next_dropped(struct tern_db *db) {
     mutex_lock(&db->catalog_mutex);
     for (tern_keyspace *keyspace = db->keyspaces; keyspace != NULL && found == NULL;
          keyspace = keyspace->next) {
-        bool is_gone = is_on_its_way_out(keyspace) && !is_in_manifests(db, keyspace) &&
-                       !is_in_views(db, keyspace);
+        bool is_gone = is_on_its_way_out(keyspace) && !keyspace->is_held &&
+                       !is_in_manifests(db, keyspace) && !is_in_views(db, keyspace);
         found = is_gone ? keyspace : NULL;
     }
     mutex_unlock(&db->catalog_mutex);
     return found;
 }
 
+/* Whatever was held may have been let go. */
+static void forget_held(struct tern_db *db) {
+    if (atomic_exchange_explicit(&db->held_keyspaces, 0, memory_order_relaxed) > 0) {
+        mutex_lock(&db->catalog_mutex);
+        for (tern_keyspace *keyspace = db->keyspaces; keyspace != NULL; keyspace = keyspace->next) {
+            keyspace->is_held = false;
+        }
+        mutex_unlock(&db->catalog_mutex);
+    }
+}
+
 /*
- * An engine is closed when no live view shows it and both manifests are past it. Its
- * own views have gone through the epoch then: they were released by database views that are gone.
+ * An engine is closed when no live view shows it and both manifests are past it. Its own views have
+ * gone through the epoch then, for they were released by database views that are gone; all but
+ * those that pinned values hold. Nobody waits for these: it is looked at again.
  */
 void checkpoint_collect_dropped(struct tern_db *db) {
+    forget_held(db);
     while (atomic_load_explicit(&db->dropped_keyspaces, memory_order_relaxed) > 0) {
         (void)epoch_reclaim(db->manager.epoch);
         tern_keyspace *keyspace = next_dropped(db);
@@ -666,6 +679,11 @@ void checkpoint_collect_dropped(struct tern_db *db) {
             return;
         }
         epoch_drain(db->manager.epoch);
+        if (keyspace->methods->is_held(keyspace->engine)) {
+            keyspace->is_held = true;
+            atomic_fetch_add_explicit(&db->held_keyspaces, 1, memory_order_relaxed);
+            continue;
+        }
         keyspace->methods->close(catalog_take_engine(db, keyspace));
         /* What cannot be removed now is removed at the next open. */
         (void)keyspace->methods->destroy(&db->environment, keyspace->partition, NULL);

@@ -142,6 +142,7 @@ struct tern_db {
     _Atomic uint64_t space_wanted;      /* free bytes that some care waits for; 0: none does */
     _Atomic bool space_has_come;        /* they are there */
     _Atomic uint32_t dropped_keyspaces; /* whose engines are still open */
+    _Atomic uint32_t held_keyspaces;    /* of these, whose views somebody holds */
 
     struct tern_commit_hook *hooks; /* under catalog_mutex */
     struct database_counters counters;

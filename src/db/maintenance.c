@@ -293,7 +293,8 @@ static tern_task_state memory_step(struct tern_task *task) {
     (void)epoch_reclaim(db->manager.epoch);
     space_watch(db);
     care_watch_space(db);
-    if (is_release_due(db)) {
+    bool has_held = atomic_load_explicit(&db->held_keyspaces, memory_order_relaxed) > 0;
+    if (has_held || is_release_due(db)) {
         maintenance_wake(db);
     }
     bool has_spilled = old_views_have_spilled(db);

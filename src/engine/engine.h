@@ -235,7 +235,7 @@ struct engine_methods {
                         const struct engine_config *config, tern_slice state,
                         struct engine **out_engine, struct engine_drained *out_drained,
                         tern_error *error);
-    /* Closes; no views or cursors may be left. */
+    /* Closes; no views or cursors may be left (is_held). */
     void (*close)(struct engine *engine);
     /* Removes the partition's files from the directory (the engine must be closed). */
     tern_status (*destroy)(const struct engine_environment *environment, partition_id id,
@@ -355,6 +355,11 @@ struct engine_methods {
     struct engine_view *(*current_view)(struct engine *engine);
     /* Called when the last reference is gone, after an epoch. */
     void (*view_destroy)(struct engine_view *view);
+    /*
+     * Somebody else holds a view, the current one or one before it: who has pinned a value may have
+     * done with the database's view. Those that wait in limbo count, too.
+     */
+    bool (*is_held)(struct engine *engine);
 
     /* ---- readers: inside an epoch or holding a reference to the view ---- */
 

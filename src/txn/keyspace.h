@@ -70,6 +70,7 @@ struct tern_keyspace {
     struct keyspace_care space_care;   /* giving its free space back */
     uint64_t gone_view_generation;     /* first view without it; 0: still in views */
     uint64_t gone_manifest_generation; /* the newest that may name it */
+    bool is_held;                      /* dropped, and its engine's views are somebody's still */
 };
 
 /*

@@ -486,6 +486,7 @@ const struct engine_methods btree_engine_methods = {
     .shrink = btree_shrink,
     .current_view = btree_current_view,
     .view_destroy = btree_view_destroy,
+    .is_held = btree_is_held,
     .get = btree_get,
     .multi_get = btree_multi_get,
     .pin = btree_pin,

@@ -84,6 +84,7 @@ tern_status btree_spill(struct engine_view *view, size_t quantum_bytes, uint64_t
                         tern_error *error);
 /* When nobody else can hold it: no epoch. */
 void btree_view_destroy(struct engine_view *view);
+bool btree_is_held(struct engine *engine);
 
 /* ---- readers (btree_reader.c) ---- */
 

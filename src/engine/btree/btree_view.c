@@ -71,3 +71,12 @@ tern_status btree_spill(struct engine_view *view, size_t quantum_bytes, uint64_t
     engine_view_release(&current->head, engine->tree.environment->epoch);
     return status;
 }
+
+bool btree_is_held(struct engine *base) {
+    struct btree_engine *engine = btree_of(base);
+    mutex_lock(&engine->lock);
+    uint64_t references =
+        atomic_load_explicit(&engine->current->head.references, memory_order_acquire);
+    mutex_unlock(&engine->lock);
+    return references > 1 || atomic_load_explicit(&engine->view_count, memory_order_acquire) > 1;
+}

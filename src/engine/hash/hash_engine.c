@@ -556,6 +556,7 @@ const struct engine_methods hash_engine_methods = {
     .shrink = hash_shrink,
     .current_view = hash_current_view,
     .view_destroy = hash_view_destroy,
+    .is_held = hash_is_held,
     .get = hash_get,
     .multi_get = hash_multi_get,
     .pin = hash_pin,

@@ -271,6 +271,7 @@ tern_status hash_view_create(struct hash_engine *engine, struct hash_memory *con
                              uint32_t count, seq_no floor_seq, struct hash_view **out_view,
                              tern_error *error);
 void hash_view_destroy(struct engine_view *view);
+bool hash_is_held(struct engine *engine);
 struct hash_view *hash_view_current(struct hash_engine *engine);
 void hash_view_install(struct hash_engine *engine, struct hash_view *view);
 

@@ -53,3 +53,12 @@ void hash_view_install(struct hash_engine *engine, struct hash_view *view) {
         engine_view_release(&old->head, engine->environment->epoch);
     }
 }
+
+bool hash_is_held(struct engine *base) {
+    struct hash_engine *engine = hash_of(base);
+    mutex_lock(&engine->lock);
+    uint64_t references =
+        atomic_load_explicit(&engine->current->head.references, memory_order_acquire);
+    mutex_unlock(&engine->lock);
+    return references > 1 || atomic_load_explicit(&engine->view_count, memory_order_acquire) > 1;
+}

@@ -451,6 +451,7 @@ const struct engine_methods lsm_engine_methods = {
     .shrink = lsm_shrink,
     .current_view = lsm_current_view,
     .view_destroy = lsm_view_destroy,
+    .is_held = lsm_is_held,
     .get = lsm_get,
     .multi_get = lsm_multi_get,
     .pin = lsm_pin,

@@ -68,6 +68,7 @@ TERN_MUST_CHECK tern_status lsm_view_create(struct lsm_engine *engine, struct ov
 void lsm_view_install(struct lsm_engine *engine, struct lsm_view *view);
 struct lsm_view *lsm_view_current(struct lsm_engine *engine);
 void lsm_view_destroy(struct engine_view *view);
+bool lsm_is_held(struct engine *engine);
 /* engine_methods.spill */
 tern_status lsm_spill(struct engine_view *view, size_t quantum_bytes, uint64_t *out_bytes,
                       tern_error *error);

@@ -65,3 +65,12 @@ tern_status lsm_spill(struct engine_view *view, size_t quantum_bytes, uint64_t *
     engine_view_release(&current->head, engine->lsm.environment->epoch);
     return status;
 }
+
+bool lsm_is_held(struct engine *base) {
+    struct lsm_engine *engine = lsm_of(base);
+    mutex_lock(&engine->lock);
+    uint64_t references =
+        atomic_load_explicit(&engine->current->head.references, memory_order_acquire);
+    mutex_unlock(&engine->lock);
+    return references > 1 || atomic_load_explicit(&engine->view_count, memory_order_acquire) > 1;
+}
