@@ -124,10 +124,20 @@ tern_status txn_restart(tern_txn *txn) {
 
 /* ---- values stored apart that are not wanted any more ---- */
 
+/*
+ * The keyspace has the engine that the transaction wrote to, and nobody else knows of it. From its
+ * commit on it may be dropped or converted like any other, also before a late callback has the
+ * transaction end.
+ */
+static bool is_private(const tern_txn *txn, const tern_keyspace *keyspace) {
+    return txn_keyspace_is_own(txn, keyspace) &&
+           atomic_load_explicit(&keyspace->state, memory_order_acquire) == KEYSPACE_PENDING;
+}
+
 void txn_discard_large(void *context, tern_keyspace *keyspace, const struct engine_change *change) {
     tern_txn *txn = context;
-    large_value_discard(txn->manager, keyspace, txn_keyspace_is_own(txn, keyspace),
-                        change->large_token, change->large_partition, change->record.value);
+    large_value_discard(txn->manager, keyspace, is_private(txn, keyspace), change->large_token,
+                        change->large_partition, change->record.value);
 }
 
 /* The log need not keep it any more. Its blocks go at the end, for a cursor may stand on it;
@@ -155,7 +165,8 @@ static void discard_abandoned(tern_txn *txn) {
         struct abandoned_value *value = txn->abandoned;
         txn->abandoned = value->next;
         if (value->is_own == txn_keyspace_is_own(txn, value->keyspace)) {
-            large_value_discard(txn->manager, value->keyspace, value->is_own, 0, value->partition,
+            large_value_discard(txn->manager, value->keyspace, is_private(txn, value->keyspace), 0,
+                                value->partition,
                                 tern_slice_of(value->reference, value->reference_size));
         }
         memory_release(txn->manager->allocator, value);
@@ -308,6 +319,20 @@ tern_status txn_savepoint(tern_txn *txn, uint32_t *out_savepoint) {
                              : status;
 }
 
+/* The engines of keyspaces that are taken back go, and with them what stands on them. */
+static void leave_taken_back(tern_txn *txn, uint32_t savepoint) {
+    for (size_t i = txn->catalog_count; i-- > 0;) {
+        const struct txn_catalog_change *change = &txn->catalog[i];
+        if (change->savepoint_count < savepoint) {
+            return;
+        }
+        if (!change->change.is_drop) {
+            txn_writers_leave(txn, change->change.keyspace);
+            txn_cursors_leave(txn, change->change.keyspace);
+        }
+    }
+}
+
 tern_status txn_rollback_to(tern_txn *txn, uint32_t savepoint) {
     tern_status status = txn_check(txn);
     if (status != TERN_OK) {
@@ -319,6 +344,7 @@ tern_status txn_rollback_to(tern_txn *txn, uint32_t savepoint) {
     }
     write_set_rollback_to(&txn->writes, savepoint, abandon_large, txn);
     txn_cursors_rolled_back(txn);
+    leave_taken_back(txn, savepoint);
     txn_catalog_undo(txn, savepoint, true);
     return TERN_OK;
 }

@@ -185,5 +185,7 @@ TERN_MUST_CHECK tern_status value_writer_finish(tern_value_writer *writer);
 void value_writer_abandon(tern_value_writer *writer);
 /* The transaction ends before its writers: they give up their values and know it. */
 void txn_writers_orphan(tern_txn *txn);
+/* The keyspace goes, whose creation is taken back: what was written to it is given up. */
+void txn_writers_leave(tern_txn *txn, const tern_keyspace *keyspace);
 
 #endif

@@ -151,6 +151,14 @@ void txn_cursors_rolled_back(tern_txn *txn) {
     }
 }
 
+void txn_cursors_leave(tern_txn *txn, const tern_keyspace *keyspace) {
+    for (tern_cursor *cursor = txn->cursors; cursor != NULL; cursor = cursor->next) {
+        if (cursor->keyspace == keyspace) {
+            cursor->place = CURSOR_NOWHERE;
+        }
+    }
+}
+
 static tern_status note_range(tern_cursor *cursor);
 
 void txn_cursor_close(tern_cursor *cursor) {

@@ -27,6 +27,8 @@ void txn_cursor_close(tern_cursor *cursor);
 void txn_cursors_orphan(tern_txn *txn);
 /* After a rollback to a savepoint: the numbers of the keys taken back go to others. */
 void txn_cursors_rolled_back(tern_txn *txn);
+/* The keyspace goes, whose creation is taken back: its cursors stand nowhere. */
+void txn_cursors_leave(tern_txn *txn, const tern_keyspace *keyspace);
 /* Puts what open cursors have read into the read set. */
 TERN_MUST_CHECK tern_status txn_cursors_note_reads(tern_txn *txn);
 

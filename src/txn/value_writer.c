@@ -206,3 +206,12 @@ void txn_writers_orphan(tern_txn *txn) {
         unlink_writer(writer);
     }
 }
+
+void txn_writers_leave(tern_txn *txn, const tern_keyspace *keyspace) {
+    for (tern_value_writer *writer = txn->writers; writer != NULL; writer = writer->next) {
+        if (writer->keyspace == keyspace) {
+            close_large(writer, true);
+            writer->has_failed = true;
+        }
+    }
+}
