@@ -112,8 +112,10 @@ static tern_status copy_all(struct tern_db *db, const struct snapshot *snapshot,
         }
         tern_keyspace_options options_then = source->options;
         /* A conversion was building it; or the snapshot was taken when a conversion or a drop was
-         * visible and the view without the partition was not yet there. */
+         * visible and the view without the partition was not yet there; or when the view with a new
+         * one was there, and its creation not visible. */
         bool is_shown = atomic_load(&source->shown_seq) <= snapshot->moment.seq &&
+                        atomic_load(&source->created_seq) <= snapshot->moment.seq &&
                         atomic_load(&source->dropped_seq) > snapshot->moment.seq;
         mutex_unlock(&db->catalog_mutex);
         if (!is_shown) {

@@ -169,7 +169,7 @@ static void a_checkpoint_writes_one_manifest_for_several_keyspaces(void **state)
     api_fixture_release(&fixture);
 }
 
-/* ---- a clone in the moment between a drop that is visible and the view without it ---- */
+/* ---- a clone in the moments between what is visible and the view that shows it ---- */
 
 struct cloning {
     tern_allocator head;
@@ -177,13 +177,16 @@ struct cloning {
     struct api_fixture *fixture;
     char target[512];
     bool is_armed;
+    bool wants_visible; /* else the commit that is applied is not visible yet */
     tern_status status;
 };
 
-/* Inside of catalog_published, which asks for memory for a view. */
+/* Inside of catalog_published, which asks for memory for a view, or of catalog_prepare for the next
+ * commit of a group. */
 static void clone_now(struct cloning *cloning) {
     struct tern_db *db = cloning->fixture->db;
-    if (cloning->is_armed && atomic_load(&db->manager.visible_seq) == db->manager.next_seq - 1) {
+    bool is_visible = atomic_load(&db->manager.visible_seq) == db->manager.next_seq - 1;
+    if (cloning->is_armed && is_visible == cloning->wants_visible) {
         tern_error error = TERN_ERROR_INIT;
         cloning->is_armed = false;
         cloning->status = tern_clone(db, cloning->target, NULL, NULL, &error);
@@ -212,7 +215,8 @@ static void release(void *context, void *memory) {
 static void a_clone_shows_the_keyspaces_of_its_moment(void **state) {
     (void)state;
     struct api_fixture fixture;
-    struct cloning cloning = {.inner = tern_allocator_default(), .fixture = &fixture};
+    struct cloning cloning = {
+        .inner = tern_allocator_default(), .fixture = &fixture, .wants_visible = true};
     tern_error error = TERN_ERROR_INIT;
     tern_keyspace *keyspace;
     tern_db *clone;
@@ -243,12 +247,58 @@ static void a_clone_shows_the_keyspaces_of_its_moment(void **state) {
     api_fixture_release(&fixture);
 }
 
+static void forget_outcome(void *context, tern_status status, const tern_error *error) {
+    (void)context;
+    assert_true(status == TERN_OK || error->status == status);
+}
+
+/* One commit of a group has put another keyspace in the place of the old one, and is not visible
+ * yet: views show both, under the same name. */
+static void a_clone_does_not_show_what_is_to_come(void **state) {
+    (void)state;
+    struct api_fixture fixture;
+    struct cloning cloning = {.inner = tern_allocator_default(), .fixture = &fixture};
+    tern_error error = TERN_ERROR_INIT;
+    tern_keyspace *keyspace;
+    tern_db *clone;
+    tern_txn *txns[2];
+    cloning.head = (tern_allocator){&cloning, allocate, resize, release};
+    api_fixture_init_closed(&fixture, true);
+    fixture.options.allocator = &cloning.head;
+    api_fixture_open(&fixture);
+    tern_keyspace *old = create(&fixture, "same");
+    api_put(old, "k", "old");
+    (void)snprintf(cloning.target, sizeof(cloning.target), "%s.clone", fixture.path);
+    txns[0] = api_begin(&fixture);
+    assert_ok(tern_txn_keyspace_drop(txns[0], old), *tern_txn_error(txns[0]));
+    assert_ok(tern_txn_keyspace_create(txns[0], "same", NULL, &keyspace), *tern_txn_error(txns[0]));
+    txns[1] = api_begin(&fixture);
+    assert_ok(tern_txn_keyspace_create(txns[1], "next", NULL, &keyspace), *tern_txn_error(txns[1]));
+    for (int i = 0; i < 2; i++) {
+        assert_ok(tern_txn_commit_async(txns[i], forget_outcome, NULL), *tern_txn_error(txns[i]));
+    }
+    cloning.is_armed = true;
+    api_fixture_pass_ms(&fixture, 10);
+    assert_false(cloning.is_armed);
+    assert_int_equal(cloning.status, TERN_OK);
+    tern_db_options options = fixture.options;
+    options.allocator = NULL;
+    assert_ok(tern_open(cloning.target, &options, &clone, &error), error);
+    assert_ok(tern_keyspace_open(clone, "same", &keyspace, &error), error);
+    api_assert_value(keyspace, "k", "old");
+    assert_int_equal(tern_keyspace_open(clone, "next", &keyspace, &error), TERN_NOT_FOUND);
+    assert_ok(tern_close(clone, &error), error);
+    temporary_directory_remove(strdup(cloning.target));
+    api_fixture_release(&fixture);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(slots_of_dropped_keyspaces_are_given_again),
         cmocka_unit_test(a_slot_is_given_away_when_no_snapshot_has_anything_in_it),
         cmocka_unit_test(a_checkpoint_writes_one_manifest_for_several_keyspaces),
         cmocka_unit_test(a_clone_shows_the_keyspaces_of_its_moment),
+        cmocka_unit_test(a_clone_does_not_show_what_is_to_come),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
