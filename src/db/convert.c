@@ -93,6 +93,10 @@ static bool is_style_only(const tern_keyspace_options *from, const tern_keyspace
 static tern_status claim(struct conversion *conversion, bool *out_needed, bool *out_copies) {
     tern_keyspace *keyspace = conversion->keyspace;
     mutex_lock(&conversion->db->catalog_mutex);
+    if (keyspace->engine == NULL) { /* dropped since it was looked at, and gone */
+        mutex_unlock(&conversion->db->catalog_mutex);
+        return keyspace_check_absence(keyspace, conversion->error);
+    }
     bool is_free = !keyspace->is_converting;
     keyspace->is_converting = true;
     *out_needed = !are_equal(&keyspace->options, &conversion->options);
@@ -422,8 +426,8 @@ tern_status tern_keyspace_convert(tern_keyspace *keyspace, const tern_keyspace_o
                                     .progress = progress,
                                     .progress_context = progress_context,
                                     .error = error};
-    bool is_needed;
-    bool copies;
+    bool is_needed = false;
+    bool copies = false;
     tern_status status = check(db, keyspace, error);
     if (status == TERN_OK) {
         status = catalog_check_options(to, &conversion.options, error);
