@@ -252,6 +252,18 @@ static void forget_pending(struct repair *repair) {
     }
 }
 
+/* One that is pending waits for a creation that is lost. */
+static tern_status drop_saved(struct repair *repair, struct saved_keyspace *keyspace) {
+    tern_keyspace *target = keyspace->target;
+    keyspace->target = NULL;
+    drop_values_of(repair, target);
+    if (keyspace->is_pending) {
+        database_keyspace_forget(target);
+        return TERN_OK;
+    }
+    return tern_keyspace_drop(repair->target, target->name, repair->error);
+}
+
 static tern_status save_catalog(struct repair *repair, const struct decoded_commit *commit) {
     tern_status status = TERN_OK;
     bool is_known = repair->has_manifest && commit->seq <= repair->reader.manifest.catalog_seq;
@@ -259,9 +271,7 @@ static tern_status save_catalog(struct repair *repair, const struct decoded_comm
         const struct decoded_catalog_change *change = &commit->catalog[i];
         struct saved_keyspace *keyspace = repair_keyspace(repair, change->id);
         if (change->kind == CATALOG_DROP && keyspace != NULL) {
-            drop_values_of(repair, keyspace->target);
-            status = tern_keyspace_drop(repair->target, keyspace->target->name, repair->error);
-            keyspace->target = NULL;
+            status = drop_saved(repair, keyspace);
         } else if (change->kind == CATALOG_CREATE) {
             if (keyspace == NULL) {
                 status = repair_prepare_created(repair, change, &keyspace);

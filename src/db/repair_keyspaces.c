@@ -9,6 +9,9 @@
 #include "base/error.h"
 #include "db/repair_internal.h"
 
+/* Tried for a keyspace whose own is not free. */
+#define NAMES_MAX 100u
+
 struct saved_keyspace *repair_keyspace(struct repair *repair, partition_id id) {
     for (size_t i = 0; i < repair->keyspace_count; i++) {
         if (repair->keyspaces[i].id == id && repair->keyspaces[i].target != NULL) {
@@ -95,10 +98,13 @@ static tern_status try_creation(struct repair *repair, struct saved_keyspace *ke
 
 tern_status repair_commit_creation(struct repair *repair, struct saved_keyspace *keyspace) {
     tern_status status = try_creation(repair, keyspace);
-    if (status == TERN_EXISTS) {
-        /* The drop of the one that had the name is lost. */
+    for (unsigned i = 1; status == TERN_EXISTS && i < NAMES_MAX; i++) {
+        /* The drop of the one that had the name is lost; or an earlier repair has given it away. */
         char name[REPAIR_NAME_BYTES];
         repair_recovered_name(keyspace->id, name);
+        if (i > 1) {
+            (void)snprintf(name + strlen(name), sizeof(name) - strlen(name), "-%u", i);
+        }
         status = catalog_rename_pending(repair->target, keyspace->target, name, repair->error);
         status = status == TERN_OK ? try_creation(repair, keyspace) : status;
     }
