@@ -12,7 +12,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
-#include "db/creation_search.h"
+#include "db/creation_list.h"
 #include "db/database_internal.h"
 #include "txn/commit_codec.h"
 
@@ -33,11 +33,10 @@ struct replayed_value {
 struct replay {
     struct tern_db *db;
     const struct manifest *manifest;
-    const struct log_options *log_options;
+    struct creation_list creations; /* of the log, for values that come before them */
     struct arena arena;
     struct commit_assembler assembler;
     struct replayed_value *values;
-    partition_id uncreated; /* a keyspace that no commit creates, as was found last */
     seq_no last_seq;
     uint64_t last_time_ms;
     uint64_t last_token;
@@ -124,17 +123,14 @@ static tern_status keyspace_of_value(struct replay *replay, partition_id id,
     struct decoded_catalog_change change;
     struct engine_drained drained;
     *out_keyspace = catalog_by_id(replay->db, id);
-    if (*out_keyspace != NULL || id == replay->uncreated) {
+    if (*out_keyspace != NULL) {
         return TERN_OK;
     }
-    arena_reset(&replay->arena);
     /* What a commit that is behind us created has been dropped since. */
     seq_no after = replay->last_seq > replay->manifest->catalog_seq ? replay->last_seq
                                                                     : replay->manifest->catalog_seq;
-    tern_status status = creation_search(replay->log_options, replay->manifest->log_start, false,
-                                         id, after, &replay->arena, &change, error);
+    tern_status status = creation_list_find(&replay->creations, id, after, &change, error);
     if (status == TERN_NOT_FOUND) {
-        replay->uncreated = id;
         return TERN_OK;
     }
     return status != TERN_OK
@@ -463,9 +459,9 @@ tern_status recovery_run(struct tern_db *db, const struct manifest *manifest, te
         .plain_io = db->options.io_mode == TERN_IO_MODE_PLAIN,
         .archive = db->options.archive,
         .archive_context = db->options.archive_context};
-    struct replay replay = {
-        .db = db, .manifest = manifest, .log_options = &options, .last_time_ms = manifest->time_ms};
+    struct replay replay = {.db = db, .manifest = manifest, .last_time_ms = manifest->time_ms};
     struct log_recovery recovery;
+    creation_list_init(&replay.creations, &options, manifest->log_start, false);
     arena_init(&replay.arena, db->allocator, 16384);
     commit_assembler_init(&replay.assembler, db->allocator);
     tern_status status = open_keyspaces(db, manifest, error);
@@ -496,6 +492,7 @@ tern_status recovery_run(struct tern_db *db, const struct manifest *manifest, te
         take_hashers(db);
     }
     commit_assembler_release(&replay.assembler);
+    creation_list_release(&replay.creations);
     arena_release(&replay.arena);
     return status;
 }

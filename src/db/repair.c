@@ -17,7 +17,6 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "db/conversion_search.h"
-#include "db/creation_search.h"
 #include "db/database_directory.h"
 #include "db/repair_internal.h"
 
@@ -288,26 +287,20 @@ static tern_status save_catalog(struct repair *repair, const struct decoded_comm
 static tern_status keyspace_of_value(struct repair *repair, partition_id id,
                                      struct saved_keyspace **out_keyspace) {
     struct decoded_catalog_change change;
-    struct arena arena;
     *out_keyspace = repair_keyspace(repair, id);
-    if (*out_keyspace != NULL || id == repair->uncreated) {
+    if (*out_keyspace != NULL) {
         return TERN_OK;
     }
     const struct manifest *manifest = repair->has_manifest ? &repair->reader.manifest : NULL;
     seq_no after = manifest != NULL && manifest->catalog_seq > repair->last_seq
                        ? manifest->catalog_seq
                        : repair->last_seq;
-    arena_init(&arena, repair->reader.options.allocator, 1024);
-    tern_status status =
-        creation_search(&repair->reader.log_options, manifest != NULL ? manifest->log_start : 0,
-                        true, id, after, &arena, &change, repair->error);
+    tern_status status = creation_list_find(&repair->creations, id, after, &change, repair->error);
     if (status == TERN_OK) {
         status = repair_prepare_created(repair, &change, out_keyspace);
     } else if (status == TERN_NOT_FOUND) {
         status = repair_prepare_unnamed(repair, id, out_keyspace);
-        repair->uncreated = *out_keyspace == NULL ? id : repair->uncreated;
     }
-    arena_release(&arena);
     return status;
 }
 
@@ -599,8 +592,11 @@ static bool take_log_finding(void *context, const tern_finding *finding) {
 static tern_status save_log(struct repair *repair) {
     struct log_recovery recovery;
     log_position start = repair->has_manifest ? repair->reader.manifest.log_start : 0;
-    return log_scan(&repair->reader.log_options, start, true, save_log_record, repair,
-                    take_log_finding, repair, &recovery, repair->error);
+    creation_list_init(&repair->creations, &repair->reader.log_options, start, true);
+    tern_status status = log_scan(&repair->reader.log_options, start, true, save_log_record, repair,
+                                  take_log_finding, repair, &recovery, repair->error);
+    creation_list_release(&repair->creations);
+    return status;
 }
 
 static tern_status prepare(struct repair *repair, const char *target_path) {

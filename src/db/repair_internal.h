@@ -3,6 +3,7 @@
 #ifndef TERN_DB_REPAIR_INTERNAL_H
 #define TERN_DB_REPAIR_INTERNAL_H
 
+#include "db/creation_list.h"
 #include "db/verify_internal.h"
 #include "txn/commit_codec.h"
 
@@ -47,8 +48,8 @@ struct repair {
     struct saved_value *values;
     struct arena log_arena;
     struct commit_assembler assembler;
-    seq_no last_seq;        /* of the commits met in the log */
-    partition_id uncreated; /* a keyspace that no commit creates, as was found last */
+    seq_no last_seq;                /* of the commits met in the log */
+    struct creation_list creations; /* of the log, for values that come before them */
     tern_repair_report report;
     tern_progress_function progress;
     void *progress_context;

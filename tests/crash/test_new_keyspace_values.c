@@ -3,6 +3,7 @@
  * A transaction that creates a keyspace and writes large values into it: their chunks are in the
  * log before the commit that tells what the keyspace is.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "db/database.h"
@@ -283,10 +284,53 @@ static void a_repair_that_fails_tells_why(void **state) {
     assert_true(failed > 20);
 }
 
+/* Reads of an open after so many transactions that wrote to a keyspace of their own and did not
+ * commit. */
+static uint64_t count_reads(unsigned transactions) {
+    struct step_machine machine;
+    tern_db *db;
+    tern_keyspace *keyspace;
+    char name[16];
+    tern_error error = TERN_ERROR_INIT;
+    step_machine_init(&machine, 1);
+    assert_ok(step_machine_open(&machine, &db, &error), error);
+    for (unsigned i = 0; i < transactions; i++) {
+        (void)snprintf(name, sizeof(name), "%u", i);
+        tern_txn *txn = begin_with_keyspace(db, name, TERN_ENGINE_BTREE, &keyspace);
+        put(txn, keyspace, "never", (uint8_t)i);
+        tern_txn_free(txn);
+    }
+    tern_txn *last = begin_with_keyspace(db, "last", TERN_ENGINE_LSM, &keyspace);
+    put(last, keyspace, "kept", 7);
+    assert_ok(tern_txn_commit(last), *tern_txn_error(last));
+    tern_txn_free(last);
+    power_cut_now(machine.disk);
+    (void)tern_close(db, NULL);
+    step_machine_cut(&machine, POWER_CUT_KEEP_NOTHING, 1);
+    uint64_t before = fault_file_system_calls(machine.faults, FAULT_READ);
+    assert_ok(step_machine_open(&machine, &db, &error), error);
+    uint64_t reads = fault_file_system_calls(machine.faults, FAULT_READ) - before;
+    assert_holds(db, "last", "kept", 7);
+    assert_ok(tern_close(db, &error), error);
+    step_machine_release(&machine);
+    return reads;
+}
+
+/* Not once for each of them: a crash amid many would leave hours of recovery. */
+static void the_log_is_looked_through_once_for_creations(void **state) {
+    (void)state;
+    uint64_t few = count_reads(8);
+    uint64_t many = count_reads(64);
+    print_message("%llu reads after 8, %llu after 64\n", (unsigned long long)few,
+                  (unsigned long long)many);
+    assert_true(many < 10 * few);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(large_values_of_a_new_keyspace_survive_a_power_cut),
         cmocka_unit_test(large_values_of_a_new_keyspace_are_repaired),
+        cmocka_unit_test(the_log_is_looked_through_once_for_creations),
         cmocka_unit_test(a_keyspace_replaced_in_one_transaction_is_recovered_and_repaired),
         cmocka_unit_test(a_dropped_keyspace_does_not_come_back_for_a_late_value),
         cmocka_unit_test(a_repair_that_fails_tells_why),
