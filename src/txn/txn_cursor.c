@@ -510,10 +510,10 @@ static tern_status stand_on_last(tern_cursor *cursor, const tern_entry *last) {
 static tern_status fill_by_copies(tern_cursor *cursor, tern_entry *out_entries, size_t capacity,
                                   size_t *out_count) {
     size_t count = 0;
+    size_t bytes = 0;
     tern_status status = TERN_OK;
     arena_reset(&cursor->batch_arena);
-    while (count < capacity &&
-           (count == 0 || cursor->batch_arena.allocated_bytes < BATCH_BYTES_MAX)) {
+    while (count < capacity && bytes < BATCH_BYTES_MAX) {
         status = move(cursor, false);
         if (status == TERN_OK) {
             status = copy_entry(cursor, &out_entries[count]);
@@ -521,6 +521,7 @@ static tern_status fill_by_copies(tern_cursor *cursor, tern_entry *out_entries, 
         if (status != TERN_OK) {
             break;
         }
+        bytes += out_entries[count].key.size + out_entries[count].value.size;
         count++;
     }
     if (status == TERN_NOT_FOUND && count > 0) {

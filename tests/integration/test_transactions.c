@@ -305,6 +305,33 @@ static void a_cursor_sees_own_writes_both_ways(void **state) {
     tern_txn_free(txn);
 }
 
+static void one_long_value_does_not_make_later_batches_short(void **state) {
+    struct txn_fixture *fixture = *state;
+    size_t size = (size_t)5 << 20;
+    tern_entry entries[20];
+    tern_cursor *cursor;
+    size_t count;
+    char key[8];
+    void *bytes = calloc(1, size);
+    assert_non_null(bytes);
+    tern_txn *txn = begin(fixture, SNAPSHOT, false);
+    assert_ok(tern_txn_put(txn, fixture->keyspace, text("a"), tern_slice_of(bytes, size), NULL),
+              *tern_txn_error(txn));
+    for (int i = 0; i < 20; i++) {
+        (void)snprintf(key, sizeof(key), "b%02d", i);
+        put(fixture, txn, key, "v");
+    }
+    assert_ok(tern_cursor_open(txn, fixture->keyspace, NULL, &cursor), *tern_txn_error(txn));
+    assert_ok(tern_cursor_next_batch(cursor, entries, 20, &count), *tern_cursor_error(cursor));
+    assert_int_equal(count, 1);
+    assert_int_equal(entries[0].value.size, size);
+    assert_ok(tern_cursor_next_batch(cursor, entries, 20, &count), *tern_cursor_error(cursor));
+    assert_int_equal(count, 20);
+    tern_cursor_close(cursor);
+    tern_txn_free(txn);
+    free(bytes);
+}
+
 static void a_cursor_outlives_its_transaction_harmlessly(void **state) {
     struct txn_fixture *fixture = *state;
     tern_cursor *cursor;
@@ -729,6 +756,7 @@ int main(void) {
         TEST(a_merge_is_seen_over_what_is_stored),
         TEST(savepoints_undo_what_came_after),
         TEST(a_cursor_sees_own_writes_both_ways),
+        TEST(one_long_value_does_not_make_later_batches_short),
         TEST(a_cursor_outlives_its_transaction_harmlessly),
         TEST(multi_get_answers_from_writes_and_store),
         TEST(keyspaces_come_and_go_with_their_transaction),
