@@ -32,7 +32,7 @@
 #define FLAG_HAS_LARGE   1u
 #define KIND_MASK        7u
 #define HAS_EXPIRY       8u
-#define RESTART_INTERVAL 8u
+#define RESTART_INTERVAL DATA_BLOCK_INTERVAL
 #define BUCKET_EMPTY     254u
 #define BUCKET_COLLISION 255u
 #define RESTARTS_HASHED  250u
@@ -40,6 +40,13 @@
 #define RECORD_SIZES_BYTES_MAX 10u
 /* Blocks of fewer records are searched as fast without buckets. */
 #define RECORDS_HASHED 12u
+/* Short keys are copied by so many bytes, whatever their size. */
+#define KEY_COPY_BYTES 16u
+/* How far a walk fetches ahead, and how much where it begins. */
+#define RECORDS_AHEAD 8
+#define LINES_AHEAD   12u
+/* More restart points than this are searched without fetching all of them ahead. */
+#define RESTARTS_PREFETCHED 32u
 
 void data_block_builder_init(struct data_block_builder *builder, const tern_allocator *allocator) {
     *builder = (struct data_block_builder){.allocator = allocator};
@@ -253,6 +260,30 @@ static const uint8_t *read_cell(const uint8_t *source, const uint8_t *end, struc
     return source + key_size + value_size;
 }
 
+/* The same for a payload that was accepted: most records have three sizes of one byte each, and
+ * nothing else. */
+static inline __attribute__((always_inline)) const uint8_t *
+take_cell(const uint8_t *source, const uint8_t *end, struct cell *cell) {
+    uint32_t word = get_u32(source);
+    uint32_t kind = word & KIND_MASK;
+    if (__builtin_expect((word & (0x80808000u | HAS_EXPIRY)) != 0 || kind == RECORD_LARGE, 0)) {
+        struct cell slow;
+        source = read_cell(source, end, &slow);
+        *cell = slow;
+        return source;
+    }
+    cell->shared = word >> 8 & 0x7f;
+    cell->key_size = word >> 16 & 0x7f;
+    cell->key = source + 4;
+    cell->record.kind = (enum record_kind)kind;
+    cell->record.merge_kind = 0;
+    cell->record.expires_ms = 0;
+    cell->record.value_size = word >> 24;
+    cell->record.value.data = cell->key + cell->key_size;
+    cell->record.value.size = word >> 24;
+    return cell->key + cell->key_size + (word >> 24);
+}
+
 static bool is_list(tern_slice list) {
     const uint8_t *source = list.data;
     const uint8_t *end = source + list.size;
@@ -335,7 +366,7 @@ static uint32_t search_restart(const uint8_t *payload, tern_slice key) {
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
         struct cell cell;
-        (void)read_cell(payload + get_u16(end + (size_t)middle * 2), end, &cell);
+        (void)take_cell(payload + get_u16(end + (size_t)middle * 2), end, &cell);
         if (slice_compare(tern_slice_of(cell.key, cell.key_size), key) <= 0) {
             low = middle + 1;
         } else {
@@ -368,7 +399,7 @@ bool data_block_find(const uint8_t *payload, tern_slice key, uint64_t key_hash,
     size_t matched = 0; /* bytes that the key has in common with the record before */
     for (uint32_t i = 0; i < RESTART_INTERVAL && source < end; i++) {
         struct cell cell;
-        source = read_cell(source, end, &cell);
+        source = take_cell(source, end, &cell);
         if (cell.shared > matched) {
             continue; /* differs from the key where the one before did: still below it */
         }
@@ -415,28 +446,92 @@ uint32_t data_block_count(const uint8_t *payload) {
     return get_u16(payload + 2);
 }
 
+/* Of the last key as many bytes are written as of any other. */
 size_t data_block_key_bytes(const uint8_t *payload) {
-    return get_u32(payload + 12);
+    return (size_t)get_u32(payload + 12) + KEY_COPY_BYTES;
 }
 
-void data_block_decode(const uint8_t *payload, struct engine_entry *entries, uint8_t *keys) {
-    const uint8_t *source = payload + HEADER_BYTES;
+uint32_t data_block_restart(const uint8_t *payload, tern_slice key) {
+    uint32_t restart = search_restart(payload, key);
+    return restart == UINT32_MAX ? 0 : restart;
+}
+
+void data_block_prefetch_restarts(const uint8_t *payload) {
     const uint8_t *end = payload + get_u32(payload + 8);
-    uint32_t count = data_block_count(payload);
-    const uint8_t *previous = NULL;
+    uint32_t restarts = get_u16(payload + 4);
+    for (uint32_t i = 0; restarts <= RESTARTS_PREFETCHED && i < restarts; i++) {
+        __builtin_prefetch(payload + get_u16(end + (size_t)i * 2));
+    }
+}
+
+void data_block_walk_begin(struct data_block_walk *walk, const uint8_t *payload, uint32_t restart,
+                           uint8_t *keys) {
+    const uint8_t *end = payload + get_u32(payload + 8);
+    *walk = (struct data_block_walk){.source = payload + get_u16(end + (size_t)restart * 2),
+                                     .end = end,
+                                     .previous = keys,
+                                     .keys = keys};
+    for (uint32_t i = 1; i <= LINES_AHEAD; i++) {
+        __builtin_prefetch(walk->source + (size_t)i * 64);
+    }
+}
+
+/* The first KEY_COPY_BYTES of a key, or what lies behind a shorter one. */
+__extension__ typedef unsigned __int128 short_key;
+
+static inline short_key load_short(const uint8_t *source) {
+    return get_u64(source) | (short_key)get_u64(source + 8) << 64;
+}
+
+static inline void store_short(uint8_t *target, short_key key) {
+    put_u64(target, (uint64_t)key);
+    put_u64(target + 8, (uint64_t)(key >> 64));
+}
+
+void data_block_walk_take(struct data_block_walk *walk, struct engine_entry *entries,
+                          uint32_t count) {
+    const uint8_t *source = walk->source;
+    const uint8_t *end = walk->end;
+    const uint8_t *previous = walk->previous;
+    uint8_t *keys = walk->keys;
+    /* Loaded anew from where it has just been put together, a key would have to be waited for. */
+    short_key key = load_short(previous);
     for (uint32_t i = 0; i < count; i++) {
         struct cell cell;
-        source = read_cell(source, end, &cell);
-        if (cell.shared > 0) {
+        struct record *record = &entries[i].record;
+        const uint8_t *next = take_cell(source, end, &cell);
+        size_t size = (size_t)cell.shared + cell.key_size;
+        /* Records are of about one length: where one after the next few will begin. */
+        __builtin_prefetch(next + RECORDS_AHEAD * (next - source));
+        if (size <= KEY_COPY_BYTES && cell.shared < KEY_COPY_BYTES &&
+            (size_t)(end - cell.key) >= KEY_COPY_BYTES) {
+            short_key shared = ((short_key)1 << 8 * cell.shared) - 1;
+            key = (key & shared) | load_short(cell.key) << 8 * cell.shared;
+            store_short(keys, key);
+        } else {
             memcpy(keys, previous, cell.shared);
-        }
-        if (cell.key_size > 0) {
             memcpy(keys + cell.shared, cell.key, cell.key_size);
+            key = load_short(keys);
         }
-        size_t size = cell.shared + cell.key_size;
         entries[i].key = tern_slice_of(keys, size);
-        entries[i].record = cell.record;
+        /* One by one: as a whole it would go through memory, in pieces that do not match. */
+        record->kind = cell.record.kind;
+        record->merge_kind = 0;
+        record->expires_ms = cell.record.expires_ms;
+        record->value_size = cell.record.value_size;
+        record->value.data = cell.record.value.data;
+        record->value.size = cell.record.value.size;
+        source = next;
         previous = keys;
         keys += size;
     }
+    walk->source = source;
+    walk->previous = previous;
+    walk->keys = keys;
+}
+
+void data_block_decode(const uint8_t *payload, struct engine_entry *entries, uint8_t *keys) {
+    struct data_block_walk walk;
+    data_block_walk_begin(&walk, payload, 0, keys);
+    data_block_walk_take(&walk, entries, data_block_count(payload));
 }

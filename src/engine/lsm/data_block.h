@@ -58,11 +58,29 @@ void data_block_prefetch(const uint8_t *payload, uint64_t key_hash);
 
 /* Size of a payload that was accepted. */
 size_t data_block_size(const uint8_t *payload);
-/* Number of records, and bytes that data_block_decode needs for keys. */
+/* Number of records, and bytes that decoding them needs for keys. */
 uint32_t data_block_count(const uint8_t *payload);
 size_t data_block_key_bytes(const uint8_t *payload);
 /* Decodes all: `entries` holds data_block_count, `keys` data_block_key_bytes. Values lie in the
  * payload. */
 void data_block_decode(const uint8_t *payload, struct engine_entry *entries, uint8_t *keys);
+
+/* Decodes records in parts, from a restart point on. */
+#define DATA_BLOCK_INTERVAL 8u /* records from one restart point to the next */
+struct data_block_walk {
+    const uint8_t *source; /* of the next record */
+    const uint8_t *end;
+    const uint8_t *previous; /* key of the record before */
+    uint8_t *keys;           /* where the next key goes */
+};
+/* The last restart point whose key is not above `key`, or the first. */
+uint32_t data_block_restart(const uint8_t *payload, tern_slice key);
+/* Fetches ahead what that will touch, of a payload whose ends are near already. */
+void data_block_prefetch_restarts(const uint8_t *payload);
+void data_block_walk_begin(struct data_block_walk *walk, const uint8_t *payload, uint32_t restart,
+                           uint8_t *keys);
+/* The next `count` records; there must be so many. */
+void data_block_walk_take(struct data_block_walk *walk, struct engine_entry *entries,
+                          uint32_t count);
 
 #endif

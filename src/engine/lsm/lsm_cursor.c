@@ -23,6 +23,9 @@
 #include "engine/lsm/run_cursor.h"
 #include "engine/lsm/value_file.h"
 
+/* Keys up to this are compared without a call. */
+#define SMALL_KEY_BYTES 32u
+
 struct source {
     struct run_cursor run;
     uint64_t head; /* of the key it stands on */
@@ -51,7 +54,7 @@ static struct lsm_cursor *cursor_of(struct base_cursor *cursor) {
     return (struct lsm_cursor *)cursor;
 }
 
-static void refresh(struct source *source) {
+static inline void refresh(struct source *source) {
     source->is_valid = run_cursor_is_valid(&source->run);
     if (source->is_valid) {
         tern_slice key = run_cursor_entry(&source->run)->key;
@@ -66,11 +69,16 @@ static tern_status step_source(struct lsm_cursor *cursor, struct source *source,
     return status;
 }
 
-static int compare_sources(const struct source *left, const struct source *right) {
+static inline int compare_sources(const struct source *left, const struct source *right) {
     if (left->head != right->head) {
         return left->head < right->head ? -1 : 1;
     }
-    return slice_compare(run_cursor_entry(&left->run)->key, run_cursor_entry(&right->run)->key);
+    tern_slice one = run_cursor_entry(&left->run)->key;
+    tern_slice other = run_cursor_entry(&right->run)->key;
+    if (one.size == other.size && one.size <= SMALL_KEY_BYTES) {
+        return compare_small(one.data, other.data, one.size);
+    }
+    return slice_compare(one, other);
 }
 
 /* Marks those that stand on the next key; false: there is none. */
@@ -249,6 +257,33 @@ static tern_status settle(struct lsm_cursor *cursor, tern_error *error) {
 
 /* ---- the table ---- */
 
+static tern_status seek_each(struct lsm_cursor *cursor, const tern_slice *key, bool backward,
+                             tern_error *error) {
+    tern_status status = TERN_OK;
+    for (uint32_t i = 0; status == TERN_OK && i < cursor->source_count; i++) {
+        struct source *source = &cursor->sources[i];
+        status = run_cursor_seek(&source->run, key, backward, error);
+        refresh(source);
+    }
+    return status;
+}
+
+/* In all sources at once: what one waits for, memory brings for the others meanwhile. */
+static tern_status seek_forward(struct lsm_cursor *cursor, tern_slice key, tern_error *error) {
+    tern_status status = TERN_OK;
+    for (uint32_t i = 0; status == TERN_OK && i < cursor->source_count; i++) {
+        status = run_cursor_aim(&cursor->sources[i].run, key, error);
+    }
+    for (uint32_t i = 0; status == TERN_OK && i < cursor->source_count; i++) {
+        status = run_cursor_hold(&cursor->sources[i].run, error);
+    }
+    for (uint32_t i = 0; status == TERN_OK && i < cursor->source_count; i++) {
+        status = run_cursor_land(&cursor->sources[i].run, key, error);
+        refresh(&cursor->sources[i]);
+    }
+    return status;
+}
+
 static tern_status lsm_seek(struct base_cursor *base, const tern_slice *key, bool backward,
                             tern_error *error) {
     struct lsm_cursor *cursor = cursor_of(base);
@@ -261,16 +296,10 @@ static tern_status lsm_seek(struct base_cursor *base, const tern_slice *key, boo
         wanted = buffer_slice(&cursor->key);
     }
     cursor->is_backward = backward;
-    for (uint32_t i = 0; i < cursor->source_count; i++) {
-        struct source *source = &cursor->sources[i];
-        tern_status status =
-            run_cursor_seek(&source->run, key != NULL ? &wanted : NULL, backward, error);
-        refresh(source);
-        if (status != TERN_OK) {
-            return status;
-        }
-    }
-    return settle(cursor, error);
+    tern_status status = key != NULL && !backward
+                             ? seek_forward(cursor, wanted, error)
+                             : seek_each(cursor, key != NULL ? &wanted : NULL, backward, error);
+    return status == TERN_OK ? settle(cursor, error) : status;
 }
 
 static tern_status move(struct lsm_cursor *cursor, bool backward, tern_error *error) {
@@ -321,7 +350,7 @@ static bool step_inside(struct lsm_cursor *cursor) {
     for (uint32_t i = 0; i < cursor->source_count; i++) {
         struct source *source = &cursor->sources[i];
         if (source->at_key) {
-            source->run.position++;
+            run_cursor_advance(&source->run);
             refresh(source);
         }
     }
@@ -368,84 +397,118 @@ static inline __attribute__((always_inline)) enum fate put_entry(struct sink *si
     return FATE_TAKEN;
 }
 
-/* With one source left it is an array from here to the end of its block. */
-static inline __attribute__((always_inline)) void
-take_rest(struct lsm_cursor *cursor, struct source *source, struct sink *sink) {
-    struct run_cursor *run = &source->run;
-    const struct engine_entry *last = NULL;
-    while (sink->count < sink->capacity && run->position < run->count) {
-        const struct engine_entry *entry = &run->entries[run->position];
-        enum fate fate = put_entry(sink, entry);
-        if (fate == FATE_STOPS) {
-            break;
+/* The source whose key comes first, and the next one after it (NULL: it is alone); false: there is
+ * none. Both stand on the same key: then all that do are marked, and the first is the newest. */
+static inline bool find_first(struct lsm_cursor *cursor, struct source **out_first,
+                              const struct source **out_second, bool *out_is_tied) {
+    struct source *first = NULL;
+    const struct source *second = NULL;
+    bool is_tied = false;
+    for (uint32_t i = 0; i < cursor->source_count; i++) {
+        struct source *source = &cursor->sources[i];
+        source->at_key = false;
+        if (!source->is_valid) {
+            continue;
         }
-        last = fate == FATE_TAKEN ? entry : last;
-        if (!run_cursor_stays(run, false)) {
-            break;
+        int order = first == NULL ? -1 : compare_sources(source, first);
+        if (order < 0) {
+            for (struct source *other = first; is_tied && other < source; other++) {
+                other->at_key = false;
+            }
+            second = first;
+            first = source;
+            is_tied = false;
+        } else if (order == 0) {
+            is_tied = true;
+            first->at_key = source->at_key = true;
+        } else if (second == NULL || (!is_tied && compare_sources(source, second) < 0)) {
+            second = source;
         }
-        run->position++;
     }
-    if (last != NULL) {
-        cursor->entry = *last;
-        /* At the block's last entry it stays on it; else it is beyond. */
-        cursor->is_ahead = run_cursor_entry(run) != last;
-        source->at_key = !cursor->is_ahead;
-    }
-    refresh(source);
+    *out_first = first;
+    *out_second = second;
+    *out_is_tied = is_tied;
+    return first != NULL;
 }
 
-static struct source *only_source(struct lsm_cursor *cursor) {
-    struct source *only = NULL;
-    for (uint32_t i = 0; i < cursor->source_count; i++) {
-        if (cursor->sources[i].is_valid) {
-            if (only != NULL) {
-                return NULL;
-            }
-            only = &cursor->sources[i];
+static inline bool is_covered(const struct lsm_cursor *cursor, const struct source *source,
+                              tern_slice key) {
+    return cursor->has_ranges &&
+           find_cover(cursor, (uint32_t)(source - cursor->sources), key) != NULL;
+}
+
+/* Takes from one source as long as its keys come before that of `second`; false: the batch ends. */
+static inline __attribute__((always_inline)) bool
+take_stretch(struct lsm_cursor *cursor, struct source *source, const struct source *second,
+             struct sink *sink, const struct engine_entry **last) {
+    struct run_cursor *run = &source->run;
+    bool goes_on = true;
+    do {
+        const struct engine_entry *entry = run_cursor_entry(run);
+        enum fate fate = FATE_STOPS;
+        if (!is_covered(cursor, source, entry->key)) {
+            fate = put_entry(sink, entry);
         }
+        *last = fate == FATE_TAKEN ? entry : *last;
+        if (fate != FATE_STOPS && run_cursor_stays(run, false)) {
+            run_cursor_advance(run);
+        } else {
+            goes_on = false;
+            cursor->is_ahead = fate != FATE_TAKEN; /* what is passed comes again */
+        }
+        if (second != NULL) {
+            refresh(source);
+        }
+    } while (goes_on && sink->count < sink->capacity &&
+             (second == NULL || compare_sources(source, second) < 0));
+    source->at_key = !cursor->is_ahead; /* no other one is marked */
+    refresh(source);
+    return goes_on;
+}
+
+/* Takes a key that several sources stand on; false: the batch ends. */
+static inline __attribute__((always_inline)) bool take_tied(struct lsm_cursor *cursor,
+                                                            const struct source *first,
+                                                            struct sink *sink,
+                                                            const struct engine_entry **last) {
+    const struct engine_entry *entry = run_cursor_entry(&first->run);
+    enum fate fate = FATE_STOPS;
+    if (!is_covered(cursor, first, entry->key)) {
+        fate = put_entry(sink, entry);
     }
-    return only;
+    if (fate == FATE_STOPS) {
+        return false;
+    }
+    *last = fate == FATE_TAKEN ? entry : *last;
+    cursor->is_ahead = false;
+    if (step_inside(cursor)) {
+        return true;
+    }
+    cursor->is_ahead = fate != FATE_TAKEN;
+    return false;
 }
 
 /* From the entry that it stands on; ends where a source would have to leave its block. */
 static inline __attribute__((always_inline)) size_t take_batch(struct lsm_cursor *cursor,
                                                                struct sink *sink) {
+    const struct engine_entry *last = NULL;
+    const struct source *second = NULL;
+    struct source *first = NULL;
+    bool is_tied = false;
+    bool goes_on = true;
     ASSERT(!cursor->is_backward);
     if (sink->capacity == 0 || put_entry(sink, &cursor->entry) != FATE_TAKEN) {
         return 0;
     }
-    if (cursor->is_scratch) {
-        return sink->count; /* the next step may build another value there */
+    /* The next step may build another value in the scratch. */
+    goes_on = !cursor->is_scratch && sink->count < sink->capacity && step_inside(cursor);
+    while (goes_on && sink->count < sink->capacity &&
+           find_first(cursor, &first, &second, &is_tied)) {
+        goes_on = is_tied ? take_tied(cursor, first, sink, &last)
+                          : take_stretch(cursor, first, second, sink, &last);
     }
-    struct source *only = cursor->has_ranges ? NULL : only_source(cursor);
-    while (sink->count < sink->capacity && step_inside(cursor)) {
-        uint32_t first = 0;
-        if (only != NULL) {
-            take_rest(cursor, only, sink);
-            break;
-        }
-        if (!mark_next(cursor, &first)) {
-            break;
-        }
-        const struct engine_entry *entry = run_cursor_entry(&cursor->sources[first].run);
-        if (cursor->has_ranges && find_cover(cursor, first, entry->key) != NULL) {
-            break;
-        }
-        enum fate fate = put_entry(sink, entry);
-        if (fate == FATE_STOPS) {
-            break;
-        }
-        cursor->is_ahead = false;
-        if (fate == FATE_TAKEN) {
-            cursor->entry = *entry;
-            continue;
-        }
-        /* It has to be passed, or all must stay where they are. */
-        bool can_pass = step_inside(cursor);
-        cursor->is_ahead = true;
-        if (!can_pass) {
-            break;
-        }
+    if (last != NULL) {
+        cursor->entry = *last;
     }
     return sink->count;
 }
@@ -469,7 +532,7 @@ static bool lsm_leaf_fence(const struct base_cursor *base, tern_slice *out_fence
     for (uint32_t i = 0; i < cursor->source_count; i++) {
         const struct source *source = &cursor->sources[i];
         if (source->is_valid) {
-            tern_slice last = source->run.entries[source->run.count - 1].key;
+            tern_slice last = run_cursor_last_key(&cursor->sources[i].run);
             lowest = lowest.data == NULL || slice_compare(last, lowest) < 0 ? last : lowest;
         }
     }
@@ -533,6 +596,7 @@ static tern_status open_cursor(struct lsm_version *version, uint64_t time_ms, bo
     for (uint32_t i = 0; i < version->run_count; i++) {
         const struct lsm_run *run = &version->runs[i];
         run_cursor_init(&cursor->sources[i].run, lsm, run->tables, run->count, beside_cache);
+        cursor->sources[i].run.directory = &run->directory;
         cursor->has_ranges = cursor->has_ranges || run->range_count > 0;
     }
     *out_cursor = &cursor->base;

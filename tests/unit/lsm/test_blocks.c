@@ -91,6 +91,51 @@ static void decodes_what_was_put_in(void **state) {
     data_block_builder_release(&sample.builder);
 }
 
+/* Keys shorter and longer than what is copied at once, in parts of any length. */
+static void a_walk_from_any_restart_point_gives_what_was_put_in(void **state) {
+    (void)state;
+    enum { COUNT = 200 };
+    struct data_block_builder builder;
+    struct engine_entry entries[COUNT];
+    char texts[COUNT][48];
+    tern_slice payload;
+    data_block_builder_init(&builder, tern_allocator_default());
+    data_block_builder_reset(&builder);
+    memset(texts, 0, sizeof(texts));
+    for (unsigned i = 0; i < COUNT; i++) {
+        (void)snprintf(texts[i], sizeof(texts[i]), "%03u%.*s", i, (int)(i * 7 % 40),
+                       "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz");
+        tern_slice key = tern_slice_of(texts[i], strlen(texts[i]));
+        struct record put = {.kind = RECORD_PUT, .value = tern_slice_of(texts, i * 3)};
+        assert_int_equal(data_block_builder_add(&builder, key, engine_key_hash(1, key), &put),
+                         TERN_OK);
+    }
+    assert_int_equal(data_block_builder_finish(&builder, &payload), TERN_OK);
+    assert_null(data_block_check(payload.data, payload.size));
+    for (unsigned restart = 0; restart < COUNT / DATA_BLOCK_INTERVAL; restart++) {
+        unsigned at = restart * DATA_BLOCK_INTERVAL;
+        struct data_block_walk walk;
+        uint8_t *keys = malloc(data_block_key_bytes(payload.data));
+        assert_non_null(keys);
+        tern_slice sought = tern_slice_of(texts[at + 5], strlen(texts[at + 5]));
+        assert_int_equal(data_block_restart(payload.data, sought), restart);
+        data_block_prefetch_restarts(payload.data);
+        data_block_walk_begin(&walk, payload.data, restart, keys);
+        for (unsigned part = 0; at < COUNT; part++) {
+            unsigned count = 1 + part * 5 % 17 < COUNT - at ? 1 + part * 5 % 17 : COUNT - at;
+            data_block_walk_take(&walk, &entries[at], count);
+            at += count;
+        }
+        for (unsigned i = restart * DATA_BLOCK_INTERVAL; i < COUNT; i++) {
+            assert_true(slice_equal(entries[i].key, tern_slice_of(texts[i], strlen(texts[i]))));
+            assert_int_equal(entries[i].record.value.size, i * 3);
+            assert_memory_equal(entries[i].record.value.data, texts, i * 3);
+        }
+        free(keys);
+    }
+    data_block_builder_release(&builder);
+}
+
 /* Adds records until the block is as long as one may be; each time it must not be longer than was
  * said before. Returns how many there were. */
 static unsigned fill_block(struct data_block_builder *builder, const struct record *record,
@@ -224,6 +269,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finds_every_key_and_nothing_else),
         cmocka_unit_test(decodes_what_was_put_in),
+        cmocka_unit_test(a_walk_from_any_restart_point_gives_what_was_put_in),
         cmocka_unit_test(a_block_is_never_longer_than_was_said),
         cmocka_unit_test(damaged_blocks_are_refused_or_harmless),
         cmocka_unit_test(an_index_leads_to_the_block_of_a_key),
