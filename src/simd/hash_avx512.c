@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The same text as in hash.c; the instruction set that it is compiled for makes the difference. */
 #define XXH_INLINE_ALL
+#include <immintrin.h>
 #include <xxhash.h>
 
 #include "simd/variants.h"
@@ -9,6 +10,10 @@
 #define WIDE_BYTES_MIN 512u
 
 uint64_t hash_long_avx512(const void *bytes, size_t size, uint64_t seed) {
-    return size < WIDE_BYTES_MIN ? hash_long_avx2(bytes, size, seed)
-                                 : XXH3_64bits_withSeed(bytes, size, seed);
+    if (size < WIDE_BYTES_MIN) {
+        return hash_long_avx2(bytes, size, seed);
+    }
+    uint64_t hash = XXH3_64bits_withSeed(bytes, size, seed);
+    _mm256_zeroupper(); /* as in hash_avx2.c */
+    return hash;
 }
