@@ -142,6 +142,36 @@ static bool check_keyspace(void *context, tern_keyspace *keyspace) {
     return status == TERN_OK && !check->sink->is_stopped;
 }
 
+/*
+ * The log from where replay would begin now. A reader that stands there keeps it from being
+ * recycled; checkpoints go on meanwhile.
+ */
+static tern_status verify_open_log(tern_db *db, struct verify_sink *sink,
+                                   tern_verify_report *report, tern_error *error) {
+    struct log_options options = {.directory = db->path,
+                                  .allocator = db->allocator,
+                                  .file_system = db->options.file_system,
+                                  .random = db->options.random,
+                                  .segment_bytes = db->options.segment_bytes,
+                                  .reserve_segments = 1};
+    struct log_reader *reader = NULL;
+    tern_status status = TERN_OK;
+    mutex_lock(&db->maintenance_mutex);
+    log_position start = db->maintenance.log_start;
+    if (!db->options.read_only) {
+        status = log_reader_open(db->manager.log, start, &reader, error);
+    }
+    mutex_unlock(&db->maintenance_mutex);
+    if (status == TERN_OK) {
+        status = verify_log(&options, start, sink, report, error);
+    }
+    if (reader != NULL) {
+        log_reader_close(reader);
+        checkpoint_release_log_soon(db);
+    }
+    return status;
+}
+
 tern_status tern_verify(tern_db *db, tern_finding_function on_finding, void *context,
                         tern_progress_function progress, void *progress_context,
                         tern_verify_report *out_report, tern_error *error) {
@@ -161,16 +191,7 @@ tern_status tern_verify(tern_db *db, tern_finding_function on_finding, void *con
         status = check.status;
     }
     if (status == TERN_OK && !sink.is_stopped) {
-        /* The maintenance role keeps the log from being recycled meanwhile. */
-        struct log_options options = {.directory = db->path,
-                                      .allocator = db->allocator,
-                                      .file_system = db->options.file_system,
-                                      .random = db->options.random,
-                                      .segment_bytes = db->options.segment_bytes,
-                                      .reserve_segments = 1};
-        mutex_lock(&db->maintenance_mutex);
-        status = verify_log(&options, db->maintenance.log_start, &sink, &report, error);
-        mutex_unlock(&db->maintenance_mutex);
+        status = verify_open_log(db, &sink, &report, error);
     }
     snapshot_drop(&db->manager, &snapshot);
     report.findings = sink.count;
