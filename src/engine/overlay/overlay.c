@@ -17,7 +17,8 @@
 #include "base/error.h"
 #include "engine/overlay/overlay_internal.h"
 
-#define FIRST_FILTER_KEYS 3200u
+/* Few: most keyspaces of many are idle, and each has an overlay. */
+#define FIRST_FILTER_KEYS 192u
 /* Rough bytes a key takes, to guess the number of keys from expected_bytes. */
 #define TYPICAL_KEY_BYTES 160u
 /* Leaves carried over to a larger filter with every so many new keys. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Chunks begin at 4 KiB and double: the first one comes from the allocator given at open, all
- * others are pages straight from the system, from 2 MiB on huge ones. Pages can be spilled: moved
- * to a temporary file where they stand (os/page_spill.h).
+ * Chunks begin at 1 KiB and double: those of less than a page, and the first one, come from the
+ * allocator given at open, all others are pages straight from the system, from 2 MiB on huge ones.
+ * Pages can be spilled: moved to a temporary file where they stand (os/page_spill.h).
  *
  * Invariants
  *  1. The current region or the spare one holds at least `guaranteed_bytes`. What does not fit into
@@ -17,7 +17,7 @@
 #include "os/pages.h"
 
 #define PAGE_BYTES             ((size_t)4 << 10)
-#define MEMORY_CHUNK_BYTES_MIN PAGE_BYTES
+#define MEMORY_CHUNK_BYTES_MIN ((size_t)1 << 10)
 #define MEMORY_REMNANT_BYTES   ((size_t)4 << 10)
 #define MEMORY_EXHAUSTED_BYTES ((size_t)1 << 10)
 #define MEMORY_COLLECT_BYTES   ((size_t)16 << 10)

@@ -123,6 +123,12 @@ static void finds_all_keys_while_tree_and_filter_grow(void **state) {
 }
 
 /* A place that was fetched ahead serves its own key, and only until the tree has changed. */
+/* Most keyspaces of many are idle. */
+static void an_empty_overlay_is_small(void **state) {
+    const struct fixture *fixture = *state;
+    assert_true(overlay_bytes(fixture->overlay) <= (size_t)7 << 10);
+}
+
 static void fetching_ahead_changes_nothing(void **state) {
     struct fixture *fixture = *state;
     uint8_t key[48];
@@ -545,6 +551,7 @@ static void survives_all_allocations_failing_from_each_on(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(an_empty_overlay_is_small, set_up, tear_down),
         cmocka_unit_test_setup_teardown(finds_all_keys_while_tree_and_filter_grow, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(fetching_ahead_changes_nothing, set_up, tear_down),
