@@ -55,7 +55,9 @@ int main(void) {
     struct pollfd descriptor = {-1, POLLIN, 0};
     options.create_if_missing = true;
     check(tern_open("shop.tern", &options, &db, &error), &error);
-    check(tern_keyspace_create(db, "orders", NULL, &orders, &error), &error);
+    if (tern_keyspace_open(db, "orders", &orders, &error) != TERN_OK) {
+        check(tern_keyspace_create(db, "orders", NULL, &orders, &error), &error);
+    }
     check(tern_poll_descriptor(db, &descriptor.fd, &error), &error);
 
     for (int i = 0; i < ORDERS; i++) {

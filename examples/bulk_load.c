@@ -104,8 +104,12 @@ int main(void) {
     options.memory_bytes = (uint64_t)64 << 20;
     compressed.compression = TERN_COMPRESSION_LZ4;
     check(tern_open("load.tern", &options, &db, &error), &error);
-    check(tern_keyspace_create(db, "users", &compressed, &users, &error), &error);
-    check(tern_keyspace_create(db, "files", NULL, &files, &error), &error);
+    if (tern_keyspace_open(db, "users", &users, &error) != TERN_OK) {
+        check(tern_keyspace_create(db, "users", &compressed, &users, &error), &error);
+    }
+    if (tern_keyspace_open(db, "files", &files, &error) != TERN_OK) {
+        check(tern_keyspace_create(db, "files", NULL, &files, &error), &error);
+    }
 
     load_records(db, users);
     load_large(db, files);

@@ -110,7 +110,9 @@ int main(void) {
     tern_keyspace *keyspace;
     options.create_if_missing = true;
     check(tern_open("counters.tern", &options, &db, &error), &error);
-    check(tern_keyspace_create(db, "state", NULL, &keyspace, &error), &error);
+    if (tern_keyspace_open(db, "state", &keyspace, &error) != TERN_OK) {
+        check(tern_keyspace_create(db, "state", NULL, &keyspace, &error), &error);
+    }
     count_visits(keyspace);
     take_lease(keyspace, "node-1");
     take_lease(keyspace, "node-2");

@@ -102,7 +102,9 @@ int main(void) {
     uint64_t bytes;
     options.create_if_missing = true;
     check(tern_open("weather.tern", &options, &db, &error), &error);
-    check(tern_keyspace_create(db, "weather", NULL, &weather, &error), &error);
+    if (tern_keyspace_open(db, "weather", &weather, &error) != TERN_OK) {
+        check(tern_keyspace_create(db, "weather", NULL, &weather, &error), &error);
+    }
     fill(db, weather);
     check(tern_checkpoint(db, &error), &error); /* estimates are made from what is in pages */
 

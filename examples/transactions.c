@@ -124,8 +124,12 @@ int main(void) {
     options.create_if_missing = true;
     options.durability = TERN_DURABILITY_FULL; /* acknowledged means on stable storage */
     check(tern_open("bank.tern", &options, &bank.db, &error), &error);
-    check(tern_keyspace_create(bank.db, "savings", NULL, &bank.savings, &error), &error);
-    check(tern_keyspace_create(bank.db, "current", NULL, &bank.current, &error), &error);
+    if (tern_keyspace_open(bank.db, "savings", &bank.savings, &error) != TERN_OK) {
+        check(tern_keyspace_create(bank.db, "savings", NULL, &bank.savings, &error), &error);
+    }
+    if (tern_keyspace_open(bank.db, "current", &bank.current, &error) != TERN_OK) {
+        check(tern_keyspace_create(bank.db, "current", NULL, &bank.current, &error), &error);
+    }
     check(tern_put(bank.savings, tern_slice_str("ada"), tern_slice_str("500"), NULL, &error),
           &error);
     check(tern_put(bank.current, tern_slice_str("ada"), tern_slice_str("20"), NULL, &error),
