@@ -132,6 +132,15 @@ TERN_API TERN_MUST_CHECK tern_status tern_keyspace_create(tern_db *db, const cha
                                                           tern_keyspace **out_keyspace,
                                                           tern_error *error);
 
+/**
+ * Whether tern_keyspace_create() would take such a name and such options, whatever the database.
+ * Any thread. Errors: TERN_INVALID and TERN_UNSUPPORTED, as there.
+ * @param options NULL for defaults.
+ */
+TERN_API TERN_MUST_CHECK tern_status tern_keyspace_check(const char *name,
+                                                         const tern_keyspace_options *options,
+                                                         tern_error *error);
+
 /** Finds a keyspace by name. TERN_NOT_FOUND when there is none. Any thread. */
 TERN_API TERN_MUST_CHECK tern_status tern_keyspace_open(tern_db *db, const char *name,
                                                         tern_keyspace **out_keyspace,

@@ -7,7 +7,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-enum { CHUNK_BYTES = 1024 * 1024 };
+/* A multiple of three, so that chunks in base64 go together. */
+enum { CHUNK_BYTES = 3 * 349525 };
 
 static tern_status missing_key(struct session *session, const struct invocation *invocation,
                                tern_slice key) {
@@ -20,28 +21,29 @@ static tern_status missing_key(struct session *session, const struct invocation 
     return status;
 }
 
-static tern_status print_value(struct work *work, const struct invocation *invocation,
-                               tern_keyspace *keyspace, tern_slice key) {
+static void print_json(struct session *session, const struct invocation *invocation, tern_slice key,
+                       tern_slice value, enum bytes_format format) {
+    struct json_writer json = session_json(session);
+    json_begin_object(&json, NULL);
+    json_text(&json, "keyspace", invocation->arguments[0].data);
+    json_bytes(&json, "key", key, invocation_format(invocation, OPTION_KEY_FORMAT, BYTES_TEXT));
+    json_bytes(&json, "value", value, format);
+    json_unsigned(&json, "size_bytes", value.size);
+    json_end_object(&json);
+    json_end_line(&json);
+}
+
+/* In a form that depends on all of the value: JSON, or text that may have to be quoted. */
+static tern_status print_whole(struct work *work, const struct invocation *invocation,
+                               tern_keyspace *keyspace, tern_slice key, enum bytes_format format) {
     struct session *session = work->session;
     tern_value value = TERN_VALUE_INIT;
     tern_status status = work_check(work, tern_txn_get_pinned(work->txn, keyspace, key, &value));
     if (status != TERN_OK) {
         return status;
     }
-    enum bytes_format fallback = terminal_is(session->out) ? BYTES_TEXT : BYTES_RAW;
-    enum bytes_format format = invocation_format(invocation, OPTION_VALUE_FORMAT, fallback);
     if (session->settings.is_json) {
-        struct json_writer json = session_json(session);
-        json_begin_object(&json, NULL);
-        json_text(&json, "keyspace", invocation->arguments[0].data);
-        json_bytes(&json, "key", key, invocation_format(invocation, OPTION_KEY_FORMAT, BYTES_TEXT));
-        json_bytes(&json, "value", value.bytes, format);
-        json_unsigned(&json, "size_bytes", value.bytes.size);
-        json_end_object(&json);
-        json_end_line(&json);
-    } else if (format == BYTES_RAW) {
-        fwrite(value.bytes.size > 0 ? value.bytes.data : "", 1, value.bytes.size, session->out);
-        putc('\n', session->out);
+        print_json(session, invocation, key, value.bytes, format);
     } else {
         struct buffer text = {0};
         bytes_encode(format, value.bytes, &text);
@@ -53,15 +55,25 @@ static tern_status print_value(struct work *work, const struct invocation *invoc
     return TERN_OK;
 }
 
-static tern_status write_all(struct session *session, int descriptor, const char *path,
-                             const char *bytes, size_t size) {
+/* ---- chunk by chunk ---- */
+
+/* Where a value goes: a file, or the command's output in some format. */
+struct outlet {
+    struct session *session;
+    const char *path; /* NULL: the output */
+    enum bytes_format format;
+    int descriptor; /* of the file; -1: not open yet */
+};
+
+static tern_status write_all(struct outlet *outlet, const char *bytes, size_t size) {
     while (size > 0) {
-        ssize_t written = write(descriptor, bytes, size);
+        ssize_t written = write(outlet->descriptor, bytes, size);
         if (written < 0 && errno == EINTR) {
             continue;
         }
         if (written < 0) {
-            return fail_file(&session->error, errno, path, "writing the value failed");
+            return fail_file(&outlet->session->error, errno, outlet->path,
+                             "writing the value failed");
         }
         bytes += written;
         size -= (size_t)written;
@@ -69,47 +81,102 @@ static tern_status write_all(struct session *session, int descriptor, const char
     return TERN_OK;
 }
 
-/* Writes the value chunk by chunk. The first chunk was read before the file was opened, so that a
- * missing key leaves no file behind. */
+static tern_status put_out(struct outlet *outlet, tern_slice chunk) {
+    struct session *session = outlet->session;
+    struct buffer text = {0};
+    if (outlet->path != NULL && outlet->descriptor < 0) {
+        outlet->descriptor =
+            strcmp(outlet->path, "-") == 0
+                ? STDOUT_FILENO
+                : open(outlet->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+        if (outlet->descriptor < 0) {
+            return fail_file(&session->error, errno, outlet->path, "cannot open the file to write");
+        }
+    }
+    if (outlet->path != NULL) {
+        return write_all(outlet, chunk.data, chunk.size);
+    }
+    bytes_encode(outlet->format, chunk, &text);
+    size_t written = fwrite(buffer_text(&text), 1, text.size, session->out);
+    bool is_complete = written == text.size;
+    buffer_release(&text);
+    return is_complete
+               ? TERN_OK
+               : fail_file(&session->error, errno, "standard output", "writing the value failed");
+}
+
+/* Reads a chunk in full, but for the end of the value. */
+static tern_status read_chunk(struct work *work, tern_keyspace *keyspace, tern_slice key,
+                              uint64_t offset, char *bytes, size_t *out_size, uint64_t *out_total) {
+    size_t filled = 0;
+    size_t size = 1;
+    tern_status status = TERN_OK;
+    while (status == TERN_OK && filled < CHUNK_BYTES && size > 0) {
+        status =
+            work_check(work, tern_txn_read(work->txn, keyspace, key, offset + filled,
+                                           bytes + filled, CHUNK_BYTES - filled, &size, out_total));
+        filled += status == TERN_OK ? size : 0;
+        if (offset + filled >= *out_total) {
+            break;
+        }
+    }
+    *out_size = filled;
+    return status;
+}
+
+/* Memory for one chunk, however large the value is. The first chunk is read before the file is
+ * opened, so that a missing key leaves no file behind. */
 static tern_status stream_value(struct work *work, tern_keyspace *keyspace, tern_slice key,
-                                const char *path) {
+                                struct outlet *outlet) {
     struct session *session = work->session;
     struct buffer chunk = {0};
     char *bytes = buffer_reserve(&chunk, CHUNK_BYTES);
-    bool is_output = strcmp(path, "-") == 0;
-    int descriptor = -1;
     uint64_t offset = 0;
     uint64_t total = 0;
+    size_t size = 0;
     tern_status status = TERN_OK;
     do {
-        size_t size = 0;
-        status = work_check(work, tern_txn_read(work->txn, keyspace, key, offset, bytes,
-                                                CHUNK_BYTES, &size, &total));
-        if (status == TERN_OK && descriptor < 0) {
-            descriptor = is_output ? STDOUT_FILENO
-                                   : open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-            if (descriptor < 0) {
-                status = fail_file(&session->error, errno, path, "cannot open the file to write");
-            }
-        }
+        status = read_chunk(work, keyspace, key, offset, bytes, &size, &total);
         if (status == TERN_OK) {
-            status = write_all(session, descriptor, path, bytes, size);
+            status = put_out(outlet, tern_slice_of(bytes, size));
         }
         if (status == TERN_OK && interrupt_is_pending()) {
-            status = session_fail(session, TERN_CANCELLED, "cancelled; the file is incomplete");
+            status = session_fail(session, TERN_CANCELLED, "cancelled; the %s is incomplete",
+                                  outlet->path != NULL ? "file" : "output");
         }
         offset += size;
-        if (size == 0) {
-            break;
-        }
-    } while (status == TERN_OK && offset < total);
+    } while (status == TERN_OK && size > 0 && offset < total);
     if (status == TERN_OK && offset < total) {
         status = session_fail(session, TERN_IO, "the value ended early");
     }
-    if (descriptor >= 0 && !is_output && close(descriptor) != 0 && status == TERN_OK) {
-        status = fail_file(&session->error, errno, path, "writing the value failed");
+    if (outlet->descriptor >= 0 && outlet->descriptor != STDOUT_FILENO &&
+        close(outlet->descriptor) != 0 && status == TERN_OK) {
+        status = fail_file(&session->error, errno, outlet->path, "writing the value failed");
     }
     buffer_release(&chunk);
+    return status;
+}
+
+static tern_status get_value(struct work *work, const struct invocation *invocation,
+                             tern_keyspace *keyspace, tern_slice key) {
+    struct session *session = work->session;
+    enum bytes_format fallback = terminal_is(session->out) ? BYTES_TEXT : BYTES_RAW;
+    struct outlet outlet = {
+        .session = session,
+        .path = invocation_text(invocation, OPTION_TO_FILE, NULL),
+        .format = invocation_format(invocation, OPTION_VALUE_FORMAT, fallback),
+        .descriptor = -1,
+    };
+    bool is_by_chunks =
+        outlet.format == BYTES_RAW || outlet.format == BYTES_HEX || outlet.format == BYTES_BASE64;
+    fflush(session->out);
+    if (outlet.path == NULL && (session->settings.is_json || !is_by_chunks)) {
+        return print_whole(work, invocation, keyspace, key, outlet.format);
+    }
+    tern_status status = stream_value(work, keyspace, key, &outlet);
+    if (status == TERN_OK && outlet.path == NULL) {
+        putc('\n', session->out);
+    }
     return status;
 }
 
@@ -126,10 +193,7 @@ tern_status run_get(struct session *session, const struct invocation *invocation
         status = work_begin(session, true, &work);
     }
     if (status == TERN_OK) {
-        const char *path = invocation_text(invocation, OPTION_TO_FILE, NULL);
-        fflush(session->out);
-        status = path != NULL ? stream_value(&work, keyspace, buffer_slice(&key), path)
-                              : print_value(&work, invocation, keyspace, buffer_slice(&key));
+        status = get_value(&work, invocation, keyspace, buffer_slice(&key));
         /* A file that cannot be opened is not a key that is missing. */
         if (status == TERN_NOT_FOUND && session->error.status != TERN_NOT_FOUND) {
             missing_key(session, invocation, buffer_slice(&key));

@@ -176,6 +176,22 @@ static tern_status create_durably(struct session *session, tern_slice name,
     return work_end(work, status);
 }
 
+tern_status check_keyspace_create(struct session *session, const struct invocation *invocation) {
+    const tern_keyspace_options defaults = TERN_KEYSPACE_OPTIONS_INIT;
+    tern_keyspace_options options;
+    struct buffer name = {0};
+    tern_status status = session_check_name(session, invocation->arguments[0]);
+    if (status == TERN_OK) {
+        status = read_options(session, invocation, defaults, &options);
+    }
+    if (status == TERN_OK) {
+        buffer_append_slice(&name, invocation->arguments[0]);
+        status = tern_keyspace_check(buffer_text(&name), &options, &session->error);
+    }
+    buffer_release(&name);
+    return status;
+}
+
 tern_status run_keyspace_create(struct session *session, const struct invocation *invocation) {
     const tern_keyspace_options defaults = TERN_KEYSPACE_OPTIONS_INIT;
     tern_keyspace_options options;

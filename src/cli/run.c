@@ -41,6 +41,11 @@ static const command_function functions[COMMAND_IDS] = {
     [COMMAND_EXIT] = run_exit,
 };
 
+/* What is wrong with a command whatever the database: told before one is opened, or made. */
+static const command_function checks[COMMAND_IDS] = {
+    [COMMAND_KEYSPACE_CREATE] = check_keyspace_create,
+};
+
 static void report_timing(const struct session *session, uint64_t begin_ns) {
     struct buffer text = {0};
     uint64_t duration_ns = terminal_now_ns() - begin_ns;
@@ -66,6 +71,12 @@ static tern_status flush_output(struct session *session, tern_status status) {
 
 static tern_status run_prepared(struct session *session, const struct invocation *invocation) {
     const struct command *command = invocation->command;
+    if (checks[command->id] != NULL) {
+        tern_status status = checks[command->id](session, invocation);
+        if (status != TERN_OK) {
+            return status;
+        }
+    }
     if (command->use == USES_DATABASE || command->use == USES_OR_MAKES) {
         tern_status status = session_open_database(session, command->use);
         if (status != TERN_OK) {

@@ -19,6 +19,8 @@ tern_status run_batch(struct session *session, const struct invocation *invocati
 tern_status run_import(struct session *session, const struct invocation *invocation);
 tern_status run_export(struct session *session, const struct invocation *invocation);
 tern_status run_keyspace_create(struct session *session, const struct invocation *invocation);
+/* What can be said of it without a database. */
+tern_status check_keyspace_create(struct session *session, const struct invocation *invocation);
 tern_status run_keyspace_convert(struct session *session, const struct invocation *invocation);
 tern_status run_keyspace_drop(struct session *session, const struct invocation *invocation);
 tern_status run_keyspace_list(struct session *session, const struct invocation *invocation);

@@ -70,6 +70,8 @@ __attribute__((format(printf, 2, 3))) void session_note(const struct session *se
 bool session_shows_progress(const struct session *session);
 struct json_writer session_json(const struct session *session);
 
+/* A name that no database could have. */
+tern_status session_check_name(struct session *session, tern_slice name);
 /* Finds a keyspace, also one that the open transaction has created. */
 tern_status session_keyspace(struct session *session, tern_slice name,
                              tern_keyspace **out_keyspace);

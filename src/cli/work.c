@@ -82,7 +82,7 @@ static tern_status explain_missing_keyspace(struct session *session, const char 
     return status;
 }
 
-static tern_status check_name(struct session *session, tern_slice name) {
+tern_status session_check_name(struct session *session, tern_slice name) {
     if (name.size > 0 && memchr(name.data, '\0', name.size) != NULL) {
         return session_fail(session, TERN_INVALID, "a keyspace name cannot hold a zero byte");
     }
@@ -91,7 +91,7 @@ static tern_status check_name(struct session *session, tern_slice name) {
 
 tern_status session_keyspace(struct session *session, tern_slice name,
                              tern_keyspace **out_keyspace) {
-    tern_status status = check_name(session, name);
+    tern_status status = session_check_name(session, name);
     if (status != TERN_OK) {
         return status;
     }
@@ -114,7 +114,7 @@ tern_status session_keyspace(struct session *session, tern_slice name,
 tern_status session_create_keyspace(struct session *session, tern_slice name,
                                     const tern_keyspace_options *options,
                                     tern_keyspace **out_keyspace) {
-    tern_status status = check_name(session, name);
+    tern_status status = session_check_name(session, name);
     if (status != TERN_OK) {
         return status;
     }

@@ -301,6 +301,13 @@ tern_status database_keyspace_pending(tern_db *db, const char *name,
 tern_status catalog_rename_pending(struct tern_db *db, tern_keyspace *keyspace, const char *name,
                                    tern_error *error) {
     char *copy = memory_copy_string(db->allocator, name, strlen(name));
+tern_status tern_keyspace_check(const char *name, const tern_keyspace_options *options,
+                                tern_error *error) {
+    tern_keyspace_options resolved;
+    tern_status status = check_name(name, error);
+    return status == TERN_OK ? catalog_check_options(options, &resolved, error) : status;
+}
+
     if (copy == NULL) {
         return ERROR_NO_MEMORY(error, "a keyspace");
     }

@@ -203,6 +203,48 @@ class Records(TernTest):
         answer = self.json("cas", "a", "k", "2", "3", code=5)
         self.assertEqual(answer, {"status": "CONFLICT", "current": None})
 
+    def test_a_value_is_printed_chunk_by_chunk_as_in_one_piece(self):
+        self.create("a")
+        for size in (0, 1, 1048575, 1048576, 3 * 1048576 + 5):
+            content = random.Random(size).randbytes(size)
+            self.run_tern("put", "a", "k", "--value-file", self.file("source", content))
+            self.assertEqual(self.run_tern("get", "a", "k")[0], content + b"\n")
+            self.assertEqual(self.out("get", "a", "k", "--value-format", "hex"),
+                             content.hex() + "\n")
+            self.assertEqual(self.run_tern("get", "a", "k", "--value-format", "base64")[0],
+                             base64.b64encode(content) + b"\n")
+        self.assertEqual(self.json("get", "a", "k")["size_bytes"], 3 * 1048576 + 5)
+
+    @unittest.skipIf(os.environ.get("TERN_PRESET") in ("asan", "tsan", "valgrind"),
+                     "their memory is not the command's")
+    def test_printing_a_large_value_takes_little_memory(self):
+        self.create("a")
+        size = 150 * 1024 * 1024
+        with open(self.path("source"), "wb") as file:
+            file.truncate(size)
+        self.run_tern("put", "a", "k", "--value-file", self.path("source"))
+        with subprocess.Popen([BINARY, "-d", self.db, "--memory", "16M", "get", "a", "k"],
+                              stdout=subprocess.PIPE, env=self.environment) as process:
+            printed = 0
+            peak = 0
+            while chunk := process.stdout.read(1 << 20):
+                printed += len(chunk)
+                with open(f"/proc/{process.pid}/status", encoding="ascii") as status:
+                    peaks = [line.split()[1] for line in status if line.startswith("VmHWM")]
+                    peak = max(peak, *(int(kib) for kib in peaks)) if peaks else peak
+            self.assertEqual(process.wait(60), 0)
+        self.assertEqual(printed, size + 1)
+        self.assertLess(peak, 64 * 1024)
+
+    def test_what_cannot_be_a_keyspace_makes_no_database(self):
+        for arguments in (["--page-bytes", "5000"], ["--engine", "lsm", "--max-load", "50"],
+                          ["--fill", "3"]):
+            self.run_tern("keyspace", "create", "a", *arguments, code=2)
+            self.assertFalse(os.path.exists(self.db), arguments)
+        self.run_tern("keyspace", "create", "n" * 1000, code=2)
+        self.run_tern("keyspace", "create", "", code=2)
+        self.assertFalse(os.path.exists(self.db))
+
     def test_a_value_streams_from_and_to_files(self):
         self.create("a")
         content = random.Random(1).randbytes(5 * 1024 * 1024 + 17)
