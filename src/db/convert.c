@@ -11,8 +11,8 @@
  *
  * Invariants:
  *  V1 until the switch is committed the keyspace is its old partition, whatever happens: a hidden
- *     partition whose switch recovery does not find in the log is dropped. A conversion that a
- *     crash ends is not resumed.
+ *     partition whose switch recovery does not find in the log is dropped, readable or not. A
+ *     conversion that a crash ends is not resumed.
  *  V2 at the switch the new partition holds what the old one holds (C1 to C3 in
  *     convert_catch_up.c), and every manifest that recovery may choose names its base.
  *  V3 the switch is visible to a reader exactly when commits that follow it are: the view with the

@@ -77,7 +77,7 @@ struct database_counters {
         shrunk_bytes, shrink_failures, compaction_failures;
     _Atomic uint64_t log_release_failures;
     _Atomic uint64_t recovered_records, recovery_ms, ended_snapshots, ticks, interval_syncs;
-    _Atomic uint64_t conversions, conversions_failed, converted_records;
+    _Atomic uint64_t conversions, conversions_failed, conversions_undone, converted_records;
     _Atomic uint64_t compacted_bytes, compaction_pauses, compaction_unpaced_bytes;
 };
 

@@ -12,6 +12,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "db/conversion_search.h"
 #include "db/creation_list.h"
 #include "db/database_internal.h"
 #include "txn/commit_codec.h"
@@ -396,12 +397,31 @@ static tern_status replay_record(void *context, const struct log_record *record,
     return status == TERN_OK ? TERN_OK : place_error(record, status, error);
 }
 
+/*
+ * A partition that a conversion was building goes at this open anyway, so one that cannot even be
+ * opened is no reason to stay closed: unless the log says that the keyspace has become it.
+ */
+static bool is_given_up(struct tern_db *db, const struct manifest *manifest,
+                        const struct log_options *options, const struct manifest_keyspace *entry,
+                        tern_status status) {
+    bool is_done = true;
+    bool is_damage = status == TERN_CORRUPTION || status == TERN_NOT_FOUND || status == TERN_IO;
+    if (!is_damage || entry->shown_seq != SEQ_MAX ||
+        conversion_search(options, manifest->log_start, entry->id, &is_done, NULL) != TERN_OK ||
+        is_done) {
+        return false;
+    }
+    atomic_fetch_add_explicit(&db->counters.conversions_undone, 1, memory_order_relaxed);
+    return true;
+}
+
 static tern_status open_keyspaces(struct tern_db *db, const struct manifest *manifest,
-                                  tern_error *error) {
+                                  const struct log_options *options, tern_error *error) {
     for (size_t i = 0; i < manifest->keyspace_count; i++) {
         const struct manifest_keyspace *entry = &manifest->keyspaces[i];
         struct engine_drained drained;
         tern_keyspace *keyspace;
+        tern_error failure = TERN_ERROR_INIT;
         /* Commits state twice the id. */
         if (entry->id > UINT64_MAX / 2 || catalog_by_id(db, entry->id) != NULL) {
             return ERROR_SET(error, TERN_CORRUPTION,
@@ -413,12 +433,15 @@ static tern_status open_keyspaces(struct tern_db *db, const struct manifest *man
         }
         tern_status status =
             catalog_open_keyspace(db, entry->id, entry->keyspace_id, entry->name, &entry->options,
-                                  entry->hash_seed, entry->state, &drained, &keyspace, error);
+                                  entry->hash_seed, entry->state, &drained, &keyspace, &failure);
         if (status == TERN_OK) {
             atomic_store_explicit(&keyspace->shown_seq, entry->shown_seq, memory_order_relaxed);
-            status = catalog_make_live(db, keyspace, entry->created_seq, error);
+            status = catalog_make_live(db, keyspace, entry->created_seq, &failure);
+        } else if (is_given_up(db, manifest, options, entry, status)) {
+            status = TERN_OK;
         }
         if (status != TERN_OK) {
+            error_copy(error, &failure);
             return status;
         }
     }
@@ -464,7 +487,7 @@ tern_status recovery_run(struct tern_db *db, const struct manifest *manifest, te
     creation_list_init(&replay.creations, &options, manifest->log_start, false);
     arena_init(&replay.arena, db->allocator, 16384);
     commit_assembler_init(&replay.assembler, db->allocator);
-    tern_status status = open_keyspaces(db, manifest, error);
+    tern_status status = open_keyspaces(db, manifest, &options, error);
     if (status == TERN_OK) {
         status =
             log_open(&options, manifest->log_start, manifest->incarnation, db->options.read_only,
