@@ -38,6 +38,7 @@ static void release_list(struct tern_db *db, tern_keyspace *keyspace) {
 void catalog_release(struct tern_db *db) {
     release_list(db, db->keyspaces);
     release_list(db, db->gone_keyspaces);
+    catalog_index_release(&db->partitions, db->allocator);
     memory_release(db->allocator, db->slots);
     memory_release(db->allocator, db->free_slots);
     mutex_destroy(&db->catalog_mutex);
@@ -51,6 +52,7 @@ static void put_to_gone(struct tern_db *db, tern_keyspace *keyspace) {
         link = &(*link)->next;
     }
     *link = keyspace->next;
+    catalog_index_remove(&db->partitions, keyspace);
     keyspace->next = db->gone_keyspaces;
     db->gone_keyspaces = keyspace;
 }
@@ -272,9 +274,18 @@ tern_status catalog_open_keyspace(struct tern_db *db, partition_id id, partition
         return status;
     }
     mutex_lock(&db->catalog_mutex);
-    keyspace->next = db->keyspaces;
-    db->keyspaces = keyspace;
+    bool is_indexed = catalog_index_add(&db->partitions, db->allocator, keyspace);
+    if (is_indexed) {
+        keyspace->next = db->keyspaces;
+        db->keyspaces = keyspace;
+    }
     mutex_unlock(&db->catalog_mutex);
+    if (!is_indexed) {
+        keyspace->methods->close(keyspace->engine);
+        memory_release(db->allocator, keyspace->name);
+        memory_release(db->allocator, keyspace);
+        return ERROR_NO_MEMORY(error, "a keyspace");
+    }
     *out_keyspace = keyspace;
     return TERN_OK;
 }
@@ -283,6 +294,13 @@ uint64_t catalog_draw_seed(const struct tern_db *db) {
     uint64_t seed;
     db->options.random->fill(db->options.random->context, &seed, sizeof(seed));
     return seed;
+}
+
+tern_status tern_keyspace_check(const char *name, const tern_keyspace_options *options,
+                                tern_error *error) {
+    tern_keyspace_options resolved;
+    tern_status status = check_name(name, error);
+    return status == TERN_OK ? catalog_check_options(options, &resolved, error) : status;
 }
 
 tern_status database_keyspace_pending(tern_db *db, const char *name,
@@ -301,13 +319,6 @@ tern_status database_keyspace_pending(tern_db *db, const char *name,
 tern_status catalog_rename_pending(struct tern_db *db, tern_keyspace *keyspace, const char *name,
                                    tern_error *error) {
     char *copy = memory_copy_string(db->allocator, name, strlen(name));
-tern_status tern_keyspace_check(const char *name, const tern_keyspace_options *options,
-                                tern_error *error) {
-    tern_keyspace_options resolved;
-    tern_status status = check_name(name, error);
-    return status == TERN_OK ? catalog_check_options(options, &resolved, error) : status;
-}
-
     if (copy == NULL) {
         return ERROR_NO_MEMORY(error, "a keyspace");
     }
@@ -372,17 +383,10 @@ tern_status database_keyspace_find(tern_db *db, const char *name, tern_keyspace 
 }
 
 tern_keyspace *catalog_by_id(struct tern_db *db, partition_id id) {
-    tern_keyspace *found = NULL;
     mutex_lock(&db->catalog_mutex);
-    for (tern_keyspace *keyspace = db->keyspaces; keyspace != NULL; keyspace = keyspace->next) {
-        if (keyspace->partition == id &&
-            atomic_load_explicit(&keyspace->state, memory_order_relaxed) != KEYSPACE_DROPPED) {
-            found = keyspace;
-            break;
-        }
-    }
+    tern_keyspace *keyspace = catalog_index_find(&db->partitions, id);
     mutex_unlock(&db->catalog_mutex);
-    return found;
+    return keyspace;
 }
 
 /* Room for one more slot, so that making a keyspace live cannot fail afterwards. */
@@ -478,6 +482,7 @@ void catalog_convert(struct tern_db *db, tern_keyspace *keyspace, tern_keyspace 
                      seq_no seq) {
     mutex_lock(&db->catalog_mutex);
     exchange_partitions(keyspace, target);
+    catalog_index_exchanged(&db->partitions, keyspace, target);
     keyspace->engine->rehashes = !key_hasher_equal(&keyspace->engine->hasher, &keyspace->hasher);
     atomic_store_explicit(&keyspace->shown_seq, seq, memory_order_relaxed);
     if (keyspace->key_bytes_max > keyspace->read_key_bytes_max) {

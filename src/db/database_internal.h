@@ -15,6 +15,7 @@
 #include <tern/sys/executor.h>
 
 #include "cache/cache.h"
+#include "db/catalog_index.h"
 #include "db/database.h"
 #include "db/manifest.h"
 #include "db/prewarm.h"
@@ -100,7 +101,8 @@ struct tern_db {
     struct mutex catalog_mutex;
     tern_keyspace *keyspaces;      /* all handles, newest first, */
     tern_keyspace *gone_keyspaces; /* but for those that have no engine any more */
-    tern_keyspace **slots;         /* by slot; NULL once gone */
+    struct catalog_index partitions;
+    tern_keyspace **slots; /* by slot; NULL once gone */
     uint32_t slot_count;
     uint32_t slot_capacity; /* of free_slots, too */
     uint32_t *free_slots;   /* below slot_count, and to be given again */
