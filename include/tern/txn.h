@@ -304,7 +304,9 @@ TERN_API TERN_MUST_CHECK tern_status tern_merge(tern_keyspace *keyspace, tern_sl
 /**
  * Stores `desired` when the current value equals `expected` (NULL: when the key is missing);
  * `desired` NULL deletes. TERN_CONFLICT otherwise, with the current value pinned in `out_current`
- * (empty with `data` NULL when missing).
+ * (empty with `data` NULL when missing). A value that has expired by the time of the commit is
+ * missing, also when it was there a moment before; transactions judge expiry, as all they read, by
+ * the time of their snapshot.
  * @param out_current may be NULL.
  */
 TERN_API TERN_MUST_CHECK tern_status tern_compare_and_set(

@@ -54,6 +54,7 @@ struct commit_request {
     uint32_t flags;             /* enum commit_flags */
     tern_durability durability; /* resolved: full, interval or none */
     seq_no snapshot_seq;
+    uint64_t expected_until_ms;  /* of COMMIT_EXPECT: when what was compared expires; 0: never */
     const uint64_t *read_hashes; /* of keys read */
     size_t read_count;
     const struct commit_range *read_ranges;

@@ -224,6 +224,10 @@ static tern_status commit_one(struct commit_queue *queue, struct commit_request 
     tern_status status = (request->flags & COMMIT_COPY) == 0
                              ? commit_validate(manager, &queue->ranges, request)
                              : TERN_OK;
+    if (status == TERN_OK && (request->flags & COMMIT_EXPECT) != 0 &&
+        request->expected_until_ms != 0 && request->expected_until_ms <= time_ms) {
+        status = ERROR_SET(&request->error, TERN_CONFLICT, "the value compared with has expired");
+    }
     if (status == TERN_CONFLICT && log_is_poisoned(manager->log)) {
         /* A commit whose sync failed is in the way, and will be: no use to begin again. */
         return log_error_poisoned(&request->error);

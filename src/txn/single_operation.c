@@ -82,6 +82,7 @@ static void init_request(struct commit_request *request, struct commit_part *par
     request->durability =
         durability != TERN_DURABILITY_DEFAULT ? durability : manager->default_durability;
     request->snapshot_seq = SEQ_NONE;
+    request->expected_until_ms = 0;
     request->read_hashes = NULL;
     request->read_count = 0;
     request->read_ranges = NULL;
@@ -233,6 +234,9 @@ tern_status single_delete_range(tern_keyspace *keyspace, const tern_slice *begin
  * Reads, compares, and commits on condition that the key has not changed since the read. A conflict
  * sends it back to the read: when the value is still the expected one (the conflict table errs
  * towards conflict, or the value changed and changed back) it tries again.
+ *
+ * A value that expires between the two is gone at the commit's time: that is a conflict, too. Time
+ * is then moved on, so that the read that follows sees it, and so does everybody.
  */
 
 #define COMPARE_TRIES_MAX 1000
@@ -245,6 +249,7 @@ struct comparison {
     tern_value *out_current;
     const struct large_value *large; /* what is to be set, when it is stored apart */
     seq_no seq;                      /* of the read */
+    uint64_t until_ms;               /* when what was read expires; 0: never */
     bool is_equal;
 };
 
@@ -281,6 +286,7 @@ static tern_status compare(struct comparison *comparison, tern_error *error) {
     }
     const struct record *record = &read.result.record;
     comparison->seq = read.moment.seq;
+    comparison->until_ms = record->kind != RECORD_NONE ? record->expires_ms : 0;
     if (record->kind == RECORD_NONE || expected == NULL) {
         comparison->is_equal = record->kind == RECORD_NONE && expected == NULL;
     } else if (record->kind == RECORD_LARGE) {
@@ -328,7 +334,12 @@ static tern_status commit_compared(struct comparison *comparison, struct engine_
         init_request(&request, &part, change->key.size + change->record.value.size, durability);
         request.flags = COMMIT_EXPECT;
         request.snapshot_seq = comparison->seq;
+        request.expected_until_ms = comparison->until_ms;
         status = submit(&request, manager, error);
+        if (status == TERN_CONFLICT && comparison->until_ms != 0) {
+            tern_status ticked = commit_tick(manager, error);
+            status = ticked == TERN_OK ? status : ticked;
+        }
         if (status != TERN_CONFLICT ||
             (comparison->large != NULL && large_value_is_stale(comparison->large))) {
             return status;

@@ -264,8 +264,37 @@ static void a_key_expires_so_long_after_its_commit(void **state) {
     api_fixture_release(&fixture);
 }
 
+/* Nobody has moved the database's time on since the value expired. */
+static void compare_and_set_does_not_take_what_has_expired(void **state) {
+    (void)state;
+    struct api_fixture fixture;
+    tern_error error = TERN_ERROR_INIT;
+    tern_write_options options = {.size = sizeof(options), .ttl_ms = 1000};
+    tern_slice key = tern_slice_str("lease");
+    tern_slice mine = tern_slice_str("mine");
+    tern_slice others = tern_slice_str("others");
+    tern_value current = TERN_VALUE_INIT;
+    api_fixture_init(&fixture, true);
+    assert_ok(tern_put(fixture.keyspace, key, mine, &options, &error), error);
+    virtual_clock_advance_ns(&fixture.clock, (uint64_t)999 * 1000 * 1000);
+    assert_ok(tern_compare_and_set(fixture.keyspace, key, &mine, &mine, &options, NULL, &error),
+              error);
+    virtual_clock_advance_ns(&fixture.clock, (uint64_t)1000 * 1000 * 1000);
+    assert_int_equal(
+        tern_compare_and_set(fixture.keyspace, key, &mine, &mine, &options, &current, &error),
+        TERN_CONFLICT);
+    assert_null(current.bytes.data);
+    /* Everybody sees it now, and who expects nothing gets it. */
+    api_assert_missing(fixture.keyspace, "lease");
+    assert_ok(tern_compare_and_set(fixture.keyspace, key, NULL, &others, &options, NULL, &error),
+              error);
+    api_assert_value(fixture.keyspace, "lease", "others");
+    api_fixture_release(&fixture);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(compare_and_set_does_not_take_what_has_expired),
         cmocka_unit_test(a_key_expires_though_nobody_writes),
         cmocka_unit_test(a_key_expires_from_a_base_and_after_reopening),
         cmocka_unit_test(a_key_expires_so_long_after_its_commit),
