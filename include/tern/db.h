@@ -210,6 +210,9 @@ TERN_API TERN_MUST_CHECK tern_status tern_sync(tern_db *db, tern_error *error);
  * Drains all overlays into bases, lets the log go, and gives free space of files back to the file
  * system for up to about two seconds (the rest follows in the background). Returns when what was
  * committed before the call is in bases. Other threads read and write meanwhile. Any thread.
+ * TERN_CORRUPTION, TERN_IO and the like when the file of a keyspace cannot take what was committed:
+ * it is named, and takes no writes until that works; the log keeps its commits, all other keyspaces
+ * have been drained.
  */
 TERN_API TERN_MUST_CHECK tern_status tern_checkpoint(tern_db *db, tern_error *error);
 

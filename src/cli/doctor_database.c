@@ -108,6 +108,18 @@ static void judge_space(struct doctor *doctor, tern_db *db) {
                (unsigned long long)(file_bytes >> 20));
 }
 
+/* Known where the database is open for writing: in a shell. */
+static void judge_aside(struct doctor *doctor, tern_db *db) {
+    uint64_t count = 0;
+    if (tern_stat_get(db, "keyspaces_aside", &count) == TERN_OK && count > 0) {
+        doctor_add(doctor, "keyspaces", DOCTOR_FAIL,
+                   "run: tern -d DIR verify; then tern repair into a new directory, or drop them; "
+                   "until then the log grows",
+                   "%llu take no writes, because their files cannot take what was committed",
+                   (unsigned long long)count);
+    }
+}
+
 /* Read-only: it is not changed by being looked at. */
 static void check_space(struct doctor *doctor) {
     tern_db *db = doctor->session->db;
@@ -126,6 +138,7 @@ static void check_space(struct doctor *doctor) {
         db = opened;
     }
     if (db != NULL) {
+        judge_aside(doctor, db);
         judge_space(doctor, db);
     }
     tern_status status = tern_close(opened, NULL);

@@ -29,6 +29,11 @@ static void release_list(struct tern_db *db, tern_keyspace *keyspace) {
         if (keyspace->engine != NULL) {
             keyspace->methods->close(keyspace->engine);
         }
+        while (keyspace->failures != NULL) {
+            struct keyspace_failure *failure = keyspace->failures;
+            keyspace->failures = failure->older;
+            memory_release(db->allocator, failure);
+        }
         memory_release(db->allocator, keyspace->name);
         memory_release(db->allocator, keyspace);
         keyspace = next;
@@ -470,6 +475,10 @@ static void exchange_partitions(tern_keyspace *left, tern_keyspace *right) {
     EXCHANGE(struct engine *, engine);
     EXCHANGE(size_t, key_bytes_max);
     EXCHANGE(uint64_t, shown_seq);
+    EXCHANGE(const struct keyspace_failure *, aside);
+    EXCHANGE(uint64_t, kept_from);
+    EXCHANGE(uint32_t, drain_failures);
+    EXCHANGE(bool, has_failed_drain);
     EXCHANGE(bool, is_sealed);
     EXCHANGE(bool, is_shrinking);
     EXCHANGE(uint64_t, space_left);

@@ -16,6 +16,9 @@
  *  K3 (promise 7) a manifest whose sync failed may or may not be on disk, and of a base whose sync
  *     failed nobody knows what is: no manifest is written after either, by whomever.
  *  K4 chunks of large values stay until the commit that names them has been drained.
+ *
+ * A keyspace whose drain fails for good is left out (aside.c): the checkpoint is complete without
+ * it, but the log stays from its first commit that was not drained.
  */
 #include <stdlib.h>
 
@@ -36,7 +39,9 @@ void checkpoint_update_debt(struct tern_db *db) {
     uint64_t debt = 0;
     mutex_lock(&db->catalog_mutex);
     for (uint32_t i = 0; i < db->slot_count; i++) {
-        if (db->slots[i] != NULL) {
+        /* Who is aside has a debt that nobody can pay. */
+        if (db->slots[i] != NULL &&
+            atomic_load_explicit(&db->slots[i]->aside, memory_order_relaxed) == NULL) {
             debt += db->slots[i]->methods->drain_debt(db->slots[i]->engine);
         }
     }
@@ -74,6 +79,7 @@ tern_status checkpoint_begin(struct tern_db *db, tern_error *error) {
         bool changed = false;
         tern_keyspace *keyspace = db->slots[i];
         if (keyspace != NULL) {
+            keyspace->has_failed_drain = false;
             status = keyspace->methods->freeze(keyspace->engine, seq, time_ms, &changed, error);
             has_frozen = has_frozen || changed;
         }
@@ -130,11 +136,17 @@ static tern_status drain_some(struct tern_db *db, size_t quantum_bytes, bool *ou
     tern_keyspace *keyspace = slot_at(db, maintenance->keyspace_index);
     enum engine_drain_state state = ENGINE_DRAIN_IDLE;
     tern_status status = TERN_OK;
-    if (keyspace != NULL) {
-        status = keyspace->methods->drain_step(keyspace->engine, quantum_bytes, &state, error);
-    }
-    if (status != TERN_OK) {
-        return status;
+    if (keyspace != NULL && !keyspace->has_failed_drain) {
+        tern_error failure = TERN_ERROR_INIT;
+        status = keyspace->methods->drain_step(keyspace->engine, quantum_bytes, &state, &failure);
+        if (status != TERN_OK && aside_take(db, keyspace, status, &failure)) {
+            atomic_fetch_add_explicit(&db->counters.drain_failures, 1, memory_order_relaxed);
+            state = ENGINE_DRAIN_IDLE;
+            status = TERN_OK;
+        } else if (status != TERN_OK) {
+            error_copy(error, &failure);
+            return status;
+        }
     }
     if (state == ENGINE_DRAIN_SLICE) {
         atomic_fetch_add_explicit(&db->counters.slices, 1, memory_order_relaxed);
@@ -164,6 +176,7 @@ static tern_status end_checkpoint(struct tern_db *db, bool *out_more, tern_error
         *out_more = true;
         return TERN_OK;
     }
+    aside_settle(db);
     maintenance->drained_seq = maintenance->frozen_seq;
     maintenance->used_after_checkpoint = budget_used(&db->budget, BUDGET_OVERLAY);
     atomic_store_explicit(&db->checkpoint_done, maintenance->frozen_seq, memory_order_release);
@@ -432,6 +445,9 @@ tern_status checkpoint_publish(struct tern_db *db, bool is_last, tern_error *err
                 large_retention_oldest(&db->manager.retention, maintenance->frozen_seq);
             draft.manifest.log_start =
                 needed < maintenance->frozen_position ? needed : maintenance->frozen_position;
+            log_position kept = aside_kept_from(db);
+            draft.manifest.log_start =
+                kept < draft.manifest.log_start ? kept : draft.manifest.log_start;
         }
         status = write_manifest(db, &draft, error);
     }

@@ -686,6 +686,7 @@ tern_status tern_checkpoint(tern_db *db, tern_error *error) {
     tern_status status = maintenance_drain_to(db, atomic_load(&db->manager.visible_seq), error);
     if (status == TERN_OK) {
         space_give_back(db);
+        status = aside_tell(db, error);
     }
     return status;
 }

@@ -15,6 +15,7 @@
 #include <tern/sys/executor.h>
 
 #include "cache/cache.h"
+#include "db/aside.h"
 #include "db/catalog_index.h"
 #include "db/database.h"
 #include "db/manifest.h"
@@ -122,6 +123,8 @@ struct tern_db {
     _Atomic seq_no checkpoint_wanted; /* drain everything up to here */
     _Atomic seq_no checkpoint_done;   /* drained up to here, durable */
     _Atomic uint64_t drain_debt;      /* bytes of frozen overlays not merged yet */
+    _Atomic uint32_t aside_count;     /* keyspaces whose drain fails: see aside.h */
+    _Atomic uint64_t aside_bytes;     /* in their overlays */
     _Atomic bool is_closing;
     _Atomic bool is_draining;
     _Atomic uint32_t writers_held;    /* conversions that want commits to wait a moment */

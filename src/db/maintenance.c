@@ -51,7 +51,10 @@ static uint64_t overlay_used(const struct tern_db *db) {
 /* The log is long, and a checkpoint would let some of it go: what large values that are not
  * committed yet have in it stays (K4), and checkpoints would follow each other without end. */
 static bool is_log_long(struct tern_db *db) {
-    uint64_t first = log_position_segment(db->maintenance.log_start);
+    const struct maintenance *maintenance = &db->maintenance;
+    /* What is kept for keyspaces that are aside no checkpoint can let go. */
+    uint64_t first = log_position_segment(aside_count(db) > 0 ? maintenance->frozen_position
+                                                              : maintenance->log_start);
     uint64_t last = log_position_segment(log_end_position(db->manager.log));
     uint64_t segments_max = LOG_PER_OVERLAY * db->options.overlay_bytes / db->options.segment_bytes;
     if (last - first <= segments_max + LOG_SEGMENTS_MIN) {
@@ -63,13 +66,15 @@ static bool is_log_long(struct tern_db *db) {
 
 /*
  * The share of overlays. It is overlay_bytes, but not so little that the keyspaces' empty overlays
- * alone would fill it, and besides what ended snapshots and committing transactions still hold:
+ * alone would fill it, besides what keyspaces that are aside hold (the cache has given up as much,
+ * memory_share.c), and what ended snapshots and committing transactions still hold:
  * that cannot be waited for (see overlay_excuse).
  */
 static uint64_t base_limit(const struct tern_db *db) {
     uint64_t least =
         atomic_load_explicit(&db->live_keyspaces, memory_order_relaxed) * KEYSPACE_OVERLAY_BYTES;
-    return db->options.overlay_bytes > least ? db->options.overlay_bytes : least;
+    return (db->options.overlay_bytes > least ? db->options.overlay_bytes : least) +
+           aside_bytes(db);
 }
 
 /* Bytes that are excused; fewer as they are given back. */
@@ -390,14 +395,18 @@ void maintenance_stop(struct tern_db *db) {
 
 tern_status maintenance_drain_to(struct tern_db *db, seq_no seq, tern_error *error) {
     tern_status status = TERN_OK;
+    bool has_begun = false;
     while (status == TERN_OK) {
         mutex_lock(&db->maintenance_mutex);
+        /* Who is aside is tried again when somebody asks. */
         bool is_done = atomic_load_explicit(&db->checkpoint_done, memory_order_acquire) >= seq &&
-                       db->maintenance.phase == CHECKPOINT_IDLE;
+                       db->maintenance.phase == CHECKPOINT_IDLE &&
+                       (has_begun || aside_count(db) == 0);
         if (!is_done) {
             bool more;
             if (db->maintenance.phase == CHECKPOINT_IDLE) {
                 status = checkpoint_begin(db, error);
+                has_begun = true;
             }
             if (status == TERN_OK) {
                 status = checkpoint_step(db, false, &more, error);

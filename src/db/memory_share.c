@@ -27,7 +27,8 @@ uint64_t memory_cache_share(const struct tern_db *db) {
     index = index > whole / INDEX_PART ? index : whole / INDEX_PART;
     uint64_t log = LOG_SEGMENTS_MAPPED * db->options.segment_bytes;
     uint64_t slack = whole > LARGE_BYTES ? (whole - LARGE_BYTES) / LOG_PART : 0;
-    uint64_t taken = db->options.overlay_bytes + budget_used(&db->budget, BUDGET_OTHER) + index +
+    uint64_t taken = db->options.overlay_bytes + aside_bytes(db) +
+                     budget_used(&db->budget, BUDGET_OTHER) + index +
                      (log > slack ? log - slack : 0);
     uint64_t share = taken < whole ? whole - taken : 0;
     uint64_t least = whole / CACHE_PART_MIN;

@@ -108,7 +108,12 @@ tern_status tern_keyspace_stats(tern_keyspace *keyspace, tern_stat_visitor visit
     if (part == NULL) {
         status = ERROR_SET(error, TERN_NOT_FOUND, "keyspace '%s' has been dropped", keyspace->name);
     } else {
-        status = part->methods->stats(part, visit, context, error);
+        const tern_stat aside = {
+            "takes_no_writes", "code",
+            "1: its file cannot take what was committed, see what a write is told", TERN_STAT_GAUGE,
+            atomic_load_explicit(&keyspace->aside, memory_order_relaxed) != NULL};
+        status =
+            visit(context, &aside) ? part->methods->stats(part, visit, context, error) : TERN_OK;
     }
     snapshot_drop(manager, &snapshot);
     return status;

@@ -141,9 +141,19 @@ static tern_status append(struct txn_manager *manager, struct commit_request *re
     return log_end(log, size, &end, &request->error);
 }
 
+static tern_status refuse_aside(const struct keyspace_failure *failure, tern_error *error) {
+    error_copy(error, &failure->error);
+    return failure->error.status;
+}
+
 static tern_status reserve(struct commit_request *request) {
     for (size_t i = 0; i < request->part_count; i++) {
         const struct commit_part *part = &request->parts[i];
+        const struct keyspace_failure *aside =
+            atomic_load_explicit(&part->keyspace->aside, memory_order_acquire);
+        if (__builtin_expect(aside != NULL, 0)) {
+            return refuse_aside(aside, &request->error);
+        }
         size_t bytes = request->bytes;
         if (request->part_count > 1) {
             bytes = 0;

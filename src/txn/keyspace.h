@@ -30,6 +30,12 @@ struct keyspace_care {
         wanted_bytes; /* the disk was full: it is tried again when so much is free; 0: not so */
 };
 
+/* Why a keyspace is set aside (db/aside.c); never changed. */
+struct keyspace_failure {
+    struct keyspace_failure *older;
+    tern_error error;
+};
+
 struct change_capture;
 
 /*
@@ -61,11 +67,16 @@ struct tern_keyspace {
     _Atomic uint64_t created_seq;
     _Atomic uint64_t dropped_seq; /* SEQ_MAX while live */
     _Atomic uint64_t last_write_seq;
-    struct tern_keyspace *next; /* the catalog's list */
+    _Atomic(const struct keyspace_failure *) aside; /* it takes no writes; NULL: it does */
+    struct tern_keyspace *next;                     /* the catalog's list */
     /* Maintenance role. */
-    bool is_sealed;                    /* has a sealed root that is not published yet */
-    bool is_shrinking;                 /* blocks are being moved down from the file's tail */
-    uint64_t space_left;               /* free bytes that the last try had to leave; 0: no try */
+    struct keyspace_failure *failures; /* all that `aside` ever was, freed with the handle */
+    uint64_t kept_from;      /* while aside: position in the log of what has not been drained */
+    uint32_t drain_failures; /* of a kind that may go away, since it was last drained */
+    bool has_failed_drain;   /* in the checkpoint under way */
+    bool is_sealed;          /* has a sealed root that is not published yet */
+    bool is_shrinking;       /* blocks are being moved down from the file's tail */
+    uint64_t space_left;     /* free bytes that the last try had to leave; 0: no try */
     struct keyspace_care engine_care;  /* its engine's own work */
     struct keyspace_care space_care;   /* giving its free space back */
     uint64_t gone_view_generation;     /* first view without it; 0: still in views */
