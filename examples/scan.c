@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading in order: a prefix forwards, the newest entries backwards, everything in batches, and how
- * many keys a range has, counted and estimated.
+ * Reading in order: a prefix forwards, the newest entries backwards, everything in batches, how
+ * many keys a range has, counted and estimated, and the same place again and again.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -90,6 +90,26 @@ static void add_up(tern_txn *txn, tern_keyspace *weather) {
     printf("%ld entries, %.1f degrees on average\n", keys, (double)degrees / (double)keys);
 }
 
+/* Who reads again and again keeps the transaction and the cursor, and renews them. */
+static void watch(tern_txn *txn, tern_keyspace *weather) {
+    static const char *const readings[] = {"20 degrees", "21 degrees", "19 degrees"};
+    tern_error error = TERN_ERROR_INIT;
+    tern_cursor *cursor;
+    check(tern_cursor_open(txn, weather, NULL, &cursor), tern_txn_error(txn));
+    for (int i = 0; i < 3; i++) {
+        tern_entry newest;
+        size_t count;
+        check(tern_put(weather, tern_slice_str("rome/now"), tern_slice_str(readings[i]), NULL,
+                       &error),
+              &error);
+        check(tern_txn_renew(txn), tern_txn_error(txn));
+        check(tern_cursor_seek_batch(cursor, tern_slice_str("rome/"), &newest, 1, &count),
+              tern_cursor_error(cursor));
+        printf("rome now: %.*s\n", (int)newest.value.size, (const char *)newest.value.data);
+    }
+    tern_cursor_close(cursor);
+}
+
 int main(void) {
     tern_error error = TERN_ERROR_INIT;
     tern_db_options options = TERN_DB_OPTIONS_INIT;
@@ -118,6 +138,7 @@ int main(void) {
     check(tern_txn_estimate(txn, weather, &begin, &end, &estimated, &bytes), tern_txn_error(txn));
     printf("from b to e: %llu keys counted, about %llu estimated\n", (unsigned long long)count,
            (unsigned long long)estimated);
+    watch(txn, weather);
     tern_txn_free(txn);
     check(tern_close(db, &error), &error);
     return 0;

@@ -10,8 +10,8 @@
  * - the transaction may write while the cursor is open: keys that were there stay to be shown once
  *   (or not at all, when it deletes them before the cursor has come to them), no key comes twice;
  * - bounds are looked at entry by entry: a short range costs as much as all of the keyspace;
- * - tern_cursor_seek(), tern_cursor_seek_previous() and tern_cursor_previous() give
- *   TERN_UNSUPPORTED and leave the cursor where it stands.
+ * - tern_cursor_seek(), tern_cursor_seek_batch(), tern_cursor_seek_previous() and
+ *   tern_cursor_previous() give TERN_UNSUPPORTED and leave the cursor where it stands.
  */
 #ifndef TERN_CURSOR_H
 #define TERN_CURSOR_H
@@ -23,7 +23,7 @@ TERN_BEGIN_DECLS
 /**
  * A cursor of a transaction: sees its snapshot and its own writes. Belongs to the transaction's
  * thread; must be closed before the transaction ends. Keys and values it returns live until it
- * moves.
+ * moves. When a read-only transaction is renewed (tern_txn_renew()), its cursors stay and follow.
  */
 typedef struct tern_cursor tern_cursor;
 
@@ -95,6 +95,18 @@ typedef struct tern_entry {
  * @return TERN_NOT_FOUND past the end.
  */
 TERN_API TERN_MUST_CHECK tern_status tern_cursor_next_batch(tern_cursor *cursor,
+                                                            tern_entry *out_entries,
+                                                            size_t capacity, size_t *out_count);
+
+/**
+ * tern_cursor_seek() and tern_cursor_next_batch() in one: hands out up to `capacity` entries that
+ * begin with the first key >= `key` (within bounds). The fastest way to scan a short range; a long
+ * one goes on with tern_cursor_next_batch().
+ * @param key       may be one that this cursor handed out.
+ * @param out_count entries handed out, at least 1; they live until the cursor moves.
+ * @return TERN_NOT_FOUND when there is no such key. TERN_UNSUPPORTED: the keyspace has no order.
+ */
+TERN_API TERN_MUST_CHECK tern_status tern_cursor_seek_batch(tern_cursor *cursor, tern_slice key,
                                                             tern_entry *out_entries,
                                                             size_t capacity, size_t *out_count);
 

@@ -125,6 +125,27 @@ TERN_API void tern_txn_free(tern_txn *txn);
  */
 TERN_API TERN_MUST_CHECK tern_status tern_txn_restart(tern_txn *txn);
 
+/**
+ * Moves a read-only transaction to the newest snapshot and keeps its cursors: for programs that
+ * read again and again, much cheaper than ending it and beginning another. All that was committed
+ * before the call is seen afterwards; the former snapshot is let go, and with it the versions and
+ * the space that it alone kept.
+ *
+ * - Its cursors stand nowhere; keys and values that they handed out are gone. Their bounds and
+ *   options stay. From now on each sees what one opened now would see.
+ * - Values that are pinned (tern_value) stay as they are.
+ * - Where a checkpoint, a conversion, a creation or a drop has changed what there is to read since,
+ *   a cursor opens anew inside, with its next move, which then fails as tern_cursor_open() would:
+ *   TERN_NO_MEMORY (the next move tries again), or TERN_NOT_FOUND with detail when the keyspace has
+ *   been dropped. After a conversion it has the order, or none, of the new engine.
+ * - A snapshot that was ended (TERN_SNAPSHOT_TOO_OLD) is renewed like any other.
+ *
+ * Between two reads the transaction keeps its snapshot: end it instead of letting it wait long.
+ * @return TERN_INVALID: it was not begun read-only; TERN_CLOSED: it has ended, use
+ * tern_txn_restart(). Both leave all as it was. Nothing else can fail.
+ */
+TERN_API TERN_MUST_CHECK tern_status tern_txn_renew(tern_txn *txn);
+
 /** Detail of the last failure; lives until the next call on the transaction. Never NULL. */
 TERN_API const tern_error *tern_txn_error(const tern_txn *txn);
 

@@ -61,6 +61,15 @@ tern_status tern_cursor_next_batch(tern_cursor *cursor, tern_entry *out_entries,
     return txn_cursor_next_batch(cursor, out_entries, capacity, out_count);
 }
 
+tern_status tern_cursor_seek_batch(tern_cursor *cursor, tern_slice key, tern_entry *out_entries,
+                                   size_t capacity, size_t *out_count) {
+    REQUIRE(NULL, cursor != NULL, "no cursor");
+    REQUIRE(error_of(cursor), slice_is_valid(key), "key without data");
+    REQUIRE(error_of(cursor), out_entries != NULL && capacity > 0, "no room for entries");
+    REQUIRE(error_of(cursor), out_count != NULL, "no out_count");
+    return txn_cursor_seek_batch(cursor, key, out_entries, capacity, out_count);
+}
+
 const tern_error *tern_cursor_error(const tern_cursor *cursor) {
     static const tern_error no_cursor = {
         .status = TERN_INVALID, .offset = -1, .message = "no cursor"};

@@ -57,6 +57,11 @@ tern_status tern_txn_restart(tern_txn *txn) {
     return txn_restart(txn);
 }
 
+tern_status tern_txn_renew(tern_txn *txn) {
+    REQUIRE(NULL, txn != NULL, "no transaction");
+    return txn_renew(txn);
+}
+
 const tern_error *tern_txn_error(const tern_txn *txn) {
     static const tern_error no_transaction = {
         .status = TERN_INVALID, .offset = -1, .message = "no transaction"};

@@ -389,6 +389,11 @@ struct engine_methods {
                                const struct engine_cursor_bounds *bounds, bool keys_only,
                                struct engine_cursor **out_cursor, tern_error *error);
     void (*cursor_close)(struct engine_cursor *cursor);
+    /*
+     * Goes on at another moment of the same view, older or newer, as if it had been closed and
+     * opened anew: it stands nowhere. What it handed out is gone.
+     */
+    void (*cursor_renew)(struct engine_cursor *cursor, const struct engine_moment *moment);
     /* All positioning: TERN_NOT_FOUND when there is no such entry; then it stands nowhere. */
     tern_status (*cursor_seek)(struct engine_cursor *cursor, tern_slice key, bool backward,
                                tern_error *error); /* first >= key, or last <= key */
@@ -403,6 +408,10 @@ struct engine_methods {
      */
     tern_status (*cursor_next_batch)(struct engine_cursor *cursor, tern_entry *out_entries,
                                      size_t capacity, size_t *out_count, tern_error *error);
+    /* The same, beginning with the first entry >= key. NULL: the engine keeps no order. */
+    tern_status (*cursor_seek_batch)(struct engine_cursor *cursor, tern_slice key,
+                                     tern_entry *out_entries, size_t capacity, size_t *out_count,
+                                     tern_error *error);
 
     /* Estimated live keys and bytes in bounds, from fences. */
     tern_status (*estimate)(struct engine_view *view, const struct engine_cursor_bounds *bounds,

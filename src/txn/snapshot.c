@@ -6,6 +6,7 @@
  *   slot    FREE | PENDING | seq | seq with ENDED bit
  *
  * Taking:  set a bit; slot = PENDING; fence; load view and visible_seq; slot = seq.
+ * Moving:  the same without the bit; nothing at all when the seq is still the newest.
  * Pruning: (visible_seq was stored); fence; read bits and slots.
  *
  * Invariants:
@@ -193,6 +194,32 @@ void snapshot_drop(struct txn_manager *manager, struct snapshot *snapshot) {
     database_view_release(snapshot->view);
     snapshot->slot = NULL;
     snapshot->view = NULL;
+}
+
+struct database_view *snapshot_renew(struct txn_manager *manager, struct snapshot *snapshot) {
+    struct engine_moment now;
+    struct database_view *former = snapshot->view;
+    /* Who holds the view that is current may compare it, and nothing needs to be announced for a
+     * seq that is registered. */
+    struct database_view *view = txn_manager_now(manager, &now);
+    if (view == former && now.seq == snapshot->moment.seq && !snapshot_is_ended(snapshot)) {
+        snapshot->moment.time_ms = now.time_ms;
+        return NULL;
+    }
+    atomic_store_explicit(&snapshot->slot->value, SLOT_PENDING, memory_order_release);
+    full_fence(manager->snapshots);
+    view = txn_manager_now(manager, &now);
+    if (view != former) {
+        struct epoch_slot *epoch = epoch_enter(manager->epoch);
+        do {
+            view = txn_manager_now(manager, &now);
+        } while (view != former && !database_view_try_retain(view));
+        epoch_exit(epoch);
+    }
+    atomic_store_explicit(&snapshot->slot->value, now.seq, memory_order_release);
+    snapshot->moment = now;
+    snapshot->view = view;
+    return view != former ? former : NULL;
 }
 
 bool snapshot_is_ended(const struct snapshot *snapshot) {

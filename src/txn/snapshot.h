@@ -33,6 +33,12 @@ TERN_MUST_CHECK tern_status snapshot_take(struct txn_manager *manager,
 /* Lets it go and empties it; harmless on an empty one. Any thread. */
 void snapshot_drop(struct txn_manager *manager, struct snapshot *snapshot);
 
+/*
+ * Moves it to now; it stays registered, so nothing can fail. Returns the view that it was on, with
+ * the reference, when that is another one now: to be released once nothing is read there any more.
+ */
+struct database_view *snapshot_renew(struct txn_manager *manager, struct snapshot *snapshot);
+
 /* True once the space policy has ended it: its reads give TERN_SNAPSHOT_TOO_OLD. */
 bool snapshot_is_ended(const struct snapshot *snapshot);
 

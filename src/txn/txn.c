@@ -122,6 +122,23 @@ tern_status txn_restart(tern_txn *txn) {
     return start(txn, &txn->error);
 }
 
+tern_status txn_renew(tern_txn *txn) {
+    if (txn->state != TXN_ACTIVE) {
+        return ERROR_SET(&txn->error, TERN_CLOSED,
+                         "the transaction has ended; restart it or begin another");
+    }
+    if (!txn->is_read_only) {
+        return ERROR_SET(&txn->error, TERN_INVALID,
+                         "the transaction may write; only one begun read-only can be renewed");
+    }
+    struct database_view *former = snapshot_renew(txn->manager, &txn->snapshot);
+    txn->failed = TERN_OK;
+    txn->seq = txn->snapshot.moment.seq;
+    txn_cursors_renew(txn);
+    database_view_release(former);
+    return TERN_OK;
+}
+
 /* ---- values stored apart that are not wanted any more ---- */
 
 /*

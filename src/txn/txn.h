@@ -73,6 +73,7 @@ void txn_spares_release(struct txn_manager *manager);
 TERN_MUST_CHECK tern_status txn_begin(struct txn_manager *manager, const tern_txn_options *options,
                                       tern_txn **out_txn, tern_error *error);
 TERN_MUST_CHECK tern_status txn_restart(tern_txn *txn);
+TERN_MUST_CHECK tern_status txn_renew(tern_txn *txn);
 void txn_rollback(tern_txn *txn);
 void txn_free(tern_txn *txn);
 TERN_MUST_CHECK tern_status txn_commit(tern_txn *txn);

@@ -117,13 +117,20 @@ tern_status txn_cursor_open(tern_txn *txn, tern_keyspace *keyspace,
     return TERN_OK;
 }
 
-/* Everything that keeps the database busy. */
-static void let_go(tern_cursor *cursor) {
-    tern_txn *txn = cursor->txn;
+/* Has nothing of the engine any more. */
+static void let_go_of_engine(tern_cursor *cursor) {
     if (cursor->engine != NULL) {
         cursor->methods->cursor_close(cursor->engine);
         cursor->engine = NULL;
     }
+    cursor->part = NULL;
+    cursor->engine_stands = false;
+}
+
+/* Everything that keeps the database busy. */
+static void let_go(tern_cursor *cursor) {
+    tern_txn *txn = cursor->txn;
+    let_go_of_engine(cursor);
     snapshot_drop(txn->manager, &cursor->own_snapshot);
     if (cursor->previous != NULL) {
         cursor->previous->next = cursor->next;
@@ -140,6 +147,20 @@ static void let_go(tern_cursor *cursor) {
 void txn_cursors_orphan(tern_txn *txn) {
     while (txn->cursors != NULL) {
         let_go(txn->cursors);
+    }
+}
+
+void txn_cursors_renew(tern_txn *txn) {
+    const struct snapshot *snapshot = &txn->snapshot;
+    for (tern_cursor *cursor = txn->cursors; cursor != NULL; cursor = cursor->next) {
+        cursor->place = CURSOR_NOWHERE;
+        cursor->is_loaded = false;
+        if (cursor->engine != NULL && cursor->part == view_part(snapshot->view, cursor->keyspace)) {
+            cursor->methods->cursor_renew(cursor->engine, &snapshot->moment);
+        } else {
+            let_go_of_engine(cursor);
+            cursor->is_stale = true;
+        }
     }
 }
 
@@ -317,6 +338,18 @@ static __attribute__((noinline)) tern_status say_ended(tern_cursor *cursor) {
     return snapshot_say_too_old(&snapshot_of(cursor)->moment, &cursor->error);
 }
 
+/* As a cursor that is opened now would be. When that fails, the next move tries again. */
+static __attribute__((noinline)) tern_status open_again(tern_cursor *cursor) {
+    tern_status status = open_engine(cursor);
+    if (status != TERN_OK) {
+        cursor->engine = NULL;
+        error_copy(&cursor->error, &cursor->txn->error);
+        return status;
+    }
+    cursor->is_stale = false;
+    return TERN_OK;
+}
+
 /* The same for a move: who reads on at a snapshot that was ended is to notice. */
 static inline tern_status check_move(tern_cursor *cursor) {
     tern_status status = check(cursor);
@@ -324,6 +357,9 @@ static inline tern_status check_move(tern_cursor *cursor) {
         const struct snapshot *snapshot = snapshot_of(cursor);
         if (__builtin_expect(snapshot->slot != NULL && snapshot_is_ended(snapshot), 0)) {
             return say_ended(cursor);
+        }
+        if (__builtin_expect(cursor->is_stale, 0)) {
+            return open_again(cursor);
         }
     }
     return status;
@@ -408,32 +444,60 @@ tern_status txn_cursor_move(tern_cursor *cursor, bool backward) {
     return track(cursor, move(cursor, backward), backward, from_edge);
 }
 
-tern_status txn_cursor_seek(tern_cursor *cursor, tern_slice key, bool backward) {
+/* A key to seek, which may be one that this cursor handed out. */
+struct sought_key {
+    tern_slice key;
+    struct buffer copy; /* of what `bytes` have no room for */
+    uint8_t bytes[SHORT_BOUNDS_BYTES];
+};
+
+static tern_status copy_sought(tern_cursor *cursor, tern_slice key, struct sought_key *out_sought) {
+    uint8_t *bytes = out_sought->bytes;
+    buffer_init(&out_sought->copy, cursor->allocator);
+    if (key.size > sizeof(out_sought->bytes)) {
+        if (buffer_reserve(&out_sought->copy, key.size) != TERN_OK) {
+            buffer_release(&out_sought->copy);
+            return ERROR_NO_MEMORY(&cursor->error, "a seek");
+        }
+        bytes = out_sought->copy.data;
+    }
+    if (key.size > 0) {
+        memcpy(bytes, key.data, key.size);
+    }
+    out_sought->key = tern_slice_of(bytes, key.size);
+    return TERN_OK;
+}
+
+/* What comes before every seek. On success `out_sought` is to be released. */
+static tern_status begin_seek(tern_cursor *cursor, tern_slice key, bool backward,
+                              struct sought_key *out_sought) {
     tern_status status = check_move(cursor);
     if (status == TERN_OK && cursor->is_unordered) {
         status = refuse_order(cursor, "seek");
     }
+    if (status == TERN_OK) {
+        status = copy_sought(cursor, key, out_sought);
+    }
+    if (status == TERN_OK && cursor->tracks) {
+        status = begin_range(cursor, &out_sought->key, backward);
+        if (status != TERN_OK) {
+            buffer_release(&out_sought->copy);
+        }
+    }
+    return status;
+}
+
+tern_status txn_cursor_seek(tern_cursor *cursor, tern_slice key, bool backward) {
+    struct sought_key sought;
+    tern_status status = begin_seek(cursor, key, backward, &sought);
     if (status != TERN_OK) {
         return status;
     }
-    /* The key may be one that this cursor handed out. */
-    struct buffer copy;
-    buffer_init(&copy, cursor->allocator);
-    if (buffer_append(&copy, key.data, key.size) != TERN_OK) {
-        buffer_release(&copy);
-        return ERROR_NO_MEMORY(&cursor->error, "a seek");
-    }
-    key = buffer_slice(&copy);
+    status = finish_move(cursor, cursor_merge_move(cursor, &sought.key, backward));
     if (cursor->tracks) {
-        status = begin_range(cursor, &key, backward);
+        status = track(cursor, status, backward, false);
     }
-    if (status == TERN_OK) {
-        status = finish_move(cursor, cursor_merge_move(cursor, &key, backward));
-        if (cursor->tracks) {
-            status = track(cursor, status, backward, false);
-        }
-    }
-    buffer_release(&copy);
+    buffer_release(&sought.copy);
     return status;
 }
 
@@ -506,15 +570,18 @@ static tern_status stand_on_last(tern_cursor *cursor, const tern_entry *last) {
     return TERN_OK;
 }
 
-/* Entry by entry, with copies: own writes lie between, or values stored apart. */
-static tern_status fill_by_copies(tern_cursor *cursor, tern_entry *out_entries, size_t capacity,
-                                  size_t *out_count) {
+/* Entry by entry, with copies: own writes lie between, or values stored apart. The first entry is
+ * that of `key`, or (NULL) the one after where the cursor stands. */
+static tern_status fill_by_copies(tern_cursor *cursor, const tern_slice *key,
+                                  tern_entry *out_entries, size_t capacity, size_t *out_count) {
     size_t count = 0;
     size_t bytes = 0;
     tern_status status = TERN_OK;
     arena_reset(&cursor->batch_arena);
     while (count < capacity && bytes < BATCH_BYTES_MAX) {
-        status = move(cursor, false);
+        status = key != NULL && count == 0
+                     ? finish_move(cursor, cursor_merge_move(cursor, key, false))
+                     : move(cursor, false);
         if (status == TERN_OK) {
             status = copy_entry(cursor, &out_entries[count]);
         }
@@ -544,19 +611,23 @@ static tern_status copy_single(tern_cursor *cursor, tern_entry *out_entries, siz
     return TERN_OK;
 }
 
-static tern_status pass_batch(tern_cursor *cursor, tern_entry *out_entries, size_t capacity,
-                              size_t *out_count) {
+/* The engine's cursor alone fills the batch, from `key` on or (NULL) from where it stands. */
+static tern_status pass_batch(tern_cursor *cursor, const tern_slice *key, tern_entry *out_entries,
+                              size_t capacity, size_t *out_count) {
+    const struct engine_methods *methods = cursor->methods;
     size_t count = 0;
     if (cursor->place == CURSOR_NOWHERE) {
         cursor_restart(cursor);
     }
-    tern_status status =
-        finish_move(cursor, cursor->methods->cursor_next_batch(cursor->engine, out_entries,
-                                                               capacity, &count, &cursor->error));
+    tern_status status = key != NULL ? methods->cursor_seek_batch(cursor->engine, *key, out_entries,
+                                                                  capacity, &count, &cursor->error)
+                                     : methods->cursor_next_batch(cursor->engine, out_entries,
+                                                                  capacity, &count, &cursor->error);
+    status = finish_move(cursor, status);
     if (status != TERN_OK) {
         return status;
     }
-    cursor->methods->cursor_entry(cursor->engine, &cursor->entry);
+    methods->cursor_entry(cursor->engine, &cursor->entry);
     cursor->place = CURSOR_ON_ENGINE;
     cursor->engine_place = ENGINE_AT_CURRENT;
     if (cursor->keys_only) {
@@ -581,11 +652,33 @@ tern_status txn_cursor_next_batch(tern_cursor *cursor, tern_entry *out_entries, 
     if (status != TERN_OK) {
         return status;
     }
-    status = cursor_passes_through(cursor) ? pass_batch(cursor, out_entries, capacity, &count)
-                                           : fill_by_copies(cursor, out_entries, capacity, &count);
+    status = cursor_passes_through(cursor)
+                 ? pass_batch(cursor, NULL, out_entries, capacity, &count)
+                 : fill_by_copies(cursor, NULL, out_entries, capacity, &count);
     if (cursor->tracks) {
         status = track(cursor, status, false, from_edge);
     }
+    if (status == TERN_OK) {
+        *out_count = count;
+    }
+    return status;
+}
+
+tern_status txn_cursor_seek_batch(tern_cursor *cursor, tern_slice key, tern_entry *out_entries,
+                                  size_t capacity, size_t *out_count) {
+    size_t count = 0;
+    struct sought_key sought;
+    tern_status status = begin_seek(cursor, key, false, &sought);
+    if (status != TERN_OK) {
+        return status;
+    }
+    bool is_alone = cursor->engine != NULL && cursor_writes(cursor) == NULL;
+    status = is_alone ? pass_batch(cursor, &sought.key, out_entries, capacity, &count)
+                      : fill_by_copies(cursor, &sought.key, out_entries, capacity, &count);
+    if (cursor->tracks) {
+        status = track(cursor, status, false, false);
+    }
+    buffer_release(&sought.copy);
     if (status == TERN_OK) {
         *out_count = count;
     }

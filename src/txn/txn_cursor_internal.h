@@ -2,6 +2,9 @@
 /*
  * Inside a transaction's cursor.
  *
+ * A cursor whose transaction was renewed goes on with its engine's cursor where that reads the same
+ * view of the partition; else it lets go of it, and opens another one before its next move.
+ *
  * It stands on an entry of the engine's cursor or on a copy (of an own write, or of the last entry
  * of a batch). Where the engine's cursor stands, seen from there, is in `engine_place`. Own writes
  * are looked up by key at each move, so the transaction may write while the cursor is open.
@@ -34,6 +37,7 @@ struct tern_cursor {
     struct engine_view *part;            /* NULL: the keyspace is not in the view */
     const struct engine_methods *methods;
     struct engine_cursor *engine;
+    bool is_stale; /* renewed, and the engine's cursor is to be opened */
     struct engine_cursor_bounds bounds;
     struct buffer bound_bytes; /* of bounds that `short_bounds` has no room for */
     bool keys_only;

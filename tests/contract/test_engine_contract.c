@@ -140,6 +140,34 @@ static void a_snapshot_reads_what_it_saw(void **state) {
     world_destroy(&world);
 }
 
+/* Snapshots that read the same view at moments between which everything happens; each is renewed to
+ * each other one. */
+static void a_renewed_cursor_sees_what_one_opened_then_sees(void **state) {
+    struct engine_world world;
+    begin(state, &world);
+    put_many(&world, 300, 7);
+    change(&world, RECORD_PUT, "key-000040", tern_slice_str("s"), 0, world.time_ms + 5000);
+    checkpoint(&world);
+    change(&world, RECORD_MERGE, "key-000040", tern_slice_str("+"), TERN_MERGE_APPEND, 0);
+    change(&world, RECORD_MERGE, "key-000041", tern_slice_str("+"), TERN_MERGE_APPEND, 0);
+    checkpoint(&world);
+    for (unsigned round = 0; round < 2; round++) {
+        world_snapshot_take(&world);
+        put_many(&world, 30, 31);
+        world_snapshot_take(&world);
+        change(&world, RECORD_DELETE, "key-000042", tern_slice_str(""), 0, 0);
+        change(&world, RECORD_MERGE, "key-000049", tern_slice_str("+"), TERN_MERGE_APPEND, 0);
+        world.time_ms += 10000;
+        put(&world, "key-000050x", "new");
+        world_snapshot_take(&world);
+        change(&world, CHANGE_DELETE_RANGE, "key-000100", tern_slice_str("key-000400"), 0, 0);
+        world_check_snapshots(&world);
+        checkpoint(&world);
+        world_check_snapshots(&world);
+    }
+    world_destroy(&world);
+}
+
 static void operands_count_once_drained_or_not(void **state) {
     struct engine_world world;
     int64_t three = 3;
@@ -569,6 +597,7 @@ int main(void) {
             cmocka_unit_test_prestate(an_empty_partition_has_nothing, methods),
             cmocka_unit_test_prestate(a_drain_changes_nothing_that_readers_see, methods),
             cmocka_unit_test_prestate(a_snapshot_reads_what_it_saw, methods),
+            cmocka_unit_test_prestate(a_renewed_cursor_sees_what_one_opened_then_sees, methods),
             cmocka_unit_test_prestate(operands_count_once_drained_or_not, methods),
             cmocka_unit_test_prestate(what_has_expired_is_gone_and_its_room_comes_back, methods),
             cmocka_unit_test_prestate(replay_restores_what_no_checkpoint_holds, methods),

@@ -163,6 +163,11 @@ static void calls_of_a_transaction_name_what_is_missing(void **state) {
     assert_int_equal(tern_cursor_value(cursor, NULL), TERN_INVALID);
     assert_int_equal(tern_cursor_next_batch(cursor, &entry, 0, &count), TERN_INVALID);
     assert_non_null(strstr(tern_cursor_error(cursor)->message, "room"));
+    assert_int_equal(tern_cursor_seek_batch(cursor, KEY, &entry, 0, &count), TERN_INVALID);
+    assert_int_equal(tern_cursor_seek_batch(cursor, KEY, &entry, 1, NULL), TERN_INVALID);
+    assert_int_equal(tern_cursor_seek_batch(NULL, KEY, &entry, 1, &count), TERN_INVALID);
+    assert_int_equal(tern_txn_renew(txn), TERN_INVALID);
+    assert_int_equal(tern_txn_renew(NULL), TERN_INVALID);
     tern_cursor_close(cursor);
     /* None of it has harmed the transaction. */
     assert_int_equal(tern_txn_put(txn, fixture.keyspace, KEY, VALUE, NULL), TERN_OK);

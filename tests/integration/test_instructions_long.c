@@ -110,6 +110,25 @@ static void run_scan_batches(struct bed *bed, uint64_t operations) {
     }
 }
 
+static void prepare_renewed(struct bed *bed) {
+    tern_txn_options options = TERN_TXN_OPTIONS_INIT;
+    options.read_only = true;
+    must(tern_txn_begin(bed->db, &options, &bed->txn, NULL), "begin");
+    must(tern_cursor_open(bed->txn, bed->keyspace, NULL, &bed->cursor), "cursor");
+}
+
+/* Ten entries from a key on, as of now. */
+static void run_renewed(struct bed *bed, uint64_t operations) {
+    tern_entry entries[10];
+    size_t count = 0;
+    for (uint64_t i = 0; i < operations; i++) {
+        must(tern_txn_renew(bed->txn), "renew");
+        tern_status status =
+            tern_cursor_seek_batch(bed->cursor, key_at(bed, i), entries, 10, &count);
+        must(status == TERN_NOT_FOUND ? TERN_OK : status, "seek batch");
+    }
+}
+
 static void put_all(struct bed *bed, uint64_t operations, tern_durability durability) {
     tern_write_options options = {.size = sizeof(options), .durability = durability};
     for (uint64_t i = 0; i < operations; i++) {
@@ -155,6 +174,7 @@ static const struct path paths[] = {
     {"multi_get", 4096, false, NULL, run_multi_gets},
     {"scan_step", 16000, false, prepare_scan, run_scan},
     {"scan_batch", 16000, false, prepare_scan, run_scan_batches},
+    {"scan_10_renewed", 4096, false, prepare_renewed, run_renewed},
     {"put", 4096, false, NULL, run_puts},
     {"put_durability_none", 4096, false, NULL, run_puts_none},
     {"put_in_batch", 4096, false, NULL, run_batches},

@@ -30,12 +30,20 @@ struct held {
     tern_keyspace *handles[MODEL_KEYSPACES];
 };
 
+/* A transaction that is renewed whenever it is looked at, with cursors that it keeps. */
+struct renewed {
+    tern_txn *txn; /* NULL: none */
+    tern_keyspace *handles[MODEL_KEYSPACES];
+    tern_cursor *cursors[MODEL_KEYSPACES]; /* NULL: none yet, on handles[i] */
+};
+
 struct model_test {
     struct step_machine machine;
     struct random_workload work;
     tern_db *db;
     struct held held[HELD_MAX];
     size_t held_count;
+    struct renewed renewed;
     uint8_t *buffer;
     uint64_t step;
     uint64_t clones;
@@ -189,8 +197,40 @@ static uint64_t check_unordered(struct model_test *test, tern_cursor *cursor,
     assert_int_equal(tern_cursor_previous(cursor), TERN_UNSUPPORTED);
     assert_int_equal(tern_cursor_seek(cursor, tern_slice_str("a")), TERN_UNSUPPORTED);
     assert_int_equal(tern_cursor_seek_previous(cursor, tern_slice_str("a")), TERN_UNSUPPORTED);
+    assert_int_equal(tern_cursor_seek_batch(cursor, tern_slice_str("a"), entries, 37, &count),
+                     TERN_UNSUPPORTED);
     free(seen);
     return total;
+}
+
+/* A batch that begins at a key. */
+static void check_sought_batch(struct model_test *test, tern_cursor *cursor,
+                               const struct model_keyspace *keyspace) {
+    uint8_t bytes[MODEL_KEY_BYTES_MAX];
+    tern_entry entries[9];
+    tern_slice key = model_random_key(&test->work.random, bytes);
+    size_t capacity = (size_t)(1 + seeded_random_below(&test->work.random, 9));
+    size_t count = 0;
+    size_t position = 0;
+    while (position < keyspace->count && slice_compare(keyspace->entries[position].key, key) < 0) {
+        position++;
+    }
+    tern_status status = tern_cursor_seek_batch(cursor, key, entries, capacity, &count);
+    if (status == TERN_NOT_FOUND) {
+        check_gap(test, keyspace, position, keyspace->count);
+        return;
+    }
+    ok(test, status, tern_cursor_error(cursor));
+    assert_in_range(count, 1, capacity);
+    for (size_t i = 0; i < count; i++) {
+        size_t index = index_of(keyspace, shown(test, keyspace, entries[i].key, entries[i].value));
+        if (index < position) {
+            complain(test, "sought batch out of order", entries[i].key);
+        }
+        check_gap(test, keyspace, position, index);
+        position = index + 1;
+    }
+    assert_true(slice_equal(tern_cursor_key(cursor), entries[count - 1].key));
 }
 
 /* Where a seek must land, and what lies one step on either side. */
@@ -227,6 +267,7 @@ static void check_seeks(struct model_test *test, tern_cursor *cursor,
                tern_cursor_error(cursor));
             assert_true(slice_equal(tern_cursor_key(cursor), keyspace->entries[index].key));
         }
+        check_sought_batch(test, cursor, keyspace);
     }
 }
 
@@ -396,6 +437,61 @@ static void let_go(struct model_test *test, size_t index) {
     test->held[index] = test->held[--test->held_count];
 }
 
+/* ---- a reader that is renewed ---- */
+
+static void end_renewed(struct model_test *test) {
+    struct renewed *renewed = &test->renewed;
+    for (unsigned i = 0; i < MODEL_KEYSPACES; i++) {
+        tern_cursor_close(renewed->cursors[i]);
+    }
+    tern_txn_free(renewed->txn);
+    *renewed = (struct renewed){0};
+}
+
+/* A cursor stays for as long as the keyspace does; that of one that was dropped shows nothing. */
+static tern_cursor *cursor_on(struct model_test *test, unsigned i, tern_keyspace *handle) {
+    struct renewed *renewed = &test->renewed;
+    if (renewed->cursors[i] != NULL && renewed->handles[i] != handle) {
+        assert_int_equal(tern_cursor_next(renewed->cursors[i]), TERN_NOT_FOUND);
+        tern_cursor_close(renewed->cursors[i]);
+        renewed->cursors[i] = NULL;
+    }
+    if (renewed->cursors[i] == NULL && handle != NULL) {
+        ok(test, tern_cursor_open(renewed->txn, handle, NULL, &renewed->cursors[i]),
+           tern_txn_error(renewed->txn));
+    }
+    renewed->handles[i] = handle;
+    return renewed->cursors[i];
+}
+
+static void check_renewed(struct model_test *test) {
+    struct renewed *renewed = &test->renewed;
+    const struct model_state *state = now(test);
+    tern_keyspace *handles[MODEL_KEYSPACES];
+    if (renewed->txn == NULL) {
+        renewed->txn = begin(test, test->db);
+    }
+    ok(test, tern_txn_renew(renewed->txn), tern_txn_error(renewed->txn));
+    open_handles(test, test->db, state, handles);
+    for (unsigned i = 0; i < MODEL_KEYSPACES; i++) {
+        const struct model_keyspace *keyspace = &state->keyspaces[i];
+        tern_cursor *cursor = cursor_on(test, i, handles[i]);
+        uint64_t total = 0;
+        if (cursor == NULL) {
+            continue;
+        }
+        if (tern_cursor_seek_previous(cursor, tern_slice_str("a")) == TERN_UNSUPPORTED) {
+            total = check_unordered(test, cursor, keyspace);
+        } else {
+            ok(test, tern_txn_renew(renewed->txn), tern_txn_error(renewed->txn));
+            total = check_batches(test, cursor, keyspace);
+            check_seeks(test, cursor, keyspace);
+        }
+        check_counts(test, renewed->txn, handles[i], total);
+    }
+    test->comparisons++;
+}
+
 /* ---- the run ---- */
 
 static bool print_finding(void *context, const tern_finding *finding) {
@@ -429,6 +525,7 @@ static void reopen(struct model_test *test) {
     while (test->held_count > 0) {
         let_go(test, test->held_count - 1);
     }
+    end_renewed(test);
     if (test->db != NULL) {
         ok(test, tern_close(test->db, &error), &error);
     }
@@ -452,6 +549,10 @@ static void look(struct model_test *test) {
         clone(test);
     } else if (kind < 98) {
         reopen(test);
+    } else if (kind < 120) {
+        check_renewed(test);
+    } else if (kind == 120) {
+        end_renewed(test);
     }
 }
 
@@ -461,7 +562,8 @@ static void work(struct model_test *test) {
     if (random_workload_step(&test->work, test->db)) {
         return;
     }
-    bool is_refused = test->work.error.status == TERN_NO_MEMORY && test->held_count > 0;
+    bool is_refused = test->work.error.status == TERN_NO_MEMORY &&
+                      (test->held_count > 0 || test->renewed.txn != NULL);
     if (!is_refused) {
         complain(test, test->work.error.message, NO_KEY);
     }
@@ -473,6 +575,7 @@ static void work(struct model_test *test) {
     while (test->held_count > 0) {
         let_go(test, test->held_count - 1);
     }
+    end_renewed(test);
 }
 
 static void the_database_equals_its_model_whichever_way_it_is_read(void **state) {
@@ -496,6 +599,7 @@ static void the_database_equals_its_model_whichever_way_it_is_read(void **state)
         clone(&test);
         verify(&test);
         reopen(&test);
+        end_renewed(&test);
         print_message("seed %llu: %llu comparisons, %llu clones, %llu conversions\n",
                       (unsigned long long)(seed + run), (unsigned long long)test.comparisons,
                       (unsigned long long)test.clones, (unsigned long long)test.work.conversions);

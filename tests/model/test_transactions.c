@@ -218,13 +218,24 @@ static void expect_entry(tern_cursor *cursor, tern_status status, const struct s
     expect_held(&store->places[wanted], got);
 }
 
+/* A batch from where the cursor stands, or from a key. */
 static int batch_step(struct run *run, tern_cursor *cursor, const struct store *store, int at,
                       int low, int high) {
     tern_entry entries[16];
     size_t capacity = 1 + below(run, 16);
     size_t count = 0;
-    int next = next_present(store, at < 0 ? low : at + 1, false, low, high);
-    tern_status status = tern_cursor_next_batch(cursor, entries, capacity, &count);
+    int from = at < 0 ? low : at + 1;
+    tern_status status;
+    if (seeded_random_chance(&run->random, 1, 2)) {
+        status = tern_cursor_next_batch(cursor, entries, capacity, &count);
+    } else {
+        char key_bytes[32];
+        from = (int)below(run, KEYS);
+        status = tern_cursor_seek_batch(cursor, key_of((size_t)from, key_bytes), entries, capacity,
+                                        &count);
+        from = from < low ? low : from;
+    }
+    int next = next_present(store, from, false, low, high);
     if (next < 0) {
         assert_int_equal(status, TERN_NOT_FOUND);
         return -1;
@@ -326,11 +337,16 @@ static void replace_reader(struct run *run) {
     tern_txn_options options = TERN_TXN_OPTIONS_INIT;
     size_t number = below(run, READERS);
     options.read_only = true;
-    if (run->readers[number] != NULL) {
-        compare_points(run, run->readers[number], &run->reader_stores[number]);
-        tern_txn_free(run->readers[number]);
+    tern_txn **reader = &run->readers[number];
+    if (*reader != NULL) {
+        compare_points(run, *reader, &run->reader_stores[number]);
     }
-    assert_ok(tern_txn_begin(run->db, &options, &run->readers[number], &error), error);
+    if (*reader != NULL && seeded_random_chance(&run->random, 1, 2)) {
+        assert_ok(tern_txn_renew(*reader), *tern_txn_error(*reader));
+    } else {
+        tern_txn_free(*reader);
+        assert_ok(tern_txn_begin(run->db, &options, reader, &error), error);
+    }
     run->reader_stores[number] = run->committed;
 }
 

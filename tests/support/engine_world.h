@@ -105,6 +105,9 @@ void world_release(struct engine_world *world);
 void world_snapshot_take(struct engine_world *world);
 void world_snapshot_drop(struct engine_world *world, size_t index);
 
+/* Fails the test, saying what, unless the status is OK. */
+void world_must(tern_status status, const tern_error *error, const char *what);
+
 /* Compares one key, all of it by cursor (both ways), and by multi-get. */
 void world_check_key(struct engine_world *world, struct engine_view *view,
                      const struct engine_moment *moment, const struct oracle *oracle,

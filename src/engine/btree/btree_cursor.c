@@ -40,17 +40,7 @@ static struct cache_frame *copy_frame(struct btree_cursor *cursor, struct cache_
     return copy;
 }
 
-/* Lowest step of the path from which there is a way to the right; depth when there is none. */
-static uint32_t step_with_right_sibling(const struct btree_cursor *cursor) {
-    for (uint32_t i = cursor->depth; i-- > 0;) {
-        if (cursor->path[i].index + 1 < cursor->path[i].node->count) {
-            return i;
-        }
-    }
-    return cursor->depth;
-}
-
-/* Room for every key of the leaf and for its fence, so that handing them out cannot fail. */
+/* Room for every key of the leaf, so that handing them out cannot fail. */
 static tern_status reserve_keys(struct btree_cursor *cursor, const uint8_t *payload,
                                 tern_error *error) {
     uint32_t left_out = leaf_prefix_size(payload) - leaf_prefix_in_records(payload);
@@ -58,12 +48,7 @@ static tern_status reserve_keys(struct btree_cursor *cursor, const uint8_t *payl
     if (left_out > 0) {
         keys = (size_t)left_out * leaf_count(payload) + get_u16(payload + 6);
     }
-    uint32_t step = step_with_right_sibling(cursor);
-    size_t fence = step == cursor->depth
-                       ? 0
-                       : node_separator_size(cursor->path[step].node, cursor->path[step].index);
-    if ((keys > cursor->key_area.capacity && buffer_reserve(&cursor->key_area, keys) != TERN_OK) ||
-        (fence > cursor->fence.capacity && buffer_reserve(&cursor->fence, fence) != TERN_OK)) {
+    if (keys > cursor->key_area.capacity && buffer_reserve(&cursor->key_area, keys) != TERN_OK) {
         return ERROR_NO_MEMORY(error, "the keys of a leaf");
     }
     cursor->prefix_left_out = left_out;
@@ -141,7 +126,9 @@ static tern_status hold_here(struct btree_cursor *cursor, tern_error *error) {
     if (status != TERN_OK) {
         return status;
     }
-    cursor->is_prefetched = frame == cursor->next_frame && cursor->next_done > 0;
+    bool is_fetched = frame == cursor->next_frame && cursor->next_done > 0;
+    cursor->fetched =
+        is_fetched ? (const uint8_t *)frame + cursor->tree->config.options.page_bytes : NULL;
     cursor->next_done = 0;
     cursor->held = is_mapped ? NULL : frame;
     cursor->payload = leaf_payload(frame);
@@ -212,6 +199,7 @@ static tern_status seek_key(struct btree_cursor *cursor, tern_slice key, bool ba
                 let_go(cursor);
                 return status;
             }
+            node_prefetch(node);
         }
     }
     status = hold_here(cursor, error);
@@ -284,6 +272,16 @@ static void record(const struct base_cursor *base, struct record *out_record) {
     leaf_record(cursor->payload, cursor->index, out_record);
 }
 
+/* Lowest step of the path from which there is a way to the right; depth when there is none. */
+static uint32_t step_with_right_sibling(const struct btree_cursor *cursor) {
+    for (uint32_t i = cursor->depth; i-- > 0;) {
+        if (cursor->path[i].index + 1 < cursor->path[i].node->count) {
+            return i;
+        }
+    }
+    return cursor->depth;
+}
+
 static bool leaf_fence(const struct base_cursor *base, tern_slice *out_fence) {
     struct btree_cursor *cursor = btree_cursor_of_const(base);
     uint32_t i = step_with_right_sibling(cursor);
@@ -291,9 +289,21 @@ static bool leaf_fence(const struct base_cursor *base, tern_slice *out_fence) {
         return false;
     }
     const struct path_step *step = &cursor->path[i];
-    size_t size = node_separator(step->node, step->index, cursor->fence.data);
+    size_t size = node_separator_size(step->node, step->index);
+    if (size > cursor->fence.capacity && buffer_reserve(&cursor->fence, size) != TERN_OK) {
+        return false;
+    }
+    size = node_separator(step->node, step->index, cursor->fence.data);
     *out_fence = tern_slice_of(cursor->fence.data, size);
     return true;
+}
+
+static bool step_inside(struct base_cursor *base) {
+    struct btree_cursor *cursor = btree_cursor_of(base);
+    ASSERT_DEBUG(cursor->is_placed);
+    bool is_last = cursor->index + 1 == cursor->count;
+    cursor->index += is_last ? 0 : 1;
+    return !is_last;
 }
 
 /* ---- opening and closing ---- */
@@ -325,6 +335,7 @@ static const struct base_cursor_methods btree_cursor_methods = {
     .leaf_batch = btree_cursor_leaf_batch,
     .leaf_pairs = btree_cursor_leaf_pairs,
     .leaf_fence = leaf_fence,
+    .step_inside = step_inside,
     .close = close_cursor,
 };
 

@@ -10,8 +10,18 @@ static uint32_t batch_end(const struct btree_cursor *cursor, const tern_slice *e
     if (end == NULL) {
         return cursor->count;
     }
+    const uint8_t *payload = cursor->payload;
+    uint32_t prefix_size = leaf_prefix_size(payload);
+    int order = prefix_compare(leaf_prefix_bytes(payload), prefix_size, *end);
+    if (order != 0) {
+        return order < 0 ? 0 : cursor->count;
+    }
+    /* Mostly all of the leaf lies below, and the last head tells. */
+    if (leaf_head(payload, cursor->count - 1) < head_of(slice_after(*end, prefix_size))) {
+        return cursor->count;
+    }
     bool equal = false;
-    return leaf_lower_bound(cursor->payload, *end, &equal);
+    return leaf_lower_bound(payload, *end, &equal);
 }
 
 /* Lines asked for before the first record of a batch is read, then kept so far ahead of it. */
@@ -25,11 +35,17 @@ struct prefetch_run {
     const uint8_t *end;
 };
 
+/* Up to `target` and, so that the loop costs little, up to three lines beyond. */
 static inline void prefetch_to(struct prefetch_run *run, const uint8_t *target) {
     const uint8_t *end = target < run->end ? target : run->end;
-    for (; run->position < end; run->position += BTREE_LINE_BYTES) {
-        __builtin_prefetch(run->position);
+    const uint8_t *position = run->position;
+    for (; position < end; position += (size_t)4 * BTREE_LINE_BYTES) {
+        __builtin_prefetch(position);
+        __builtin_prefetch(position + BTREE_LINE_BYTES);
+        __builtin_prefetch(position + (size_t)2 * BTREE_LINE_BYTES);
+        __builtin_prefetch(position + (size_t)3 * BTREE_LINE_BYTES);
     }
+    run->position = position;
 }
 
 /*
@@ -37,14 +53,13 @@ static inline void prefetch_to(struct prefetch_run *run, const uint8_t *target) 
  * of the leaf only what is not here already, of the next one as much as is still wanted. The leaf
  * is taken to be filled evenly.
  */
-static struct prefetch_run run_here(struct btree_cursor *cursor, const uint8_t *start,
+static struct prefetch_run run_here(const struct btree_cursor *cursor, const uint8_t *start,
                                     size_t record_bytes, size_t count) {
     const uint8_t *end = start + record_bytes * count;
     const uint8_t *last =
         cursor->payload - BLOCK_HEADER_BYTES + cursor->tree->config.options.page_bytes;
-    struct prefetch_run run = {start, cursor->is_prefetched ? start : end < last ? end : last};
-    cursor->is_prefetched = true;
-    return run;
+    const uint8_t *begin = cursor->fetched > start ? cursor->fetched : start;
+    return (struct prefetch_run){begin, end < last ? end : last};
 }
 
 static struct prefetch_run run_ahead(struct btree_cursor *cursor, size_t record_bytes,
@@ -82,16 +97,19 @@ static inline bool walk_begin(struct btree_cursor *cursor, const tern_slice *end
     }
     uint32_t count = limit - cursor->index;
     count = count < capacity ? count : (uint32_t)capacity;
+    /* Behind a limit that lies within the leaf more may be asked for: by the next walk. */
+    uint32_t reach = cursor->count - cursor->index;
+    reach = reach < capacity ? reach : (uint32_t)capacity;
     size_t record_bytes = cursor->tree->config.options.page_bytes / cursor->count + 1;
     struct leaf_walk walk = {
         .count = count,
         .position = leaf_record_start(cursor->payload, cursor->index),
     };
-    walk.here = run_here(cursor, walk.position, record_bytes, count);
-    walk.next = run_ahead(cursor, record_bytes, capacity - count);
+    walk.here = run_here(cursor, walk.position, record_bytes, reach);
+    walk.next = run_ahead(cursor, record_bytes, capacity - reach);
     /* The batch before may have asked for more of it than is wanted now. */
     walk.pace = walk.next.position < walk.next.end
-                    ? (size_t)(walk.next.end - walk.next.position) / count + 1
+                    ? (size_t)(walk.next.end - walk.next.position) / reach + 1
                     : 0;
     walk.paced = walk.next.position;
     *out_walk = walk;
@@ -120,6 +138,7 @@ static inline tern_slice walk_step(const struct btree_cursor *cursor, struct lea
 }
 
 static inline void walk_end(struct btree_cursor *cursor, const struct leaf_walk *walk) {
+    cursor->fetched = walk->here.position;
     if (walk->next.position != NULL) {
         cursor->next_done = (size_t)(walk->next.position - (const uint8_t *)cursor->next_frame);
     }
@@ -148,16 +167,21 @@ size_t btree_cursor_leaf_batch(struct base_cursor *base, const tern_slice *end,
 static inline uint32_t take_short(struct leaf_walk *walk, uint32_t i, uint32_t stop,
                                   tern_entry *out_entries) {
     const uint8_t *position = walk->position;
-    uint32_t count = 0;
-    for (; i + count < stop && leaf_cell_is_short(position); count++) {
+    tern_entry *entry = out_entries;
+    const tern_entry *end = out_entries + (stop - i);
+    for (; entry < end; entry++) {
+        uint32_t header = leaf_cell_short_header(position);
+        if (!leaf_cell_is_short(header)) {
+            break;
+        }
         const uint8_t *key = position + LEAF_SHORT_HEADER_BYTES;
-        size_t key_size = position[1];
-        size_t value_size = position[2];
-        out_entries[count] = (tern_entry){{key, key_size}, {key + key_size, value_size}};
+        size_t key_size = leaf_cell_short_key_size(header);
+        size_t value_size = leaf_cell_short_value_size(header);
+        *entry = (tern_entry){{key, key_size}, {key + key_size, value_size}};
         position = key + key_size + value_size;
     }
     walk->position = position;
-    return count;
+    return (uint32_t)(entry - out_entries);
 }
 
 /* One record of any kind. False: it ends the batch. */

@@ -32,7 +32,7 @@ struct btree_cursor {
     struct buffer fence;
     const struct cache_frame *next_frame; /* where the next leaf was last seen, or NULL */
     size_t next_done;                     /* bytes of it that were asked for */
-    bool is_prefetched;                   /* the held leaf was, or is being, asked for */
+    const uint8_t *fetched;               /* of the held leaf all before was asked for, or NULL */
     struct read_ahead read_ahead;
     struct path_step path[INNER_LEVELS_MAX]; /* the first `depth` */
 };

@@ -61,8 +61,18 @@ static inline const uint8_t *leaf_number(const uint8_t *source, uint64_t *out_va
 
 /* A record without flags whose sizes take a byte each: most are. */
 #define LEAF_SHORT_HEADER_BYTES 3u
-static inline bool leaf_cell_is_short(const uint8_t *start) {
-    return (start[0] | ((start[1] | start[2]) & 0x80)) == 0;
+/* Flags, the two sizes, and a byte of the key: no record that holds its whole key ends before. */
+static inline uint32_t leaf_cell_short_header(const uint8_t *start) {
+    return get_u32(start);
+}
+static inline bool leaf_cell_is_short(uint32_t header) {
+    return (header & 0x8080ffu) == 0;
+}
+static inline size_t leaf_cell_short_key_size(uint32_t header) {
+    return header >> 8 & 0x7f;
+}
+static inline size_t leaf_cell_short_value_size(uint32_t header) {
+    return header >> 16 & 0x7f;
 }
 
 static inline const uint8_t *leaf_cell_parse(const uint8_t *start, struct leaf_cell *out_cell) {

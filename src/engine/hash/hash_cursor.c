@@ -91,6 +91,12 @@ void hash_cursor_close(struct engine_cursor *cursor) {
     memory_release(allocator, cursor);
 }
 
+void hash_cursor_renew(struct engine_cursor *cursor, const struct engine_moment *moment) {
+    cursor->moment = *moment;
+    cursor->has_begun = false;
+    cursor->item_count = cursor->position = 0;
+}
+
 static void collect_link(void *context, hash_link link) {
     struct engine_cursor *cursor = context;
     if (cursor->link_count == cursor->link_capacity) {

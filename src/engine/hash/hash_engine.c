@@ -563,6 +563,7 @@ const struct engine_methods hash_engine_methods = {
     .unpin = hash_unpin,
     .cursor_open = hash_cursor_open,
     .cursor_close = hash_cursor_close,
+    .cursor_renew = hash_cursor_renew,
     .cursor_seek = hash_cursor_seek,
     .cursor_first = hash_cursor_first,
     .cursor_next = hash_cursor_next,

@@ -234,6 +234,7 @@ tern_status hash_cursor_open(struct engine_view *view, const struct engine_momen
                              const struct engine_cursor_bounds *bounds, bool keys_only,
                              struct engine_cursor **out_cursor, tern_error *error);
 void hash_cursor_close(struct engine_cursor *cursor);
+void hash_cursor_renew(struct engine_cursor *cursor, const struct engine_moment *moment);
 tern_status hash_cursor_seek(struct engine_cursor *cursor, tern_slice key, bool backward,
                              tern_error *error);
 tern_status hash_cursor_first(struct engine_cursor *cursor, bool backward, tern_error *error);

@@ -549,6 +549,10 @@ static bool lsm_leaf_fence(const struct base_cursor *base, tern_slice *out_fence
     return true;
 }
 
+static void lsm_renew(struct base_cursor *base, uint64_t time_ms) {
+    cursor_of(base)->time_ms = time_ms;
+}
+
 static void lsm_close(struct base_cursor *base) {
     struct lsm_cursor *cursor = cursor_of(base);
     struct lsm_version *version = cursor->version;
@@ -572,6 +576,7 @@ static const struct base_cursor_methods methods = {
     .leaf_batch = lsm_leaf_batch,
     .leaf_pairs = lsm_leaf_pairs,
     .leaf_fence = lsm_leaf_fence,
+    .renew = lsm_renew,
     .close = lsm_close,
 };
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Batches of the merging cursor. The base is taken a leaf at a time: straight into the caller's
- * array where no overlay has a key before the leaf's fence, else into `leaf`, from where it is
- * merged. Entries of the base live until it goes to another leaf, so a batch that holds some ends
- * there.
+ * Batches of the merging cursor. The base hands out runs straight into the caller's array: up to
+ * the next key of an overlay, or to the end of its leaf. Where a range is deleted, or if the base
+ * cannot step inside of a leaf, it hands out whole leaves that no overlay has a key in; other
+ * leaves are taken over into `leaf` and merged from there. Entries of the base live until it goes
+ * to another leaf, so a batch that holds some ends there.
  */
 #include "engine/overlay/merge_cursor_internal.h"
 
@@ -56,10 +57,11 @@ static tern_status load_leaf(struct engine_cursor *cursor, tern_error *error) {
 }
 
 /* False: all of them have to be looked at one by one. */
-static bool hand_out_pairs(struct engine_cursor *cursor, struct batch *batch) {
+static bool hand_out_pairs(struct engine_cursor *cursor, struct batch *batch,
+                           const tern_slice *end) {
     const struct base_cursor_methods *methods = cursor->base->methods;
     const struct base_wanted wanted = {
-        .end = cursor->bounds.has_end ? &cursor->bounds.end : NULL,
+        .end = end,
         .now_ms = cursor->moment.time_ms,
         .keys_only = cursor->keys_only,
     };
@@ -73,6 +75,7 @@ static bool hand_out_pairs(struct engine_cursor *cursor, struct batch *batch) {
     }
     batch->count += added;
     batch->last.key = batch->entries[batch->count - 1].key;
+    batch->holds_base = true;
     methods->record(cursor->base, &batch->last.record);
     return true;
 }
@@ -114,7 +117,7 @@ static tern_status hand_out_loaded(struct engine_cursor *cursor, struct batch *b
 
 static tern_status hand_out_leaf(struct engine_cursor *cursor, struct batch *batch,
                                  bool *out_is_full, tern_error *error) {
-    if (hand_out_pairs(cursor, batch)) {
+    if (hand_out_pairs(cursor, batch, cursor->bounds.has_end ? &cursor->bounds.end : NULL)) {
         *out_is_full = true;
         return TERN_OK;
     }
@@ -211,6 +214,91 @@ static tern_status merge_one(struct engine_cursor *cursor, struct batch *batch, 
     return status;
 }
 
+/* ---- runs ---- */
+
+static bool can_take_runs(const struct engine_cursor *cursor) {
+    return !cursor->has_ranges && !merge_has_leaf(cursor) &&
+           cursor->base->methods->step_inside != NULL;
+}
+
+/* Goes beyond the base's record just dealt with. False: what is lent would be lost with it, so it
+ * stays, and the next batch deals with the key again if it was not handed out. */
+static bool pass_base(struct engine_cursor *cursor, const struct batch *batch, tern_status *status,
+                      tern_error *error) {
+    if (cursor->base->methods->step_inside(cursor->base)) {
+        return true;
+    }
+    if (!batch->holds_base) {
+        *status = merge_step_base(cursor, error);
+        return true;
+    }
+    return false;
+}
+
+/* What the base has before the overlays' next key: as much of its leaf as is short and whole at
+ * once, else a single record. */
+static tern_status take_run(struct engine_cursor *cursor, struct batch *batch, tern_slice key,
+                            bool *out_is_full, tern_error *error) {
+    const struct engine_cursor_bounds *bounds = &cursor->bounds;
+    bool ends_before = bounds->has_end && slice_compare(bounds->end, key) < 0;
+    tern_status status = TERN_OK;
+    if (!hand_out_pairs(cursor, batch, ends_before ? &bounds->end : &key)) {
+        struct engine_entry entry = {.key = merge_base_key(cursor)};
+        cursor->base->methods->record(cursor->base, &entry.record);
+        *out_is_full = merge_is_out_of_bounds(cursor, entry.key);
+        if (!*out_is_full && !record_has_expired(&entry.record, cursor->moment.time_ms)) {
+            bool is_alone = comes_alone(cursor, &entry.record);
+            *out_is_full = is_alone;
+            if (!is_alone || batch->count == 0) {
+                batch->entries[batch->count++] = (tern_entry){entry.key, entry.record.value};
+                batch->last = entry;
+                batch->holds_base = true;
+            }
+        }
+    }
+    if (!*out_is_full && batch->count < batch->capacity) {
+        *out_is_full = !pass_base(cursor, batch, &status, error);
+    }
+    return status;
+}
+
+/* The overlays' next key, with what the base has of it. */
+static tern_status take_overlay_key(struct engine_cursor *cursor, struct batch *batch,
+                                    tern_slice key, bool is_in_base, bool *out_is_full,
+                                    tern_error *error) {
+    struct engine_result result;
+    if (merge_is_out_of_bounds(cursor, key)) {
+        *out_is_full = true;
+        return TERN_OK;
+    }
+    tern_status status = merge_resolve(cursor, key, is_in_base, &result, error);
+    bool is_alone = status == TERN_OK && comes_alone(cursor, &result.record);
+    *out_is_full = is_alone;
+    if (is_alone && batch->count > 0) {
+        return TERN_OK;
+    }
+    if (status == TERN_OK && result.record.kind != RECORD_NONE) {
+        status = append_entry(cursor, batch, key, &result, is_in_base, error);
+    }
+    if (status != TERN_OK || is_alone || batch->count == batch->capacity) {
+        return status;
+    }
+    if (is_in_base && !pass_base(cursor, batch, &status, error)) {
+        *out_is_full = true;
+        return TERN_OK;
+    }
+    return status == TERN_OK ? merge_pass_key(cursor, false, error) : status;
+}
+
+static tern_status merge_by_run(struct engine_cursor *cursor, struct batch *batch, tern_slice key,
+                                bool *out_is_full, tern_error *error) {
+    int order = slice_compare(merge_base_key(cursor), key);
+    return order < 0 ? take_run(cursor, batch, key, out_is_full, error)
+                     : take_overlay_key(cursor, batch, key, order == 0, out_is_full, error);
+}
+
+/* ---- filling ---- */
+
 static tern_status fill(struct engine_cursor *cursor, struct batch *batch, tern_error *error) {
     bool is_full = false;
     while (!is_full && batch->count < batch->capacity) {
@@ -221,7 +309,9 @@ static tern_status fill(struct engine_cursor *cursor, struct batch *batch, tern_
             break;
         }
         tern_status status;
-        if (cursor->is_base_valid && can_hand_out_leaf(cursor, has_key, key)) {
+        if (cursor->is_base_valid && has_key && can_take_runs(cursor)) {
+            status = merge_by_run(cursor, batch, key, &is_full, error);
+        } else if (cursor->is_base_valid && can_hand_out_leaf(cursor, has_key, key)) {
             status = hand_out_leaf(cursor, batch, &is_full, error);
         } else {
             status = merge_one(cursor, batch, has_key, key, &is_full, error);
@@ -242,7 +332,8 @@ static tern_status leave_position(struct engine_cursor *cursor, tern_error *erro
         return merge_seek_beyond_position(cursor, false, error);
     }
     tern_slice position = cursor->entry.key;
-    bool is_in_base = cursor->is_base_valid && slice_equal(merge_base_key(cursor), position);
+    bool is_in_base = cursor->is_base_valid &&
+                      (cursor->source_count == 0 || slice_equal(merge_base_key(cursor), position));
     for (uint32_t i = 0; i < cursor->source_count; i++) {
         struct merge_source *source = &cursor->sources[i];
         if (source_is_valid(source) &&
@@ -261,11 +352,11 @@ static tern_status leave_position(struct engine_cursor *cursor, tern_error *erro
     return merge_step_base(cursor, error);
 }
 
-tern_status merge_cursor_next_batch(struct engine_cursor *cursor, tern_entry *out_entries,
-                                    size_t capacity, size_t *out_count, tern_error *error) {
-    merge_enter(cursor);
+/* The sources stand where the batch begins, if `status` says so; ends the call. */
+static tern_status fill_and_leave(struct engine_cursor *cursor, tern_status status,
+                                  tern_entry *out_entries, size_t capacity, size_t *out_count,
+                                  tern_error *error) {
     struct batch batch = {.entries = out_entries, .capacity = capacity};
-    tern_status status = leave_position(cursor, error);
     if (status == TERN_OK) {
         status = fill(cursor, &batch, error);
     }
@@ -278,4 +369,19 @@ tern_status merge_cursor_next_batch(struct engine_cursor *cursor, tern_entry *ou
         *out_count = batch.count;
     }
     return merge_leave(cursor, status);
+}
+
+tern_status merge_cursor_next_batch(struct engine_cursor *cursor, tern_entry *out_entries,
+                                    size_t capacity, size_t *out_count, tern_error *error) {
+    merge_enter(cursor);
+    tern_status status = leave_position(cursor, error);
+    return fill_and_leave(cursor, status, out_entries, capacity, out_count, error);
+}
+
+tern_status merge_cursor_seek_batch(struct engine_cursor *cursor, tern_slice key,
+                                    tern_entry *out_entries, size_t capacity, size_t *out_count,
+                                    tern_error *error) {
+    merge_enter(cursor);
+    tern_status status = merge_seek_key(cursor, key, false, error);
+    return fill_and_leave(cursor, status, out_entries, capacity, out_count, error);
 }

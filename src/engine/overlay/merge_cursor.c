@@ -48,6 +48,17 @@ static void add_source(struct engine_cursor *cursor, const struct overlay *overl
     overlay_iterator_init(&source->iterator, overlay);
 }
 
+static void add_sources(struct engine_cursor *cursor) {
+    const struct overlay_stack *stack = cursor->stack;
+    cursor->source_count = 0;
+    if (stack->active != NULL) {
+        add_source(cursor, stack->active->overlay, false);
+    }
+    for (uint32_t i = 0; i < stack->frozen_count; i++) {
+        add_source(cursor, stack->frozen[i]->overlay, i + 1 == stack->frozen_count);
+    }
+}
+
 tern_status merge_cursor_open(const struct merge_cursor_options *options,
                               struct engine_cursor **out_cursor, tern_error *error) {
     const struct engine_cursor_bounds *bounds = &options->bounds;
@@ -78,15 +89,20 @@ tern_status merge_cursor_open(const struct merge_cursor_options *options,
     uint8_t *place = (uint8_t *)cursor + size;
     place = copy_bound(cursor->bounds.has_begin, &cursor->bounds.begin, place);
     (void)copy_bound(cursor->bounds.has_end, &cursor->bounds.end, place);
-    if (options->stack->active != NULL) {
-        add_source(cursor, options->stack->active->overlay, false);
-    }
-    for (uint32_t i = 0; i < options->stack->frozen_count; i++) {
-        add_source(cursor, options->stack->frozen[i]->overlay,
-                   i + 1 == options->stack->frozen_count);
-    }
+    add_sources(cursor);
     *out_cursor = cursor;
     return TERN_OK;
+}
+
+void merge_cursor_renew(struct engine_cursor *cursor, const struct engine_moment *moment) {
+    cursor->moment = *moment;
+    cursor->is_standing = false;
+    cursor->is_base_valid = false;
+    merge_forget_leaf(cursor);
+    add_sources(cursor);
+    if (cursor->base != NULL && cursor->base->methods->renew != NULL) {
+        cursor->base->methods->renew(cursor->base, moment->time_ms);
+    }
 }
 
 void merge_cursor_close(struct engine_cursor *cursor) {
@@ -493,18 +509,20 @@ tern_status merge_seek_edge(struct engine_cursor *cursor, bool backward, tern_er
                     error);
 }
 
-tern_status merge_cursor_seek(struct engine_cursor *cursor, tern_slice key, bool backward,
-                              tern_error *error) {
-    merge_enter(cursor);
-    tern_status status;
+/* Brings the sources to the first key from `key` on, within the bounds. */
+tern_status merge_seek_key(struct engine_cursor *cursor, tern_slice key, bool backward,
+                           tern_error *error) {
     const struct engine_cursor_bounds *bounds = &cursor->bounds;
     bool is_beyond_edge = backward ? bounds->has_end && slice_compare(key, bounds->end) >= 0
                                    : bounds->has_begin && slice_compare(key, bounds->begin) < 0;
-    if (is_beyond_edge) {
-        status = merge_seek_edge(cursor, backward, error);
-    } else {
-        status = seek_all(cursor, &key, true, backward, error);
-    }
+    return is_beyond_edge ? merge_seek_edge(cursor, backward, error)
+                          : seek_all(cursor, &key, true, backward, error);
+}
+
+tern_status merge_cursor_seek(struct engine_cursor *cursor, tern_slice key, bool backward,
+                              tern_error *error) {
+    merge_enter(cursor);
+    tern_status status = merge_seek_key(cursor, key, backward, error);
     return merge_leave(cursor, status == TERN_OK ? settle(cursor, error) : status);
 }
 

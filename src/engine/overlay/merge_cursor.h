@@ -43,8 +43,18 @@ struct base_cursor_methods {
      */
     size_t (*leaf_pairs)(struct base_cursor *cursor, const struct base_wanted *wanted,
                          tern_entry *out_entries, size_t capacity);
-    /* A key at or after every key of the leaf it stands in; false when it is the last leaf. */
+    /* A key at or after every key of the leaf it stands in; false when it is the last leaf, or when
+     * there is no memory for it. */
     bool (*leaf_fence)(const struct base_cursor *cursor, tern_slice *out_fence);
+    /*
+     * Goes to the next record of the leaf it stands in; false: it stands on the last one, and
+     * stays. Where there are overlay keys within a leaf, what lies between them is handed out by
+     * leaf_pairs then. NULL: such leaves are merged record by record.
+     */
+    bool (*step_inside)(struct base_cursor *cursor);
+    /* What it resolves by itself is to be as of `time_ms` from the next seek on. NULL: nothing
+     * hangs on a time. */
+    void (*renew)(struct base_cursor *cursor, uint64_t time_ms);
     void (*close)(struct base_cursor *cursor);
 };
 struct base_cursor {
@@ -67,6 +77,7 @@ struct merge_cursor_options {
 TERN_MUST_CHECK tern_status merge_cursor_open(const struct merge_cursor_options *options,
                                               struct engine_cursor **out_cursor, tern_error *error);
 void merge_cursor_close(struct engine_cursor *cursor);
+void merge_cursor_renew(struct engine_cursor *cursor, const struct engine_moment *moment);
 /* These are the functions of engine_methods with the same names. */
 TERN_MUST_CHECK tern_status merge_cursor_seek(struct engine_cursor *cursor, tern_slice key,
                                               bool backward, tern_error *error);
@@ -76,6 +87,9 @@ TERN_MUST_CHECK tern_status merge_cursor_next(struct engine_cursor *cursor, tern
 TERN_MUST_CHECK tern_status merge_cursor_previous(struct engine_cursor *cursor, tern_error *error);
 void merge_cursor_entry(const struct engine_cursor *cursor, struct engine_entry *out_entry);
 TERN_MUST_CHECK tern_status merge_cursor_next_batch(struct engine_cursor *cursor,
+                                                    tern_entry *out_entries, size_t capacity,
+                                                    size_t *out_count, tern_error *error);
+TERN_MUST_CHECK tern_status merge_cursor_seek_batch(struct engine_cursor *cursor, tern_slice key,
                                                     tern_entry *out_entries, size_t capacity,
                                                     size_t *out_count, tern_error *error);
 

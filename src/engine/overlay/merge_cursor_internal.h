@@ -82,7 +82,9 @@ static inline void merge_count_key(struct engine_cursor *cursor) {
 /* Moving sources, in the cursor's direction. The end of the base is no failure. */
 void merge_step_source(struct engine_cursor *cursor, struct merge_source *source);
 tern_status merge_step_base(struct engine_cursor *cursor, tern_error *error);
-/* All sources to the edge of the bounds, or beyond the position. */
+/* All sources to a key, to the edge of the bounds, or beyond the position. */
+tern_status merge_seek_key(struct engine_cursor *cursor, tern_slice key, bool backward,
+                           tern_error *error);
 tern_status merge_seek_edge(struct engine_cursor *cursor, bool backward, tern_error *error);
 tern_status merge_seek_beyond_position(struct engine_cursor *cursor, bool backward,
                                        tern_error *error);

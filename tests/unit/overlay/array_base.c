@@ -175,6 +175,14 @@ static bool leaf_fence(const struct base_cursor *base, tern_slice *out_fence) {
     return cursor->fence != NULL;
 }
 
+static bool step_inside(struct base_cursor *base) {
+    struct array_cursor *cursor = (struct array_cursor *)base;
+    bool is_last =
+        cursor->position + 1 == cursor->leaf * cursor->leaf_entries + cursor->entry_count;
+    cursor->position += is_last ? 0 : 1;
+    return !is_last;
+}
+
 static void close_cursor(struct base_cursor *base) {
     struct array_cursor *cursor = (struct array_cursor *)base;
     drop_leaf(cursor);
@@ -194,11 +202,24 @@ static const struct base_cursor_methods array_methods = {
     .close = close_cursor,
 };
 
+static const struct base_cursor_methods stepping_methods = {
+    .seek = seek,
+    .next = next,
+    .previous = previous,
+    .key = key_here,
+    .record = record_here,
+    .leaf_batch = leaf_batch,
+    .leaf_pairs = leaf_pairs,
+    .leaf_fence = leaf_fence,
+    .step_inside = step_inside,
+    .close = close_cursor,
+};
+
 struct base_cursor *array_base_open(const struct model *model, struct base_content content,
                                     size_t leaf_entries) {
     static struct model_value value;
     struct array_cursor *cursor = calloc(1, sizeof(*cursor));
-    cursor->base.methods = &array_methods;
+    cursor->base.methods = leaf_entries % 3 == 0 ? &array_methods : &stepping_methods;
     cursor->model = model;
     cursor->content = content;
     cursor->leaf_entries = leaf_entries;

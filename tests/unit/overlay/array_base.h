@@ -14,7 +14,8 @@ struct base_content {
     size_t boundary;
 };
 
-/* Bytes of a leaf are freed when the cursor moves to another one. */
+/* Bytes of a leaf are freed when the cursor moves to another one. It can step inside of a leaf
+ * unless leaf_entries is a multiple of 3. */
 struct base_cursor *array_base_open(const struct model *model, struct base_content content,
                                     size_t leaf_entries);
 

@@ -37,6 +37,7 @@ struct fixture {
     struct snapshot snapshots[SNAPSHOTS_MAX];
     size_t snapshot_count;
     uint64_t entries;
+    uint64_t renewals; /* of cursors, to another moment */
 };
 
 static void set_up(struct fixture *fixture, size_t key_count, uint64_t seed) {
@@ -230,7 +231,15 @@ static void check_batch(struct fixture *fixture, struct walk *walk) {
     size_t count = 0;
     size_t capacity = 1 + model_random(&fixture->model, BATCH_MAX);
     size_t from = walk->at == SIZE_MAX ? walk->begin : walk->at + 1;
-    tern_status status = merge_cursor_next_batch(walk->cursor, entries, capacity, &count, NULL);
+    tern_status status;
+    if (model_random(&fixture->model, 2) == 0) {
+        status = merge_cursor_next_batch(walk->cursor, entries, capacity, &count, NULL);
+    } else {
+        from = model_random(&fixture->model, fixture->model.key_count);
+        status = merge_cursor_seek_batch(walk->cursor, model_key_at(&fixture->model, from), entries,
+                                         capacity, &count, NULL);
+        from = from < walk->begin ? walk->begin : from;
+    }
     size_t key = find_visible(fixture, walk->seq, from, walk->begin, walk->end, false);
     if (status == TERN_NOT_FOUND) {
         assert_int_equal(key, SIZE_MAX);
@@ -246,6 +255,34 @@ static void check_batch(struct fixture *fixture, struct walk *walk) {
         walk->at = key;
         key = find_visible(fixture, walk->seq, key + 1, walk->begin, walk->end, false);
     }
+}
+
+static bool is_same_view(const struct view *left, const struct view *right) {
+    const struct overlay_stack *a = &left->stack;
+    const struct overlay_stack *b = &right->stack;
+    bool is_same = a->active == b->active && a->frozen_count == b->frozen_count &&
+                   left->content.old_seq == right->content.old_seq &&
+                   left->content.new_seq == right->content.new_seq &&
+                   left->content.boundary == right->content.boundary;
+    for (uint32_t i = 0; is_same && i < a->frozen_count; i++) {
+        is_same = a->frozen[i] == b->frozen[i];
+    }
+    return is_same;
+}
+
+/* To the moment of another snapshot, older or newer, of the same view. */
+static void renew(struct fixture *fixture, const struct snapshot *snapshot, struct walk *walk) {
+    struct model *model = &fixture->model;
+    const struct snapshot *other =
+        &fixture->snapshots[model_random(model, fixture->snapshot_count)];
+    if (!is_same_view(&snapshot->view, &other->view)) {
+        return;
+    }
+    const struct engine_moment moment = {other->seq, model->times[other->seq]};
+    merge_cursor_renew(walk->cursor, &moment);
+    fixture->renewals += other->seq != walk->seq ? 1 : 0;
+    walk->seq = other->seq;
+    walk->at = SIZE_MAX;
 }
 
 static void check_step(struct fixture *fixture, struct walk *walk) {
@@ -308,6 +345,9 @@ static void check_cursor(struct fixture *fixture, const struct snapshot *snapsho
         if (model_random(model, 20) == 0) {
             apply_some(fixture);
         }
+        if (model_random(model, 10) == 0) {
+            renew(fixture, snapshot, &walk);
+        }
     }
     merge_cursor_close(walk.cursor);
 }
@@ -326,10 +366,11 @@ static void read_all(struct fixture *fixture) {
     }
 }
 
-static void run(size_t key_count, size_t steps, uint64_t seed) {
+static void run(size_t key_count, size_t steps, uint64_t seed, bool has_ranges) {
     static struct fixture fixture;
     set_up(&fixture, key_count, seed);
     struct model *model = &fixture.model;
+    model->range_odds = has_ranges ? model->range_odds : UINT64_MAX;
     for (size_t i = 0; i < steps; i++) {
         for (uint64_t commits = model_random(model, 6); commits > 0; commits--) {
             apply_some(&fixture);
@@ -349,8 +390,10 @@ static void run(size_t key_count, size_t steps, uint64_t seed) {
         }
         read_all(&fixture);
     }
-    printf("keys %zu: %llu entries\n", model->key_count, (unsigned long long)fixture.entries);
+    printf("keys %zu: %llu entries, %llu renewals\n", model->key_count,
+           (unsigned long long)fixture.entries, (unsigned long long)fixture.renewals);
     assert_true(fixture.entries > 0);
+    assert_true(fixture.renewals > 0);
     tear_down(&fixture);
 }
 
@@ -520,14 +563,16 @@ static void agrees_with_model_on_few_keys(void **state) {
     (void)state;
     uint64_t seed = test_seed();
     for (uint64_t i = 0; i < 4; i++) {
-        run(8 + i * 20, 300, seed + i);
+        run(8 + i * 20, 300, seed + i, i % 2 == 0);
     }
 }
 
 static void agrees_with_model_on_many_keys(void **state) {
     (void)state;
-    run(700, 250, test_seed() + 100);
-    run(150, 600, test_seed() + 200);
+    run(700, 250, test_seed() + 100, true);
+    run(150, 600, test_seed() + 200, true);
+    run(700, 250, test_seed() + 300, false);
+    run(150, 600, test_seed() + 400, false);
 }
 
 int main(void) {

@@ -101,6 +101,50 @@ static void ended_snapshots_know_it_and_select_nothing(void **state) {
     destroy_manager(manager);
 }
 
+static void publish_new_view(struct txn_manager *manager, uint64_t generation) {
+    tern_error error = TERN_ERROR_INIT;
+    struct database_view *view;
+    assert_ok(database_view_create(manager, 0, &view, &error), error);
+    view->generation = generation;
+    txn_manager_publish_view(manager, view);
+    (void)epoch_reclaim(manager->epoch);
+}
+
+static void a_renewed_snapshot_is_that_of_now_and_the_only_one(void **state) {
+    (void)state;
+    struct txn_manager *manager = create_manager();
+    struct engine_horizon horizon;
+    size_t count;
+    atomic_store(&manager->visible_seq, 3);
+    struct snapshot snapshot = take(manager);
+    struct snapshot_slot *slot = snapshot.slot;
+    assert_null(snapshot_renew(manager, &snapshot));
+    atomic_store(&manager->visible_time_ms, 77);
+    assert_null(snapshot_renew(manager, &snapshot));
+    assert_int_equal(snapshot.moment.time_ms, 77);
+    atomic_store(&manager->visible_seq, 8);
+    assert_null(snapshot_renew(manager, &snapshot));
+    assert_int_equal(snapshot.moment.seq, 8);
+    snapshot_registry_horizon(manager->snapshots, 8, &horizon);
+    assert_int_equal(horizon.live_count, 1);
+    assert_int_equal(horizon.live[0], 8);
+    struct database_view *former = snapshot.view;
+    publish_new_view(manager, 2);
+    assert_ptr_equal(snapshot_renew(manager, &snapshot), former);
+    assert_int_equal(snapshot.view->generation, 2);
+    database_view_release(former);
+    assert_int_equal(snapshot_registry_end(manager->snapshots, 9), 1);
+    assert_true(snapshot_is_ended(&snapshot));
+    assert_null(snapshot_renew(manager, &snapshot));
+    assert_false(snapshot_is_ended(&snapshot));
+    assert_ptr_equal(snapshot.slot, slot);
+    assert_int_equal(snapshot_registry_oldest(manager->snapshots, &count), 8);
+    assert_int_equal(count, 1);
+    snapshot_drop(manager, &snapshot);
+    assert_int_equal(snapshot_registry_oldest(manager->snapshots, &count), SEQ_MAX);
+    destroy_manager(manager);
+}
+
 /*
  * A writer makes versions visible and prunes, as overlays do, each that is older than visible_seq
  * and that no live snapshot selects; readers check that the version of their snapshot is still
@@ -119,7 +163,10 @@ static void *race_reader(void *argument) {
         if (snapshot_take(manager, &snapshot, NULL) != TERN_OK) {
             return argument;
         }
-        for (int i = 0; i < 20; i++) {
+        for (int i = 0; i < 80; i++) {
+            if (i % 20 == 19) {
+                database_view_release(snapshot_renew(manager, &snapshot));
+            }
             broken += atomic_load_explicit(&pruned[snapshot.moment.seq], memory_order_relaxed);
         }
         snapshot_drop(manager, &snapshot);
@@ -138,15 +185,6 @@ static void prune(const struct engine_horizon *horizon, seq_no visible_seq) {
             atomic_store_explicit(&pruned[seq], true, memory_order_relaxed);
         }
     }
-}
-
-static void publish_new_view(struct txn_manager *manager, uint64_t generation) {
-    tern_error error = TERN_ERROR_INIT;
-    struct database_view *view;
-    assert_ok(database_view_create(manager, 0, &view, &error), error);
-    view->generation = generation;
-    txn_manager_publish_view(manager, view);
-    (void)epoch_reclaim(manager->epoch);
 }
 
 static void pruning_never_passes_a_snapshot_being_taken(void **state) {
@@ -224,6 +262,7 @@ int main(void) {
         cmocka_unit_test(the_horizon_lists_live_snapshots_in_order),
         cmocka_unit_test(thousands_of_snapshots_fit),
         cmocka_unit_test(ended_snapshots_know_it_and_select_nothing),
+        cmocka_unit_test(a_renewed_snapshot_is_that_of_now_and_the_only_one),
         cmocka_unit_test(nothing_may_be_pruned_while_a_snapshot_is_pending),
         cmocka_unit_test(pruning_never_passes_a_snapshot_being_taken),
     };
