@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Tern through its public interface, as any program would use it: single operations for single
- * work, a transaction for a batch, a read-only transaction and a batching cursor for a scan.
+ * work, a transaction for a batch, for scans a read-only transaction that is renewed for each, with
+ * a cursor that hands out batches.
  * One driver for each engine; only the keyspace's engine differs. Why so: ../README.md.
  */
 #include "drivers.h"
@@ -28,6 +29,8 @@ struct tern_session {
     struct tern_store *store;
     struct bench_error *error;
     tern_error detail;
+    tern_txn *reader; /* of scans, renewed for each; NULL before the first */
+    tern_cursor *cursors[KEYSPACE_COUNT];
     tern_get_request requests[1024];
     tern_entry entries[SCAN_BATCH];
 };
@@ -158,8 +161,14 @@ static enum bench_result driver_session_open(struct bench_store *store, struct b
     return BENCH_OK;
 }
 
-static void driver_session_close(struct bench_session *session) {
-    free(own_session(session));
+static void driver_session_close(struct bench_session *bench_session) {
+    struct tern_session *session = own_session(bench_session);
+    if (session == NULL)
+        return;
+    for (int i = 0; i < KEYSPACE_COUNT; i++)
+        tern_cursor_close(session->cursors[i]);
+    tern_txn_free(session->reader);
+    free(session);
 }
 
 static tern_slice key_slice(const struct tern_session *session, const uint8_t *key) {
@@ -268,54 +277,61 @@ static enum bench_result driver_remove(struct bench_session *bench_session, enum
     return status == TERN_OK ? BENCH_OK : fail(session->error, "delete", status, &session->detail);
 }
 
-static tern_status scan_with(struct tern_session *session, tern_cursor *cursor, uint64_t limit,
-                             struct scan_sink *sink) {
+/* From `start` on, or (NULL) from the first entry. */
+static tern_status scan_with(struct tern_session *session, tern_cursor *cursor,
+                             const uint8_t *start, uint64_t limit, struct scan_sink *sink) {
+    tern_entry *entries = session->entries;
     uint64_t taken = 0;
     while (taken < limit) {
         uint64_t left = limit - taken;
+        size_t capacity = left < SCAN_BATCH ? (size_t)left : SCAN_BATCH;
         size_t count = 0;
-        tern_status status = tern_cursor_next_batch(
-            cursor, session->entries, left < SCAN_BATCH ? (size_t)left : SCAN_BATCH, &count);
+        tern_status status = taken == 0 && start != NULL
+                                 ? tern_cursor_seek_batch(cursor, key_slice(session, start),
+                                                          entries, capacity, &count)
+                                 : tern_cursor_next_batch(cursor, entries, capacity, &count);
         if (status == TERN_NOT_FOUND)
             break;
         if (status != TERN_OK)
             return status;
         for (size_t i = 0; i < count; i++)
-            scan_take(sink, session->entries[i].key.data, session->entries[i].key.size,
-                      session->entries[i].value.data, session->entries[i].value.size);
+            scan_take(sink, entries[i].key.data, entries[i].key.size, entries[i].value.data,
+                      entries[i].value.size);
         taken += count;
     }
     return TERN_OK;
 }
 
+/* The session's reader, at a snapshot of now. */
+static enum bench_result renew_reader(struct tern_session *session) {
+    if (session->reader != NULL) {
+        tern_status status = tern_txn_renew(session->reader);
+        return status == TERN_OK
+                   ? BENCH_OK
+                   : fail(session->error, "renew", status, tern_txn_error(session->reader));
+    }
+    tern_txn_options options = TERN_TXN_OPTIONS_INIT;
+    options.read_only = true;
+    tern_status status =
+        tern_txn_begin(session->store->db, &options, &session->reader, &session->detail);
+    return status == TERN_OK ? BENCH_OK : fail(session->error, "begin", status, &session->detail);
+}
+
 static enum bench_result driver_scan(struct bench_session *bench_session, enum keyspace keyspace,
                                      const uint8_t *start, uint64_t limit, struct scan_sink *sink) {
     struct tern_session *session = own_session(bench_session);
-    tern_txn_options txn_options = TERN_TXN_OPTIONS_INIT;
-    txn_options.read_only = true;
-    tern_txn *txn = NULL;
-    tern_status status = tern_txn_begin(session->store->db, &txn_options, &txn, &session->detail);
+    if (renew_reader(session) != BENCH_OK)
+        return BENCH_FAILED;
+    tern_cursor **cursor = &session->cursors[keyspace];
+    tern_status status = TERN_OK;
+    if (*cursor == NULL)
+        status =
+            tern_cursor_open(session->reader, session->store->keyspaces[keyspace], NULL, cursor);
     if (status != TERN_OK)
-        return fail(session->error, "begin", status, &session->detail);
-    tern_slice begin = tern_slice_of(NULL, 0);
-    tern_cursor_options cursor_options = TERN_CURSOR_OPTIONS_INIT;
-    if (start != NULL) {
-        begin = key_slice(session, start);
-        cursor_options.begin = &begin;
-    }
-    tern_cursor *cursor = NULL;
-    status = tern_cursor_open(txn, session->store->keyspaces[keyspace], &cursor_options, &cursor);
-    enum bench_result result = BENCH_OK;
-    if (status != TERN_OK) {
-        result = fail(session->error, "open a cursor", status, tern_txn_error(txn));
-    } else {
-        status = scan_with(session, cursor, limit, sink);
-        if (status != TERN_OK)
-            result = fail(session->error, "scan", status, tern_cursor_error(cursor));
-    }
-    tern_cursor_close(cursor);
-    tern_txn_free(txn);
-    return result;
+        return fail(session->error, "open a cursor", status, tern_txn_error(session->reader));
+    status = scan_with(session, *cursor, start, limit, sink);
+    return status == TERN_OK ? BENCH_OK
+                             : fail(session->error, "scan", status, tern_cursor_error(*cursor));
 }
 
 static tern_status transact_step(struct tern_session *session, tern_txn *txn, int keyspace,
