@@ -147,6 +147,57 @@ static void level_zero_goes_down_when_nobody_has_written_for_long(void **state) 
     world_destroy(&world);
 }
 
+/* A merge gives no room back, so it waits until it is worth more. */
+static void level_zero_of_new_keys_may_be_twice_as_large_as_all_below(void **state) {
+    (void)state;
+    static const struct {
+        unsigned first;
+        uint32_t runs;
+    } rounds[] = {
+        {1, 2}, /* new keys, some more than below */
+        {2, 1}, /* and as many again */
+        {0, 2}, /* a third of what is there now, overwritten */
+        {1, 3}, /* two thirds */
+        {2, 1}, /* all */
+    };
+    struct engine_world world;
+    tern_error error = TERN_ERROR_INIT;
+    begin(&world, TERN_COMPACTION_LEVELED);
+    change_keys(&world, RECORD_PUT, 0, 4000, 4, 0);
+    assert_ok(world_checkpoint(&world, &error), error);
+    assert_ok(world_compact(&world, &error), error);
+    for (size_t i = 0; i < sizeof(rounds) / sizeof(rounds[0]); i++) {
+        change_keys(&world, RECORD_PUT, rounds[i].first, 4500, 4, 0);
+        drain(&world);
+        assert_ok(world_maintain(&world, &error), error);
+        assert_int_equal(version_of(&world)->run_count, rounds[i].runs);
+    }
+    world_verify(&world);
+    world_check_now(&world);
+    world_destroy(&world);
+}
+
+static void keys_that_only_ascend_are_not_written_again(void **state) {
+    (void)state;
+    struct engine_world world;
+    tern_error error = TERN_ERROR_INIT;
+    begin(&world, TERN_COMPACTION_LEVELED);
+    for (unsigned i = 0; i < 9; i++) {
+        change_keys(&world, RECORD_PUT, i * 1000, 1000, 1, 0);
+        drain(&world);
+        if (i % 3 == 2) { /* three runs wait for it */
+            assert_ok(world_maintain(&world, &error), error);
+            assert_int_equal(version_of(&world)->run_count, 1);
+        }
+    }
+    const struct lsm_engine *engine = lsm_of(world.engine);
+    assert_int_equal(atomic_load(&engine->compactions), 0);
+    assert_int_equal(atomic_load(&engine->moves), 9);
+    world_verify(&world);
+    world_check_now(&world);
+    world_destroy(&world);
+}
+
 /* Runs of level 0 that the compaction under way does not take. */
 static uint32_t fresh_runs(const struct engine_world *world) {
     const struct lsm_engine *engine = lsm_of(world->engine);
@@ -267,6 +318,8 @@ int main(void) {
         cmocka_unit_test(tables_of_deletes_go_down_before_their_level_is_full),
         cmocka_unit_test(records_that_have_expired_go_without_being_written_over),
         cmocka_unit_test(level_zero_goes_down_when_nobody_has_written_for_long),
+        cmocka_unit_test(level_zero_of_new_keys_may_be_twice_as_large_as_all_below),
+        cmocka_unit_test(keys_that_only_ascend_are_not_written_again),
         cmocka_unit_test(level_zero_stays_short_beside_a_compaction_of_all),
         cmocka_unit_test(level_zero_stays_short_beside_a_merge_of_a_level),
     };

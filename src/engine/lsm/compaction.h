@@ -29,6 +29,8 @@ struct compaction_plan {
 
 struct compaction_memory {
     tern_slice last_keys[LSM_LEVELS]; /* where the last pick of a level ended; owned */
+    uint64_t asked_table;             /* first of the newest run when compaction_replaces looked */
+    bool is_replacing;                /* what it found */
 };
 
 enum lsm_style { LSM_STYLE_LEVELED, LSM_STYLE_TIERED, LSM_STYLE_FIFO };
@@ -66,6 +68,10 @@ TERN_MUST_CHECK tern_status compaction_pick_side(struct lsm_version *version, en
                                                  const struct compaction_plan *plan,
                                                  struct compaction_plan **out_plan,
                                                  tern_error *error);
+
+/* Most of the keys in level 0 are in older runs, too. Looks at some, once for each newest run; yes
+ * when it cannot tell. */
+bool compaction_replaces(const struct lsm_version *version, struct compaction_memory *memory);
 
 struct compaction {
     struct lsm *lsm;

@@ -11,9 +11,14 @@
  * Writers pay for what is over half as much again as is wanted, and drains wait at three times as
  * many runs: both count only runs that no compaction is taking down already. So the longer one
  * takes, the more runs the next one takes at once, and the more cheaply.
+ *
+ * How much room a merge would give back depends on whether level 0 has newer values of old keys, or
+ * new keys. Of each table the first and the last key are known; they tell, about.
  */
 #include "engine/lsm/compaction.h"
 
+/* Keys looked for in older runs, about. */
+#define KEYS_SAMPLED     32u
 #define RUNS_WANTED      4u
 #define RUNS_WANTED_FIFO 10u
 /* Times the runs wanted, at which drains wait. */
@@ -94,4 +99,48 @@ tern_status compaction_pick_side(struct lsm_version *version, enum lsm_style sty
     }
     (*out_plan)->takes_place = true;
     return TERN_OK;
+}
+
+/* ---- what level 0 replaces ---- */
+
+/* Whether runs from `first_run` on have anything of the key. */
+static bool is_known(const struct lsm_version *version, uint32_t first_run, tern_slice key) {
+    const struct lsm *lsm = version->lsm;
+    struct resolution resolution;
+    resolution_init(&resolution, lsm_allocator(lsm));
+    struct epoch_slot *slot = epoch_enter(lsm->environment->epoch);
+    tern_status status = version_lookup(
+        version, first_run, key, key_hasher_hash(&lsm->config.hasher, key), &resolution, NULL);
+    epoch_exit(slot);
+    bool is_found = resolution.is_complete || resolution.operand_count > 0;
+    resolution_release(&resolution);
+    return status != TERN_OK || is_found;
+}
+
+bool compaction_replaces(const struct lsm_version *version, struct compaction_memory *memory) {
+    uint64_t newest = version->run_count > 0 ? version->runs[0].tables[0]->number : 0;
+    if (newest == memory->asked_table) {
+        return memory->is_replacing;
+    }
+    uint32_t tables = 0;
+    uint32_t asked = 0;
+    uint32_t known = 0;
+    for (uint32_t i = 0; i < version->run_count && version->runs[i].level == 0; i++) {
+        tables += version->runs[i].count;
+    }
+    uint32_t step = 2 * tables / KEYS_SAMPLED + 1;
+    for (uint32_t i = 0; i < version->run_count && version->runs[i].level == 0; i++) {
+        const struct lsm_run *run = &version->runs[i];
+        for (uint32_t j = 0; j < run->count; j += step) {
+            const struct lsm_table *table = run->tables[j];
+            if (table->numbers.records > 0) {
+                asked += 2;
+                known += is_known(version, i + 1, table->first) ? 1 : 0;
+                known += is_known(version, i + 1, table->last) ? 1 : 0;
+            }
+        }
+    }
+    memory->asked_table = newest;
+    memory->is_replacing = 2 * known >= asked;
+    return memory->is_replacing;
 }

@@ -5,10 +5,12 @@
  * Levelled, with dynamic level sizes (RocksDB): the last level is as large as the data; each level
  * above may hold a tenth of the one below, and level 0 goes to the first level that may hold
  * `base_bytes` (levels above it stay empty). What is over its size most is compacted first, a table
- * at a time, round the keys. Level 0 also goes down when it is as large as all below: then merging
- * costs no more than what was written already, and space is never more than about twice the data.
- * When nobody has written for long it goes down when it is a quarter of that: readers find fewer
- * runs then.
+ * at a time, round the keys. Level 0 also goes down when it is as large as all below and mostly has
+ * newer values of the same keys: then merging costs no more than what was written already, and
+ * space is never more than about twice the data. If its keys are new there is no space to win, and
+ * it may be twice as large. When nobody has written for long it goes down when it is a quarter of
+ * what is below: readers find fewer runs then. Its oldest run goes down as it is whenever nothing
+ * is in its way: keys that only ascend are not written again.
  *
  * A level below 0 is one run then. One of several, which another style has left, is merged into one
  * before anything is chosen in it; what goes down to it until then joins its newest run.
@@ -28,7 +30,9 @@
 #define LAST_LEVEL   (LSM_LEVELS - 1)
 #define LEVEL_FACTOR 10u
 /* Level 0 times this, when nobody writes, is worth a merge with all below. */
-#define REST_FACTOR     4u
+#define REST_FACTOR 4u
+/* Level 0 of new keys may be so many times as large as all below. */
+#define NEW_KEYS_FACTOR 2u
 #define DELETES_PERCENT 40u
 #define EXPIRED_PERCENT 50u
 
@@ -355,18 +359,73 @@ static uint32_t find_crowded(const struct shape *shape) {
     return level;
 }
 
-static bool wants_level_zero(const struct shape *shape, bool is_at_rest) {
+static bool wants_level_zero(const struct lsm_version *version, const struct shape *shape,
+                             bool is_at_rest, struct compaction_memory *memory) {
     const struct level_numbers *zero = &shape->levels[0];
-    uint64_t bytes = is_at_rest ? zero->bytes * REST_FACTOR : zero->bytes;
-    return zero->runs >= compaction_runs_wanted(LSM_STYLE_LEVELED) ||
-           (zero->runs > 0 && bytes >= shape->below_bytes);
+    uint64_t below = shape->below_bytes;
+    if (zero->runs == 0 || zero->runs >= compaction_runs_wanted(LSM_STYLE_LEVELED)) {
+        return zero->runs > 0;
+    }
+    if (is_at_rest) {
+        return zero->bytes * REST_FACTOR >= below;
+    }
+    return zero->bytes >= NEW_KEYS_FACTOR * below ||
+           (zero->bytes >= below && compaction_replaces(version, memory));
+}
+
+/* Nothing in the run lies between the first and the last of the other's tables. */
+static bool is_out_of_the_way(const struct lsm_run *run, const struct lsm_run *other) {
+    const struct lsm_table *lowest = other->tables[0];
+    const struct lsm_table *highest = other->tables[other->count - 1];
+    for (uint32_t i = 0; i < run->count; i++) {
+        const struct lsm_table *table = run->tables[i];
+        bool is_below = table->has_upper && slice_compare(table->upper, lowest->lower) < 0;
+        bool is_above = highest->has_upper && slice_compare(table->lower, highest->upper) > 0;
+        if (!is_below && !is_above) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The oldest run of level 0, if it can go down as it is; else *out_plan stays NULL. */
+static tern_status plan_oldest(struct lsm_version *version, const struct shape *shape,
+                               struct compaction_plan **out_plan, tern_error *error) {
+    const struct level_numbers *zero = &shape->levels[0];
+    const struct lsm_run *below = run_of_level(version, shape, shape->base_level);
+    if (zero->runs == 0 || shape->levels[shape->base_level].runs > 1) {
+        return TERN_OK;
+    }
+    const struct lsm_run *oldest = &version->runs[zero->first_run + zero->runs - 1];
+    if (below != NULL && !is_out_of_the_way(below, oldest)) {
+        return TERN_OK;
+    }
+    struct compaction_plan *plan = create_plan(version, error);
+    if (plan == NULL) {
+        return TERN_NO_MEMORY;
+    }
+    plan->level = shape->base_level;
+    plan->joins_run = true;
+    add_run(plan, oldest);
+    if (!can_move(plan)) {
+        compaction_plan_destroy(version->lsm, plan);
+        return TERN_OK;
+    }
+    plan->is_move = true;
+    set_older(plan, version);
+    *out_plan = plan;
+    return TERN_OK;
 }
 
 static struct compaction_plan *pick_leveled(struct lsm_version *version, bool is_at_rest,
                                             struct compaction_memory *memory, tern_error *error) {
     struct shape shape;
     look_at(version, &shape);
-    if (wants_level_zero(&shape, is_at_rest)) {
+    struct compaction_plan *move = NULL;
+    if (plan_oldest(version, &shape, &move, error) != TERN_OK || move != NULL) {
+        return move;
+    }
+    if (wants_level_zero(version, &shape, is_at_rest, memory)) {
         return plan_level_zero(version, &shape, error);
     }
     uint32_t crowded = find_crowded(&shape);
