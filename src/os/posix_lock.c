@@ -5,6 +5,10 @@
  * it is gone the moment its process is, however that ended. The file itself stays: removing it
  * would let two processes lock two different files of one name.
  *
+ * What a killed process has given to a ring outlives it, and so its lock: the device may write a
+ * block when the next holder has read it, or has written it anew. A holder that was killed leaves
+ * its name in the lock file. Who finds one waits for such writes, before anything is read.
+ *
  * Who may only read the directory locks the file without writing a name into it. On a file system
  * that is mounted read-only and has no such file, it is the directory that is locked: nobody can
  * make the file there.
@@ -13,10 +17,12 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "os/file.h"
 #include "os/posix_file_internal.h"
 #include "os/system_error.h"
 
@@ -76,17 +82,23 @@ static tern_status refuse(int descriptor, const char *path, tern_error *error) {
                     holder, by_self ? ", which is this process" : "");
 }
 
+static int resize(int descriptor, off_t size) {
+    int result;
+    do {
+        result = ftruncate(descriptor, size);
+    } while (result != 0 && errno == EINTR);
+    return result;
+}
+
 static tern_status write_self(int descriptor, const char *path, tern_error *error) {
     char self[HOLDER_BYTES];
     describe_self(self);
     size_t size = strlen(self);
-    int result;
-    do {
-        result = ftruncate(descriptor, 0);
-    } while (result != 0 && errno == EINTR);
-    if (result != 0) {
+    if (resize(descriptor, 0) != 0) {
         return SYSTEM_ERROR(error, errno, path, 0, "empty the lock file");
     }
+    /* Where there is no room for the name, this tells that somebody held it: it needs none. */
+    (void)resize(descriptor, 1);
     ssize_t put;
     do {
         put = pwrite(descriptor, self, size, 0);
@@ -98,8 +110,55 @@ static tern_status write_self(int descriptor, const char *path, tern_error *erro
     return TERN_OK;
 }
 
+/* False: the path names none, or is too long. */
+static bool directory_of(const char *path, char directory[FILE_PATH_BYTES]) {
+    const char *slash = strrchr(path, '/');
+    size_t size = slash == NULL ? 0 : slash > path ? (size_t)(slash - path) : 1;
+    if (size == 0 || size >= FILE_PATH_BYTES) {
+        return false;
+    }
+    memcpy(directory, path, size);
+    directory[size] = '\0';
+    return true;
+}
+
+/* ---- what a killed holder has under way ---- */
+
+/*
+ * File systems wait for direct writes that are under way before they reserve blocks. Of a block
+ * that is there already nothing is changed. What cannot be waited for so cannot be helped: without
+ * leave to write, nobody writes what the other one does.
+ */
+static bool settle_file(void *context, const char *name) {
+    char path[FILE_PATH_BYTES];
+    if (path_join(path, context, name, NULL) != TERN_OK) {
+        return true;
+    }
+    int descriptor = posix_open(path, O_WRONLY | O_NOFOLLOW | O_NONBLOCK);
+    if (descriptor >= 0) {
+        int result;
+        do {
+            result = fallocate(descriptor, FALLOC_FL_KEEP_SIZE, 0, 1);
+        } while (result != 0 && errno == EINTR);
+        (void)close(descriptor);
+    }
+    return true;
+}
+
+static tern_status settle_directory(int descriptor, const char *path, tern_error *error) {
+    char directory[FILE_PATH_BYTES];
+    struct stat status;
+    if (fstat(descriptor, &status) != 0 || status.st_size == 0 || !directory_of(path, directory)) {
+        return TERN_OK;
+    }
+    return tern_file_system_default()->list(NULL, directory, settle_file, directory, error);
+}
+
+/* ---- the lock ---- */
+
 /* *out_writable: a name can be written into it. */
 static int open_lock(const char *path, bool *out_writable) {
+    char directory[FILE_PATH_BYTES];
     int descriptor = posix_open(path, O_RDWR | O_CREAT);
     *out_writable = descriptor >= 0;
     if (descriptor >= 0 || (errno != EROFS && errno != EACCES)) {
@@ -107,15 +166,8 @@ static int open_lock(const char *path, bool *out_writable) {
     }
     int reason = errno;
     descriptor = posix_open(path, O_RDONLY);
-    const char *slash = strrchr(path, '/');
-    if (descriptor < 0 && reason == EROFS && errno == ENOENT && slash != NULL) {
-        char directory[4096];
-        size_t size = slash > path ? (size_t)(slash - path) : 1;
-        if (size < sizeof(directory)) {
-            memcpy(directory, path, size);
-            directory[size] = '\0';
-            descriptor = posix_open(directory, O_RDONLY | O_DIRECTORY);
-        }
+    if (descriptor < 0 && reason == EROFS && errno == ENOENT && directory_of(path, directory)) {
+        descriptor = posix_open(directory, O_RDONLY | O_DIRECTORY);
     }
     errno = descriptor < 0 ? reason : errno;
     return descriptor;
@@ -137,7 +189,10 @@ tern_status posix_lock(void *context, const char *path, tern_file **out_lock, te
         status = errno == EWOULDBLOCK ? refuse(descriptor, path, error)
                                       : SYSTEM_ERROR(error, errno, path, -1, "lock the file");
     } else if (is_writable) {
-        status = write_self(descriptor, path, error);
+        status = settle_directory(descriptor, path, error);
+        if (status == TERN_OK) {
+            status = write_self(descriptor, path, error);
+        }
     }
     if (status != TERN_OK) {
         (void)close(descriptor);

@@ -168,7 +168,8 @@ struct tern_file_system {
                               tern_error *error);
     /**
      * Takes an exclusive lock on `path` (created, holding a text that identifies this process) for
-     * the life of *out_lock. TERN_LOCKED with the holder named in the error when it is taken.
+     * the life of *out_lock. TERN_LOCKED with the holder named in the error when it is taken. What
+     * a holder that was killed has had written to files beside it is there when this returns.
      */
     tern_status (*lock)(void *context, const char *path, tern_file **out_lock, tern_error *error);
     /**

@@ -2,17 +2,34 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "os/file.h"
 #include "os/system_error.h"
 #include "support/cmocka_test.h"
 #include "support/temporary_directory.h"
+
+/* Calls of fallocate that leave the size, on one file. */
+static _Atomic ino_t watched_inode;
+static _Atomic unsigned watched_reserves;
+
+int fallocate(int descriptor, int mode, off_t offset, off_t size) {
+    struct stat found;
+    if ((mode & FALLOC_FL_KEEP_SIZE) != 0 && fstat(descriptor, &found) == 0 &&
+        found.st_ino == atomic_load(&watched_inode)) {
+        atomic_fetch_add(&watched_reserves, 1);
+    }
+    return (int)syscall(SYS_fallocate, descriptor, mode, offset, size);
+}
 
 struct fixture {
     char *directory;
@@ -355,6 +372,137 @@ static void names_the_process_that_holds_the_lock(void **state) {
     assert_ok(file_close(lock, &fixture->error), fixture->error);
 }
 
+/* ---- a holder that is killed while it writes ---- */
+
+#define PART_BYTES ((size_t)1 << 20)
+#define PARTS      48u
+#define KILLS      10u
+
+static tern_file *open_data(struct fixture *fixture, char path[FILE_PATH_BYTES]) {
+    tern_file *file = NULL;
+    assert_ok(path_join(path, fixture->directory, "data", &fixture->error), fixture->error);
+    assert_ok(fixture->files->open(NULL, path, TERN_OPEN_CREATE | TERN_OPEN_DIRECT, &file,
+                                   &fixture->error),
+              fixture->error);
+    return file;
+}
+
+/* In the child: holds the lock, lets all parts be written, and waits to be killed. */
+static void write_until_killed(struct fixture *fixture, uint8_t *part, int ready) {
+    static tern_io writes[PARTS];
+    char path[FILE_PATH_BYTES];
+    tern_file *lock = NULL;
+    tern_io_queue *queue = NULL;
+    tern_file *file = open_data(fixture, path);
+    if (fixture->files->lock(NULL, fixture->path, &lock, NULL) != TERN_OK ||
+        fixture->files->open_queue(NULL, PARTS, &queue, NULL) != TERN_OK) {
+        _exit(1); /* no ring: nothing outlives anybody */
+    }
+    for (unsigned i = 0; i < PARTS; i++) {
+        writes[i] = (tern_io){.kind = TERN_IO_WRITE,
+                              .file = file,
+                              .offset = i * PART_BYTES,
+                              .buffer = part,
+                              .size = PART_BYTES};
+        queue->methods->submit(queue, &writes[i]);
+    }
+    queue->methods->flush(queue);
+    if (write(ready, "r", 1) == 1) {
+        (void)pause();
+    }
+    _exit(2);
+}
+
+/* The last block of each part, the last part first. */
+static void read_ends(struct fixture *fixture, tern_file *file, uint8_t *part,
+                      uint8_t out_found[PARTS]) {
+    for (unsigned i = PARTS; i-- > 0;) {
+        size_t size = 0;
+        assert_ok(file_read(file, (i + 1) * PART_BYTES - 4096, part, 4096, &size, &fixture->error),
+                  fixture->error);
+        assert_int_equal(size, 4096);
+        out_found[i] = part[0];
+    }
+}
+
+static void kill_a_writer(struct fixture *fixture, tern_file *file, uint8_t *part,
+                          uint8_t content) {
+    const struct timespec moment = {.tv_nsec = (content % 4) * 150000L};
+    const struct timespec long_after = {.tv_nsec = 200000000L};
+    uint8_t before[PARTS];
+    uint8_t after[PARTS];
+    int ready[2];
+    char byte = 0;
+    tern_file *lock = NULL;
+    memset(part, content, PART_BYTES);
+    assert_int_equal(pipe(ready), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        (void)close(ready[0]);
+        write_until_killed(fixture, part, ready[1]);
+    }
+    (void)close(ready[1]);
+    bool has_begun = read(ready[0], &byte, 1) == 1;
+    (void)close(ready[0]);
+    (void)nanosleep(&moment, NULL);
+    (void)kill(child, SIGKILL);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    assert_ok(fixture->files->lock(NULL, fixture->path, &lock, &fixture->error), fixture->error);
+    read_ends(fixture, file, part, before);
+    if (has_begun) {
+        (void)nanosleep(&long_after, NULL);
+    }
+    read_ends(fixture, file, part, after);
+    assert_memory_equal(before, after, PARTS);
+    assert_ok(file_close(lock, &fixture->error), fixture->error);
+}
+
+static void writes_of_a_killed_holder_are_over_when_the_next_one_reads(void **state) {
+    struct fixture *fixture = *state;
+    char path[FILE_PATH_BYTES];
+    uint8_t *part = aligned_alloc(4096, PART_BYTES);
+    assert_non_null(part);
+    memset(part, 'a', PART_BYTES);
+    tern_file *file = open_data(fixture, path);
+    for (unsigned i = 0; i < PARTS; i++) {
+        assert_ok(file_write(file, i * PART_BYTES, part, PART_BYTES, &fixture->error),
+                  fixture->error);
+    }
+    assert_ok(file_sync(file, &fixture->error), fixture->error);
+    for (unsigned i = 0; i < KILLS; i++) {
+        kill_a_writer(fixture, file, part, (uint8_t)('b' + i));
+    }
+    assert_ok(file_close(file, &fixture->error), fixture->error);
+    free(part);
+}
+
+/* Whether it is seen that nobody waits is chance, above; here it is seen who is waited for. */
+static void every_file_beside_the_lock_of_a_killed_holder_is_waited_for(void **state) {
+    struct fixture *fixture = *state;
+    char path[FILE_PATH_BYTES];
+    struct stat found;
+    int hold = -1;
+    tern_file *lock = NULL;
+    tern_file *file = open_data(fixture, path);
+    assert_ok(file_close(file, &fixture->error), fixture->error);
+    assert_int_equal(stat(path, &found), 0);
+    atomic_store(&watched_inode, found.st_ino);
+    pid_t child = lock_elsewhere(fixture, &hold);
+    (void)close(hold);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    for (int held = 0; held < 2; held++) {
+        atomic_store(&watched_reserves, 0);
+        assert_ok(fixture->files->lock(NULL, fixture->path, &lock, &fixture->error),
+                  fixture->error);
+        /* The second time the last holder has closed it. */
+        assert_int_equal(atomic_load(&watched_reserves), held == 0 ? 1 : 0);
+        assert_ok(file_close(lock, &fixture->error), fixture->error);
+    }
+    assert_int_equal(stat(path, &found), 0);
+    assert_int_equal(found.st_size, 0);
+}
+
 static void a_hostile_lock_file_is_printed_harmlessly(void **state) {
     struct fixture *fixture = *state;
     tern_file *lock = NULL;
@@ -421,6 +569,8 @@ int main(void) {
         FILE_TEST(changes_and_lists_names),
         FILE_TEST(refuses_a_second_lock_in_the_same_process),
         FILE_TEST(names_the_process_that_holds_the_lock),
+        FILE_TEST(writes_of_a_killed_holder_are_over_when_the_next_one_reads),
+        FILE_TEST(every_file_beside_the_lock_of_a_killed_holder_is_waited_for),
         FILE_TEST(a_hostile_lock_file_is_printed_harmlessly),
         FILE_TEST(no_file_takes_the_place_of_a_standard_stream),
         cmocka_unit_test(refuses_a_path_that_is_too_long),
