@@ -311,7 +311,7 @@ static void one_long_value_does_not_make_later_batches_short(void **state) {
     tern_entry entries[20];
     tern_cursor *cursor;
     size_t count;
-    char key[8];
+    char key[16];
     void *bytes = calloc(1, size);
     assert_non_null(bytes);
     tern_txn *txn = begin(fixture, SNAPSHOT, false);
