@@ -7,6 +7,7 @@
 extern const struct driver driver_tern_btree;
 extern const struct driver driver_tern_hash;
 extern const struct driver driver_tern_lsm;
+extern const struct driver driver_tern_all;
 extern const struct driver driver_map;
 extern const struct driver driver_lmdb;
 extern const struct driver driver_lmdb_writemap;

@@ -9,6 +9,7 @@
     X("tern-btree", driver_tern_btree, BENCH_HAS_TERN, "build libtern in the same tree")           \
     X("tern-hash", driver_tern_hash, BENCH_HAS_TERN, "build libtern in the same tree")             \
     X("tern-lsm", driver_tern_lsm, BENCH_HAS_TERN, "build libtern in the same tree")               \
+    X("tern-all", driver_tern_all, BENCH_HAS_TERN, "build libtern in the same tree")               \
     X("map", driver_map, 1, "")                                                                    \
     X("lmdb", driver_lmdb, BENCH_HAS_LMDB, "install liblmdb-dev")                                  \
     X("lmdb-writemap", driver_lmdb_writemap, BENCH_HAS_LMDB, "install liblmdb-dev")                \

@@ -3,7 +3,9 @@
  * Tern through its public interface, as any program would use it: single operations for single
  * work, a transaction for a batch, for scans a read-only transaction that is renewed for each, with
  * a cursor that hands out batches.
- * One driver for each engine; only the keyspace's engine differs. Why so: ../README.md.
+ * One driver for each engine; only the keyspace's engine differs. tern-all has each record in a
+ * keyspace of each engine: a write is one transaction over all, reads go round. Why so:
+ * ../README.md.
  */
 #include "drivers.h"
 
@@ -13,7 +15,8 @@
 #include <tern/tern.h>
 #include <unistd.h>
 
-#define SCAN_BATCH 256U
+#define SCAN_BATCH  256U
+#define ENGINES_MAX 3U
 /* Idle: nothing written in so many looks, one after another. */
 #define IDLE_LOOKS   6
 #define IDLE_LOOK_US 50000
@@ -22,7 +25,9 @@
 struct tern_store {
     struct driver_options options;
     tern_db *db;
-    tern_keyspace *keyspaces[KEYSPACE_COUNT];
+    tern_keyspace *keyspaces[KEYSPACE_COUNT][ENGINES_MAX];
+    unsigned engine_count;
+    unsigned ordered_count; /* of these, the first have an order */
 };
 
 struct tern_session {
@@ -30,7 +35,8 @@ struct tern_session {
     struct bench_error *error;
     tern_error detail;
     tern_txn *reader; /* of scans, renewed for each; NULL before the first */
-    tern_cursor *cursors[KEYSPACE_COUNT];
+    tern_cursor *cursors[KEYSPACE_COUNT][ENGINES_MAX];
+    unsigned turn; /* of the engines that are read */
     tern_get_request requests[1024];
     tern_entry entries[SCAN_BATCH];
 };
@@ -95,27 +101,32 @@ static enum bench_result driver_close(struct bench_store *bench_store, struct be
 }
 
 static tern_status open_keyspace(struct tern_store *store, tern_engine_kind engine, int index,
-                                 tern_error *detail) {
+                                 tern_keyspace **out_keyspace, tern_error *detail) {
     static const char *const names[KEYSPACE_COUNT] = {"main", "second"};
+    static const char *const engines[] = {"", "btree", "hash", "lsm"};
+    char name[32];
     tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
     options.engine = engine;
     options.compression = compression_code(store->options.compression);
     if (engine == TERN_ENGINE_LSM)
         options.filter_bits =
             store->options.filter_bits > 0 ? store->options.filter_bits : TERN_FILTER_OFF;
-    tern_keyspace **keyspace = &store->keyspaces[index];
-    tern_status status = tern_keyspace_open(store->db, names[index], keyspace, detail);
+    snprintf(name, sizeof(name), "%s-%s", names[index], engines[engine]);
+    tern_status status = tern_keyspace_open(store->db, name, out_keyspace, detail);
     if (status == TERN_NOT_FOUND)
-        status = tern_keyspace_create(store->db, names[index], &options, keyspace, detail);
+        status = tern_keyspace_create(store->db, name, &options, out_keyspace, detail);
     return status;
 }
 
-static enum bench_result open_with(tern_engine_kind engine, const struct driver_options *options,
-                                   struct bench_error *error, struct bench_store **out_store) {
+/* `engines`: those with an order first. */
+static enum bench_result open_with(const tern_engine_kind *engines, unsigned engine_count,
+                                   const struct driver_options *options, struct bench_error *error,
+                                   struct bench_store **out_store) {
     struct tern_store *store = calloc(1, sizeof(*store));
     if (store == NULL)
         return bench_fail(error, "tern: out of memory");
     store->options = *options;
+    store->engine_count = engine_count;
     tern_error detail = TERN_ERROR_INIT;
     tern_db_options db_options = TERN_DB_OPTIONS_INIT;
     db_options.create_if_missing = true;
@@ -123,8 +134,11 @@ static enum bench_result open_with(tern_engine_kind engine, const struct driver_
     db_options.sync_interval_ms = INTERVAL_MS;
     db_options.memory_bytes = options->memory_bytes;
     tern_status status = tern_open(options->directory, &db_options, &store->db, &detail);
-    for (int i = 0; i < KEYSPACE_COUNT && status == TERN_OK; i++)
-        status = open_keyspace(store, engine, i, &detail);
+    for (unsigned e = 0; e < engine_count; e++) {
+        store->ordered_count += engines[e] != TERN_ENGINE_HASH;
+        for (int i = 0; i < KEYSPACE_COUNT && status == TERN_OK; i++)
+            status = open_keyspace(store, engines[e], i, &store->keyspaces[i][e], &detail);
+    }
     if (status != TERN_OK) {
         fail(error, "open", status, &detail);
         driver_close((struct bench_store *)(void *)store, error);
@@ -136,17 +150,27 @@ static enum bench_result open_with(tern_engine_kind engine, const struct driver_
 
 static enum bench_result btree_open(const struct driver_options *options, struct bench_error *error,
                                     struct bench_store **out_store) {
-    return open_with(TERN_ENGINE_BTREE, options, error, out_store);
+    static const tern_engine_kind engine = TERN_ENGINE_BTREE;
+    return open_with(&engine, 1, options, error, out_store);
 }
 
 static enum bench_result hash_open(const struct driver_options *options, struct bench_error *error,
                                    struct bench_store **out_store) {
-    return open_with(TERN_ENGINE_HASH, options, error, out_store);
+    static const tern_engine_kind engine = TERN_ENGINE_HASH;
+    return open_with(&engine, 1, options, error, out_store);
 }
 
 static enum bench_result lsm_open(const struct driver_options *options, struct bench_error *error,
                                   struct bench_store **out_store) {
-    return open_with(TERN_ENGINE_LSM, options, error, out_store);
+    static const tern_engine_kind engine = TERN_ENGINE_LSM;
+    return open_with(&engine, 1, options, error, out_store);
+}
+
+static enum bench_result all_open(const struct driver_options *options, struct bench_error *error,
+                                  struct bench_store **out_store) {
+    static const tern_engine_kind engines[ENGINES_MAX] = {TERN_ENGINE_BTREE, TERN_ENGINE_LSM,
+                                                          TERN_ENGINE_HASH};
+    return open_with(engines, ENGINES_MAX, options, error, out_store);
 }
 
 static enum bench_result driver_session_open(struct bench_store *store, struct bench_error *error,
@@ -165,8 +189,10 @@ static void driver_session_close(struct bench_session *bench_session) {
     struct tern_session *session = own_session(bench_session);
     if (session == NULL)
         return;
-    for (int i = 0; i < KEYSPACE_COUNT; i++)
-        tern_cursor_close(session->cursors[i]);
+    for (int i = 0; i < KEYSPACE_COUNT; i++) {
+        for (unsigned e = 0; e < ENGINES_MAX; e++)
+            tern_cursor_close(session->cursors[i][e]);
+    }
     tern_txn_free(session->reader);
     free(session);
 }
@@ -179,13 +205,23 @@ static tern_slice value_slice(const struct tern_session *session, const uint8_t 
     return tern_slice_of(value, session->store->options.value_bytes);
 }
 
+/* The engine that is read next, of the first `count`. */
+static unsigned next_engine(struct tern_session *session, unsigned count) {
+    return count == 1 ? 0 : session->turn++ % count;
+}
+
+static tern_keyspace *to_read(struct tern_session *session, enum keyspace keyspace) {
+    const struct tern_store *store = session->store;
+    return store->keyspaces[keyspace][next_engine(session, store->engine_count)];
+}
+
 static enum bench_result driver_get(struct bench_session *bench_session, enum keyspace keyspace,
                                     const uint8_t *key, uint8_t *out_value) {
     struct tern_session *session = own_session(bench_session);
     size_t capacity = session->store->options.value_bytes;
     size_t size = 0;
-    tern_status status = tern_get(session->store->keyspaces[keyspace], key_slice(session, key),
-                                  out_value, capacity, &size, &session->detail);
+    tern_status status = tern_get(to_read(session, keyspace), key_slice(session, key), out_value,
+                                  capacity, &size, &session->detail);
     if (status == TERN_NOT_FOUND)
         return BENCH_NOT_FOUND;
     if (status != TERN_OK)
@@ -206,7 +242,7 @@ static enum bench_result driver_multi_get(struct bench_session *bench_session,
             .capacity = options->value_bytes,
         };
     }
-    tern_status status = tern_multi_get(session->store->keyspaces[KEYSPACE_MAIN], session->requests,
+    tern_status status = tern_multi_get(to_read(session, KEYSPACE_MAIN), session->requests,
                                         request->count, &session->detail);
     if (status != TERN_OK)
         return fail(session->error, "multi-get", status, &session->detail);
@@ -224,55 +260,81 @@ static bool is_conflict(tern_status status) {
     return status == TERN_CONFLICT || status == TERN_LOCKED;
 }
 
-static enum bench_result driver_put(struct bench_session *bench_session, enum keyspace keyspace,
-                                    const uint8_t *key, const uint8_t *value) {
-    struct tern_session *session = own_session(bench_session);
-    tern_status status = TERN_CONFLICT;
-    while (is_conflict(status))
-        status = tern_put(session->store->keyspaces[keyspace], key_slice(session, key),
-                          value_slice(session, value), NULL, &session->detail);
-    return status == TERN_OK ? BENCH_OK : fail(session->error, "put", status, &session->detail);
+/* A write of some records: into the keyspaces of all engines, or of none. `values` NULL: deletes.
+ */
+static tern_status write_all(struct tern_session *session, tern_txn *txn, enum keyspace keyspace,
+                             const uint8_t *keys, const uint8_t *values, size_t count) {
+    const struct driver_options *options = &session->store->options;
+    tern_status status = TERN_OK;
+    for (unsigned e = 0; e < session->store->engine_count; e++) {
+        tern_keyspace *target = session->store->keyspaces[keyspace][e];
+        for (size_t i = 0; i < count && status == TERN_OK; i++) {
+            tern_slice key = key_slice(session, keys + i * options->key_bytes);
+            status =
+                values == NULL
+                    ? tern_txn_delete(txn, target, key)
+                    : tern_txn_put(txn, target, key,
+                                   value_slice(session, values + i * options->value_bytes), NULL);
+        }
+    }
+    return status;
 }
 
-static enum bench_result put_batch_once(struct tern_session *session, tern_keyspace *target,
-                                        const uint8_t *keys, const uint8_t *values, size_t count) {
-    const struct driver_options *options = &session->store->options;
+static enum bench_result transaction_once(struct tern_session *session, enum keyspace keyspace,
+                                          const uint8_t *keys, const uint8_t *values,
+                                          size_t count) {
     tern_txn *txn = NULL;
     tern_status status = tern_txn_begin(session->store->db, NULL, &txn, &session->detail);
     if (status != TERN_OK)
         return fail(session->error, "begin", status, &session->detail);
-    for (size_t i = 0; i < count && status == TERN_OK; i++)
-        status = tern_txn_put(txn, target, key_slice(session, keys + i * options->key_bytes),
-                              value_slice(session, values + i * options->value_bytes), NULL);
+    status = write_all(session, txn, keyspace, keys, values, count);
     if (status == TERN_OK)
         status = tern_txn_commit(txn);
     enum bench_result result = BENCH_OK;
     if (is_conflict(status))
         result = BENCH_CONFLICT;
     else if (status != TERN_OK)
-        result = fail(session->error, "batch", status, tern_txn_error(txn));
+        result = fail(session->error, "transaction", status, tern_txn_error(txn));
     tern_txn_free(txn);
     return result;
+}
+
+static enum bench_result write_in_transaction(struct tern_session *session, enum keyspace keyspace,
+                                              const uint8_t *keys, const uint8_t *values,
+                                              size_t count) {
+    enum bench_result result = BENCH_CONFLICT;
+    while (result == BENCH_CONFLICT)
+        result = transaction_once(session, keyspace, keys, values, count);
+    return result;
+}
+
+static enum bench_result driver_put(struct bench_session *bench_session, enum keyspace keyspace,
+                                    const uint8_t *key, const uint8_t *value) {
+    struct tern_session *session = own_session(bench_session);
+    if (session->store->engine_count > 1)
+        return write_in_transaction(session, keyspace, key, value, 1);
+    tern_status status = TERN_CONFLICT;
+    while (is_conflict(status))
+        status = tern_put(session->store->keyspaces[keyspace][0], key_slice(session, key),
+                          value_slice(session, value), NULL, &session->detail);
+    return status == TERN_OK ? BENCH_OK : fail(session->error, "put", status, &session->detail);
 }
 
 static enum bench_result driver_put_batch(struct bench_session *bench_session,
                                           enum keyspace keyspace, const uint8_t *keys,
                                           const uint8_t *values, size_t count) {
-    struct tern_session *session = own_session(bench_session);
-    tern_keyspace *target = session->store->keyspaces[keyspace];
-    enum bench_result result = BENCH_CONFLICT;
-    while (result == BENCH_CONFLICT)
-        result = put_batch_once(session, target, keys, values, count);
-    return result;
+    return write_in_transaction(own_session(bench_session), keyspace, keys, values, count);
 }
 
 /* A deletion does not say whether there was something: the check after the run does. */
 static enum bench_result driver_remove(struct bench_session *bench_session, enum keyspace keyspace,
                                        const uint8_t *key) {
     struct tern_session *session = own_session(bench_session);
+    if (session->store->engine_count > 1)
+        return write_in_transaction(session, keyspace, key, NULL, 1);
     tern_status status = TERN_CONFLICT;
     while (is_conflict(status))
-        status = tern_delete(session->store->keyspaces[keyspace], key_slice(session, key), NULL,
+        status = tern_delete(session->store->keyspaces[keyspace][0], key_slice(session, key), NULL,
                              &session->detail);
     return status == TERN_OK ? BENCH_OK : fail(session->error, "delete", status, &session->detail);
 }
@@ -322,11 +384,14 @@ static enum bench_result driver_scan(struct bench_session *bench_session, enum k
     struct tern_session *session = own_session(bench_session);
     if (renew_reader(session) != BENCH_OK)
         return BENCH_FAILED;
-    tern_cursor **cursor = &session->cursors[keyspace];
+    const struct tern_store *store = session->store;
+    unsigned engine =
+        next_engine(session, store->ordered_count > 0 ? store->ordered_count : store->engine_count);
+    tern_cursor **cursor = &session->cursors[keyspace][engine];
     tern_status status = TERN_OK;
     if (*cursor == NULL)
         status =
-            tern_cursor_open(session->reader, session->store->keyspaces[keyspace], NULL, cursor);
+            tern_cursor_open(session->reader, store->keyspaces[keyspace][engine], NULL, cursor);
     if (status != TERN_OK)
         return fail(session->error, "open a cursor", status, tern_txn_error(session->reader));
     status = scan_with(session, *cursor, start, limit, sink);
@@ -334,12 +399,12 @@ static enum bench_result driver_scan(struct bench_session *bench_session, enum k
                              : fail(session->error, "scan", status, tern_cursor_error(*cursor));
 }
 
-static tern_status transact_step(struct tern_session *session, tern_txn *txn, int keyspace,
-                                 const uint8_t *key, bool will_write,
+static tern_status transact_step(struct tern_session *session, tern_txn *txn,
+                                 enum keyspace keyspace, const uint8_t *key, bool will_write,
                                  struct transaction_work *work) {
-    tern_keyspace *target = session->store->keyspaces[keyspace];
     tern_value value = TERN_VALUE_INIT;
-    tern_status status = tern_txn_get_pinned(txn, target, key_slice(session, key), &value);
+    tern_status status =
+        tern_txn_get_pinned(txn, to_read(session, keyspace), key_slice(session, key), &value);
     if (status != TERN_OK)
         return status;
     if (will_write)
@@ -349,8 +414,7 @@ static tern_status transact_step(struct tern_session *session, tern_txn *txn, in
     tern_value_release(&value);
     if (!will_write)
         return TERN_OK;
-    return tern_txn_put(txn, target, key_slice(session, key), value_slice(session, work->new_value),
-                        NULL);
+    return write_all(session, txn, keyspace, key, work->new_value, 1);
 }
 
 static enum bench_result driver_transact(struct bench_session *bench_session,
@@ -361,9 +425,9 @@ static enum bench_result driver_transact(struct bench_session *bench_session,
     if (status != TERN_OK)
         return fail(session->error, "begin", status, &session->detail);
     for (int i = 0; i < KEYSPACE_COUNT && status == TERN_OK; i++)
-        status = transact_step(session, txn, i, work->read_keys[i], false, work);
+        status = transact_step(session, txn, (enum keyspace)i, work->read_keys[i], false, work);
     for (int i = 0; i < KEYSPACE_COUNT && status == TERN_OK; i++)
-        status = transact_step(session, txn, i, work->update_keys[i], true, work);
+        status = transact_step(session, txn, (enum keyspace)i, work->update_keys[i], true, work);
     if (status == TERN_OK)
         status = tern_txn_commit(txn);
     enum bench_result result = BENCH_OK;
@@ -412,8 +476,9 @@ static enum bench_result read_numbers(struct tern_store *store, struct bench_err
     struct wanted_numbers wanted = {numbers, count};
     tern_error detail = TERN_ERROR_INIT;
     tern_status status = tern_stats(store->db, take_number, &wanted, &detail);
-    for (int i = 0; i < KEYSPACE_COUNT && status == TERN_OK; i++)
-        status = tern_keyspace_stats(store->keyspaces[i], take_number, &wanted, &detail);
+    for (unsigned i = 0; i < KEYSPACE_COUNT * store->engine_count && status == TERN_OK; i++)
+        status = tern_keyspace_stats(store->keyspaces[i % KEYSPACE_COUNT][i / KEYSPACE_COUNT],
+                                     take_number, &wanted, &detail);
     return status == TERN_OK ? BENCH_OK : fail(error, "statistics", status, &detail);
 }
 
@@ -495,3 +560,4 @@ static enum bench_result driver_wait_idle(struct bench_store *store, struct benc
 TERN_DRIVER(driver_tern_btree, "tern-btree", DRIVER_ORDERED, btree_open);
 TERN_DRIVER(driver_tern_hash, "tern-hash", 0, hash_open);
 TERN_DRIVER(driver_tern_lsm, "tern-lsm", DRIVER_ORDERED, lsm_open);
+TERN_DRIVER(driver_tern_all, "tern-all", DRIVER_ORDERED, all_open);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ctest: timeout=600
- * ctest: more=asan TERN_ROUNDS=200 1800
+ * ctest: more=asan TERN_ROUNDS=100 1800
  *
  * Signals interrupt system calls, and reads and writes transfer less than they were asked to. The
  * functions below stand before the C library's and liburing's: half of all calls answer EINTR
