@@ -169,7 +169,6 @@ typedef struct tern_db_options {
                                      writers would else have to wait for may be more; 0: no limit */
 } tern_db_options;
 
-/** Defaults for tern_db_options. */
 #ifdef __cplusplus
 TERN_END_DECLS
 static inline tern_db_options tern_db_options_init() {
@@ -180,6 +179,7 @@ static inline tern_db_options tern_db_options_init() {
 #define TERN_DB_OPTIONS_INIT (tern_db_options_init())
 TERN_BEGIN_DECLS
 #else
+/** Defaults for tern_db_options. */
 #define TERN_DB_OPTIONS_INIT ((tern_db_options){.size = sizeof(tern_db_options)})
 #endif
 
@@ -188,7 +188,8 @@ TERN_BEGIN_DECLS
  * Errors: TERN_NOT_FOUND (no database, and none is to be made), TERN_EXISTS (error_if_exists),
  * TERN_LOCKED (open elsewhere; the error names the process), TERN_CORRUPTION (also: files of a
  * database whose root file is missing), TERN_VERSION, TERN_IO, TERN_INVALID (an option),
- * TERN_UNSUPPORTED (io_mode), TERN_DISK_FULL, TERN_NO_MEMORY, TERN_READ_ONLY (the file system).
+ * TERN_UNSUPPORTED (io_mode; read_only, where a crash left values stored apart in the log alone),
+ * TERN_DISK_FULL, TERN_NO_MEMORY, TERN_READ_ONLY (the file system).
  * @param options NULL for defaults.
  * @param out_db  receives the handle; close with tern_close().
  */

@@ -16,7 +16,9 @@
 #define SEGMENT_BYTES_DEFAULT_MIN ((uint64_t)1 << 20)
 #define SEGMENT_BYTES_DEFAULT_MAX ((uint64_t)32 << 20)
 #define LARGE_VALUE_BYTES_DEFAULT ((uint64_t)128 << 10)
-/* Overlays larger than this are drained at close, so that the next open has little to replay. */
+/* Overlays larger than this are drained at close, so that the next open has little to replay. So is
+ * whatever names values stored apart: replay would copy them again, and recovery for reading alone
+ * has nowhere to copy them to. */
 #define CLOSE_DRAIN_BYTES ((uint64_t)1 << 20)
 #define LOCK_FILE_NAME    "LOCK"
 /* Writes of a drain that may be under way at once; more would only wait for the device. */
@@ -635,6 +637,7 @@ static tern_status settle(struct tern_db *db, tern_error *error) {
     }
     seq_no visible = atomic_load(&db->manager.visible_seq);
     if (budget_used(&db->budget, BUDGET_OVERLAY) < CLOSE_DRAIN_BYTES &&
+        large_retention_is_empty(&db->manager.retention) &&
         db->maintenance.phase == CHECKPOINT_IDLE) {
         return TERN_OK;
     }

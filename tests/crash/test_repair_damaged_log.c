@@ -123,6 +123,13 @@ static tern_db *repair(struct step_machine *machine, tern_repair_report *out_rep
     return db;
 }
 
+/* The process ends with the log as it is: closing would move large values out of it. */
+static void die(struct step_machine *machine, tern_db *db) {
+    power_cut_now(machine->disk);
+    (void)tern_close(db, NULL);
+    step_machine_cut(machine, POWER_CUT_KEEP_EVERYTHING, 1);
+}
+
 /* ---- tests ---- */
 
 static void what_was_written_to_a_keyspace_without_a_creation_is_saved(void **state) {
@@ -142,7 +149,7 @@ static void what_was_written_to_a_keyspace_without_a_creation_is_saved(void **st
     put(keyspace, "b", "2");
     put(keyspace, "c", "3");
     assert_int_equal(tern_delete(keyspace, tern_slice_str("c"), NULL, &error), TERN_OK);
-    assert_ok(tern_close(db, &error), error);
+    die(&machine, db);
     lose_change(&machine, CATALOG_CREATE, 2);
     assert_int_equal(step_machine_open(&machine, &db, &error), TERN_CORRUPTION);
 
@@ -294,7 +301,7 @@ static void without_a_manifest_all_of_files_and_log_is_saved(void **state) {
         }
         put_large(keyspace, "large 3", 4);
         put(keyspace, "late", "log");
-        assert_ok(tern_close(db, &error), error);
+        die(&machine, db);
         remove_manifests(&machine);
         assert_int_equal(step_machine_open(&machine, &db, &error), TERN_CORRUPTION);
 

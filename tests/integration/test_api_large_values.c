@@ -108,9 +108,40 @@ static void a_huge_value_passes_through_little_memory(void **state) {
     free(chunk);
 }
 
+static void a_closed_database_with_a_value_apart_opens_for_reading_only(void **state) {
+    (void)state;
+    struct api_fixture fixture;
+    tern_error error = TERN_ERROR_INIT;
+    uint8_t *chunk = malloc(CHUNK_BYTES);
+    size_t size = 0;
+    api_fixture_init(&fixture, false);
+    fill_chunk(chunk, 7);
+    assert_ok(tern_put(fixture.keyspace, tern_slice_str("apart"), tern_slice_of(chunk, CHUNK_BYTES),
+                       NULL, &error),
+              error);
+    api_put(fixture.keyspace, "small", "v");
+    fixture.options.read_only = true;
+    api_fixture_reopen(&fixture);
+    /* And there is nothing to copy again. */
+    assert_true(api_stat(fixture.db, "recovered_changes") <= 1);
+    memset(chunk, 0, CHUNK_BYTES);
+    assert_ok(
+        tern_get(fixture.keyspace, tern_slice_str("apart"), chunk, CHUNK_BYTES, &size, &error),
+        error);
+    uint8_t *expected = malloc(CHUNK_BYTES);
+    fill_chunk(expected, 7);
+    assert_int_equal(size, CHUNK_BYTES);
+    assert_memory_equal(chunk, expected, CHUNK_BYTES);
+    api_assert_value(fixture.keyspace, "small", "v");
+    api_fixture_release(&fixture);
+    free(expected);
+    free(chunk);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_huge_value_passes_through_little_memory),
+        cmocka_unit_test(a_closed_database_with_a_value_apart_opens_for_reading_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
