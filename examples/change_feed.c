@@ -3,6 +3,7 @@
  * A change feed: a commit hook is told every committed batch, in order, once it is durable. It
  * keeps the number of the last one it has worked off, and goes on from there after a restart.
  */
+#define _POSIX_C_SOURCE 200809L /* nanosleep */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>

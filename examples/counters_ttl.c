@@ -3,6 +3,7 @@
  * Merge operations, compare-and-set and expiry: counters that threads raise without ever
  * conflicting, a lease that one of two gets, and a session that ends by itself.
  */
+#define _POSIX_C_SOURCE 200809L /* nanosleep */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -84,9 +85,10 @@ static void take_lease(tern_keyspace *leases, const char *who) {
 
 static void keep_session(tern_keyspace *sessions) {
     tern_error error = TERN_ERROR_INIT;
-    tern_write_options options = {.size = sizeof(options), .ttl_ms = 200};
+    tern_write_options options = TERN_WRITE_OPTIONS_INIT;
     const struct timespec pause = {0, 50000000};
     char value[32];
+    options.ttl_ms = 200;
     check(tern_put(sessions, tern_slice_str("session/1"), tern_slice_str("ada"), &options, &error),
           &error);
     printf("session: there\n");

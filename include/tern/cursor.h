@@ -45,6 +45,7 @@ static inline tern_cursor_options tern_cursor_options_init() {
 #define TERN_CURSOR_OPTIONS_INIT (tern_cursor_options_init())
 TERN_BEGIN_DECLS
 #else
+/** Defaults for tern_cursor_options. */
 #define TERN_CURSOR_OPTIONS_INIT ((tern_cursor_options){.size = sizeof(tern_cursor_options)})
 #endif
 

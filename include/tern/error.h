@@ -33,9 +33,10 @@ typedef struct tern_error {
     char message[TERN_ERROR_MESSAGE_BYTES]; /**< what happened, to what, what to do */
 } tern_error;
 
+/** Nothing has failed. */
 #define TERN_ERROR_INIT                                                                            \
     {                                                                                              \
-        TERN_OK, 0, -1, 0, 0, {0}, {                                                               \
+        TERN_OK, 0, -1, NULL, 0, {0}, {                                                            \
             0                                                                                      \
         }                                                                                          \
     }

@@ -106,6 +106,7 @@ static inline tern_keyspace_options tern_keyspace_options_init() {
 #define TERN_KEYSPACE_OPTIONS_INIT (tern_keyspace_options_init())
 TERN_BEGIN_DECLS
 #else
+/** Defaults for tern_keyspace_options. */
 #define TERN_KEYSPACE_OPTIONS_INIT ((tern_keyspace_options){.size = sizeof(tern_keyspace_options)})
 #endif
 

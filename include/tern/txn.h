@@ -48,16 +48,31 @@ static inline tern_txn_options tern_txn_options_init() {
 #define TERN_TXN_OPTIONS_INIT (tern_txn_options_init())
 TERN_BEGIN_DECLS
 #else
+/** Defaults for tern_txn_options. */
 #define TERN_TXN_OPTIONS_INIT ((tern_txn_options){.size = sizeof(tern_txn_options)})
 #endif
 
 /** Options of a single write. Zero means default. */
 typedef struct tern_write_options {
-    size_t size;                /**< sizeof(tern_write_options) */
+    size_t size;                /**< sizeof(tern_write_options), set by the initialiser */
     tern_durability durability; /**< for single operations outside of transactions */
     uint64_t ttl_ms;            /**< of what is stored: the key expires this long after the commit;
                                    0 never. Deletes and merges do not look at it */
 } tern_write_options;
+
+#ifdef __cplusplus
+TERN_END_DECLS
+static inline tern_write_options tern_write_options_init() {
+    tern_write_options options = tern_write_options();
+    options.size = sizeof(tern_write_options);
+    return options;
+}
+#define TERN_WRITE_OPTIONS_INIT (tern_write_options_init())
+TERN_BEGIN_DECLS
+#else
+/** Defaults for tern_write_options. */
+#define TERN_WRITE_OPTIONS_INIT ((tern_write_options){.size = sizeof(tern_write_options)})
+#endif
 
 /** Kinds of merge operation. All are total: they have a result for every stored value. */
 typedef enum tern_merge_kind {
@@ -210,8 +225,9 @@ TERN_API TERN_MUST_CHECK tern_status tern_txn_count(tern_txn *txn, tern_keyspace
                                                     uint64_t *out_count);
 
 /**
- * Estimates number and bytes of keys in [begin, end) from fences, reading no leaf pages: within
- * 10 % on ranges of a thousand keys and more without pending writes.
+ * Estimates number and bytes of keys in [begin, end). In a B+tree from fences, reading no leaf
+ * pages: within 10 % on ranges of a thousand keys and more without pending writes. In an LSM
+ * keyspace from its index blocks: as well as that where neighbouring records have similar sizes.
  */
 TERN_API TERN_MUST_CHECK tern_status tern_txn_estimate(tern_txn *txn, tern_keyspace *keyspace,
                                                        const tern_slice *begin,

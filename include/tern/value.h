@@ -21,10 +21,11 @@ typedef struct tern_value {
     void *hold[3]; /**< private: what keeps the bytes alive */
 } tern_value;
 
+/** An empty tern_value. */
 #define TERN_VALUE_INIT                                                                            \
     {                                                                                              \
-        {0, 0}, {                                                                                  \
-            0, 0, 0                                                                                \
+        {NULL, 0}, {                                                                               \
+            NULL, NULL, NULL                                                                       \
         }                                                                                          \
     }
 
