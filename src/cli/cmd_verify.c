@@ -29,7 +29,8 @@ static bool tell_finding(void *context, const tern_finding *finding) {
         return true;
     }
     progress_close(&findings->progress);
-    fprintf(session->out, "%s", finding->file != NULL ? finding->file : "(database)");
+    bool has_file = finding->file != NULL && finding->file[0] != '\0';
+    fprintf(session->out, "%s", has_file ? finding->file : "(database)");
     if (finding->offset >= 0) {
         fprintf(session->out, " at offset %lld", (long long)finding->offset);
     }
@@ -156,9 +157,13 @@ static void report_repair(struct findings *findings, const tern_repair_report *r
             "saved %llu records of %llu keyspaces into %s (%llu log records replayed)\n",
             (unsigned long long)report->records, (unsigned long long)report->keyspaces, target,
             (unsigned long long)report->log_records);
-    if (report->lost_pages > 0 || report->lost_records > 0) {
-        fprintf(session->out, "lost: %llu pages, at least %llu records\n",
-                (unsigned long long)report->lost_pages, (unsigned long long)report->lost_records);
+    if (report->lost_pages > 0) {
+        fprintf(session->out, "lost: pages that could not be read: %llu, with what only they had\n",
+                (unsigned long long)report->lost_pages);
+    }
+    if (report->lost_records > 0) {
+        fprintf(session->out, "lost: single records: at least %llu\n",
+                (unsigned long long)report->lost_records);
     }
 }
 

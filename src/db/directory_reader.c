@@ -22,6 +22,23 @@ static tern_status fill_options(struct directory_reader *reader, const tern_db_o
     return TERN_OK;
 }
 
+/* What is a database without its root file is for verify and repair to look at. */
+static tern_status require_database(const struct directory_reader *reader, const char *root_path,
+                                    tern_error *error) {
+    const tern_file_system *file_system = reader->options.file_system;
+    tern_error found = TERN_ERROR_INIT;
+    tern_status status = file_system->exists(file_system->context, root_path, &found);
+    if (status == TERN_OK || database_directory_is_used(file_system, reader->path)) {
+        return TERN_OK;
+    }
+    if (status == TERN_NOT_FOUND) {
+        return ERROR_AT(error, TERN_NOT_FOUND, reader->path, -1, 0,
+                        "there is no database here: " MANIFEST_FILE_NAME " is missing");
+    }
+    error_copy(error, &found);
+    return status;
+}
+
 static tern_status lock(struct directory_reader *reader, tern_error *error) {
     const tern_file_system *file_system = reader->options.file_system;
     char path[FILE_PATH_BYTES];
@@ -33,10 +50,8 @@ static tern_status lock(struct directory_reader *reader, tern_error *error) {
     if (status == TERN_OK) {
         status = path_join(path, reader->path, MANIFEST_FILE_NAME, error);
     }
-    if (status == TERN_OK && file_system->exists(file_system->context, path, NULL) != TERN_OK &&
-        !database_directory_is_used(file_system, reader->path)) {
-        return ERROR_AT(error, TERN_NOT_FOUND, reader->path, -1, 0,
-                        "there is no database here: " MANIFEST_FILE_NAME " is missing");
+    if (status == TERN_OK) {
+        status = require_database(reader, path, error);
     }
     if (status == TERN_OK) {
         status = path_join(path, reader->path, "LOCK", error);

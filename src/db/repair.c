@@ -16,6 +16,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "base/slice_text.h"
 #include "db/conversion_search.h"
 #include "db/database_directory.h"
 #include "db/repair_internal.h"
@@ -79,15 +80,28 @@ static void lose_record(struct repair *repair, const char *invariant, const char
     verify_report_finding(&repair->sink, "", -1, invariant, message);
 }
 
-/* Copies a value stored apart; TERN_CORRUPTION when it cannot be read. */
+static void lose_value(struct repair *repair, tern_slice key, const struct record *record,
+                       const tern_error *damage) {
+    char text[SLICE_TEXT_BYTES];
+    tern_error error = *damage;
+    (void)snprintf(error.message, sizeof(error.message),
+                   "the value of %" PRIu64 " bytes of key %s in keyspace '%.64s' is lost: %.120s",
+                   record->value_size, slice_text(key, text), repair->current->target->name,
+                   damage->message);
+    repair->report.lost_records++;
+    verify_report_error(&repair->sink, &error, "value");
+}
+
+/* Copies a value stored apart; TERN_CORRUPTION, with what is wrong in `damage`, when it cannot be
+ * read. */
 static tern_status copy_value(struct repair *repair, const struct record *record,
-                              uint8_t *out_reference, size_t *out_size) {
+                              uint8_t *out_reference, size_t *out_size, tern_error *damage) {
     struct saved_keyspace *keyspace = repair->current;
     const struct engine_methods *methods = keyspace->target->methods;
     struct engine_large_writer *writer;
     uint64_t offset = 0;
     if (keyspace->source == NULL) {
-        return TERN_CORRUPTION;
+        return ERROR_SET(damage, TERN_CORRUPTION, "its file cannot be opened");
     }
     tern_status status = methods->large_begin(keyspace->target->engine, &writer, repair->error);
     if (status != TERN_OK) {
@@ -96,9 +110,9 @@ static tern_status copy_value(struct repair *repair, const struct record *record
     while (status == TERN_OK && offset < record->value_size) {
         size_t size = 0;
         status = keyspace->methods->large_read(keyspace->source, record->value, offset,
-                                               repair->chunk, COPY_BYTES, &size, NULL);
+                                               repair->chunk, COPY_BYTES, &size, damage);
         if (status == TERN_OK && size == 0) {
-            status = TERN_CORRUPTION;
+            status = ERROR_SET(damage, TERN_CORRUPTION, "it ends early");
         }
         if (status == TERN_OK) {
             status = methods->large_append(writer, repair->chunk, size, repair->error);
@@ -144,9 +158,10 @@ static tern_status save_record(void *context, tern_slice key, const struct recor
     }
     if (record->kind == RECORD_LARGE) {
         size_t size = 0;
-        tern_status status = copy_value(repair, record, reference, &size);
+        tern_error damage = TERN_ERROR_INIT;
+        tern_status status = copy_value(repair, record, reference, &size, &damage);
         if (status == TERN_CORRUPTION) {
-            lose_record(repair, "value", "a value stored apart could not be read");
+            lose_value(repair, key, record, &damage);
             return TERN_OK;
         }
         if (status != TERN_OK) {

@@ -38,7 +38,9 @@ void verify_report_error(struct verify_sink *sink, const tern_error *error, cons
         invariant = name;
         message = colon + 2;
     }
-    verify_report_finding(sink, error->file, error->offset, invariant, message);
+    const char *slash = strrchr(error->file, '/');
+    verify_report_finding(sink, slash != NULL ? slash + 1 : error->file, error->offset, invariant,
+                          message);
 }
 
 /* ---- the log ---- */

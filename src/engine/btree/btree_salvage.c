@@ -9,11 +9,13 @@
  * version of the page, which its generation tells. A page that the walk found damaged is never one
  * of them, however whole it looks: damage in a value breaks no invariant of a page.
  */
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "base/bytes.h"
 #include "base/compare.h"
 #include "base/error.h"
+#include "base/slice_text.h"
 #include "base/varint.h"
 #include "engine/btree/btree_engine_internal.h"
 #include "engine/btree/btree_lookup.h"
@@ -120,25 +122,37 @@ static bool is_damage(tern_status status) {
     return status == TERN_CORRUPTION || status == TERN_IO || status == TERN_VERSION;
 }
 
-static tern_status lose(struct salvage *salvage, packed_ref ref, const struct key_bounds *bounds,
-                        const char *invariant, const tern_error *detail) {
-    report(salvage, ref_place(ref), invariant, detail->message);
-    return note_lost(salvage, ref_place(ref), bounds->begin, bounds->end, bounds->has_end);
+static tern_status lose(struct salvage *salvage, const struct child_ref *child,
+                        const struct key_bounds *bounds, const char *invariant,
+                        const tern_error *detail) {
+    char begin[SLICE_TEXT_BYTES];
+    char end[SLICE_TEXT_BYTES] = "the end";
+    char message[TERN_ERROR_MESSAGE_BYTES + 2 * SLICE_TEXT_BYTES + 96];
+    if (bounds->has_end) {
+        (void)slice_text(bounds->end, end);
+    }
+    (void)snprintf(message, sizeof(message),
+                   "%s; of its %" PRIu64 " records, from %s to before %s, only what older pages "
+                   "have is left",
+                   detail->message, child->records,
+                   bounds->begin.size > 0 ? slice_text(bounds->begin, begin) : "the first", end);
+    report(salvage, ref_place(child->ref), invariant, message);
+    return note_lost(salvage, ref_place(child->ref), bounds->begin, bounds->end, bounds->has_end);
 }
 
-static tern_status walk_leaf(struct salvage *salvage, packed_ref ref, uint64_t checksum,
+static tern_status walk_leaf(struct salvage *salvage, const struct child_ref *child,
                              const struct key_bounds *bounds) {
     tern_error detail = TERN_ERROR_INIT;
     size_t size = 0;
     tern_status status =
-        btree_file_read_block(salvage->tree->file, ref, checksum, salvage->page,
+        btree_file_read_block(salvage->tree->file, child->ref, child->checksum, salvage->page,
                               salvage->tree->config.options.page_bytes, &size, &detail);
     const char *broken = status == TERN_OK ? leaf_check(salvage->page, size) : NULL;
     if (broken != NULL) {
         status = ERROR_SET(&detail, TERN_CORRUPTION, "leaf page breaks invariant %s", broken);
     }
     if (is_damage(status)) {
-        return lose(salvage, ref, bounds, broken != NULL ? broken : "block.checksum", &detail);
+        return lose(salvage, child, bounds, broken != NULL ? broken : "block.checksum", &detail);
     }
     if (status != TERN_OK) {
         error_copy(salvage->error, &detail);
@@ -185,13 +199,13 @@ static tern_status walk_children(struct salvage *salvage, const struct inner_nod
 static tern_status walk_subtree(struct salvage *salvage, const struct child_ref *child,
                                 uint32_t level, const struct key_bounds *bounds) {
     if (level == 0) {
-        return walk_leaf(salvage, child->ref, child->checksum, bounds);
+        return walk_leaf(salvage, child, bounds);
     }
     struct inner_node *node = NULL;
     tern_error detail = TERN_ERROR_INIT;
     tern_status status = tree_load_node(salvage->tree, child, (uint16_t)level, &node, &detail);
     if (is_damage(status)) {
-        return lose(salvage, child->ref, bounds, "inner.page", &detail);
+        return lose(salvage, child, bounds, "inner.page", &detail);
     }
     if (status != TERN_OK) {
         error_copy(salvage->error, &detail);
