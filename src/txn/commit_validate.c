@@ -87,10 +87,14 @@ static tern_status conflict(struct txn_manager *manager, struct commit_request *
     if (!is_certain) {
         atomic_fetch_add_explicit(&manager->false_conflicts_possible, 1, memory_order_relaxed);
     }
+    if (keyspace == NULL) {
+        return ERROR_SET(&request->error, TERN_CONFLICT,
+                         "%s changed after the snapshot of this transaction; begin it again", what);
+    }
     return ERROR_SET(&request->error, TERN_CONFLICT,
                      "%s in keyspace '%s' changed after the snapshot of this transaction; begin "
                      "it again",
-                     what, keyspace != NULL ? keyspace->name : "(any)");
+                     what, keyspace->name);
 }
 
 static struct engine_cursor_bounds bounds_of_range(const struct engine_change *change) {
