@@ -66,6 +66,15 @@ runs_well "$work/as_cxx"
 ! readelf -d "$work/by_pkg_config_static" | grep -q 'NEEDED.*libtern' || fail "linked the shared one"
 runs_well "$work/by_pkg_config_static"
 
+# With nothing shared at all, where what libtern needs has archives, too.
+# shellcheck disable=SC2046
+if echo 'int main(void) { return 0; }' | "$cc" -static -x c - -o "$work/static" \
+    $(pkg-config --libs --static tern | sed 's/-ltern\b//') 2>/dev/null; then
+    "$cc" -static "$consumer" -o "$work/all_static" $(pkg-config --static --cflags --libs tern) ||
+        fail "static link"
+    runs_well "$work/all_static"
+fi
+
 cmake -S "$source_dir/tests/integration/install" -B "$work/build" -G Ninja \
     -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_C_COMPILER="$cc" >"$work/cmake.log" 2>&1 ||
     { cat "$work/cmake.log"; fail "find_package"; }
