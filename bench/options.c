@@ -212,11 +212,6 @@ static enum parse_result check_together(const struct compare_options *options) {
                 (unsigned)options->key_bytes);
         return PARSE_BAD;
     }
-    if (options->batch > options->records) {
-        fprintf(stderr, "compare: --batch %u: more than there are records\n",
-                (unsigned)options->batch);
-        return PARSE_BAD;
-    }
     return PARSE_OK;
 }
 
@@ -254,6 +249,8 @@ enum parse_result options_parse(int argc, char **argv, struct compare_options *o
     }
     if (options.warmup_seconds < 0.0)
         options.warmup_seconds = options.seconds < 2.0 ? options.seconds : 2.0;
+    if (options.batch > options.records)
+        options.batch = options.records; /* the data set is one batch */
     *out_options = options;
     return check_together(out_options);
 }
