@@ -62,7 +62,8 @@ struct outlet {
     struct session *session;
     const char *path; /* NULL: the output */
     enum bytes_format format;
-    int descriptor; /* of the file; -1: not open yet */
+    int descriptor;   /* of the file; -1: not open yet */
+    uint64_t written; /* bytes of the value */
 };
 
 static tern_status write_all(struct outlet *outlet, const char *bytes, size_t size) {
@@ -145,6 +146,7 @@ static tern_status stream_value(struct work *work, tern_keyspace *keyspace, tern
                                   outlet->path != NULL ? "file" : "output");
         }
         offset += size;
+        outlet->written = offset;
     } while (status == TERN_OK && size > 0 && offset < total);
     if (status == TERN_OK && offset < total) {
         status = session_fail(session, TERN_IO, "the value ended early");
@@ -155,6 +157,18 @@ static tern_status stream_value(struct work *work, tern_keyspace *keyspace, tern
     }
     buffer_release(&chunk);
     return status;
+}
+
+static void print_file_json(const struct outlet *outlet, const struct invocation *invocation,
+                            tern_slice key) {
+    struct json_writer json = session_json(outlet->session);
+    json_begin_object(&json, NULL);
+    json_text(&json, "keyspace", invocation->arguments[0].data);
+    json_bytes(&json, "key", key, invocation_format(invocation, OPTION_KEY_FORMAT, BYTES_TEXT));
+    json_text(&json, "file", outlet->path);
+    json_unsigned(&json, "size_bytes", outlet->written);
+    json_end_object(&json);
+    json_end_line(&json);
 }
 
 static tern_status get_value(struct work *work, const struct invocation *invocation,
@@ -176,6 +190,8 @@ static tern_status get_value(struct work *work, const struct invocation *invocat
     tern_status status = stream_value(work, keyspace, key, &outlet);
     if (status == TERN_OK && outlet.path == NULL) {
         putc('\n', session->out);
+    } else if (status == TERN_OK && session->settings.is_json && strcmp(outlet.path, "-") != 0) {
+        print_file_json(&outlet, invocation, key);
     }
     return status;
 }

@@ -149,8 +149,10 @@ const struct command data_commands[] = {
      "on standard error (none with -q), and is exit code 1. On a terminal, bytes that would "
      "disturb it are escaped.",
      key_arguments, get_options, get_examples,
-     "{\"keyspace\":…,\"key\":…,\"value\":…,\"size_bytes\":N}", "1 when the key is missing",
-     USES_DATABASE, PLACE_BOTH},
+     "{\"keyspace\":…,\"key\":…,\"value\":…,\"size_bytes\":N}; with --to-file FILE \"file\":… "
+     "instead "
+     "of the value, and nothing but the bytes with --to-file -",
+     "1 when the key is missing", USES_DATABASE, PLACE_BOTH},
     {COMMAND_DELETE, "delete", "del", "delete keys or a range of keys",
      "Deletes in one transaction. A key that does not exist is not an error.", delete_arguments,
      delete_options, delete_examples, "{\"status\":\"OK\",\"seq\":N}", NULL, USES_DATABASE,

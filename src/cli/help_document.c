@@ -25,7 +25,8 @@ static const char formats_text[] =
     "printable is escaped.\n"
     "hex: two digits a byte.\n"
     "base64: RFC 4648 with padding.\n"
-    "integer: a decimal number, kept as 8 bytes little-endian, as merge add counts.\n";
+    "integer: a decimal number, kept as 8 bytes little-endian, as merge add counts; what is not 8 "
+    "bytes long is printed as text.\n";
 
 static const char json_text_of_bytes[] =
     "Keys and values that are UTF-8 are strings in a field of the plain name (key, value). Others "

@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 #include <fcntl.h>
 #include <locale.h>
+#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -18,6 +19,8 @@ static void occupy_closed_streams(void) {
 
 int main(int argc, char **argv) {
     occupy_closed_streams();
+    /* What is beyond `ulimit -f` fails and says so, instead of ending the process. */
+    signal(SIGXFSZ, SIG_IGN);
     /* So that lines with other characters than ASCII can be edited; numbers stay as they are. */
     setlocale(LC_CTYPE, "");
     return cli_main(argc, argv, stdout, stderr);

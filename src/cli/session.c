@@ -35,12 +35,23 @@ void settings_apply(struct settings *settings, const struct invocation *invocati
     }
 }
 
+/*
+ * Most commands write little and come one by one: they need no log of 16 MiB segments, three of
+ * which take disk and memory. A large value passes through in chunks, and `put` and `get` of one
+ * stay below 64 MiB in all.
+ */
+static uint64_t segment_bytes(uint64_t memory_bytes) {
+    const uint64_t small = (uint64_t)4 << 20;
+    return memory_bytes == 0 || memory_bytes >= 16 * small ? small : 0;
+}
+
 void session_configure(struct session *session, const struct invocation *invocation) {
     settings_apply(&session->settings, invocation);
     session->is_read_only = invocation_has(invocation, OPTION_READ_ONLY);
     session->options = TERN_DB_OPTIONS_INIT;
     session->options.read_only = session->is_read_only;
     session->options.memory_bytes = invocation_number(invocation, OPTION_MEMORY, 0);
+    session->options.segment_bytes = segment_bytes(session->options.memory_bytes);
     session->options.cache_policy =
         (tern_cache_policy)invocation_number(invocation, OPTION_CACHE_POLICY, 0);
     session->options.huge_pages =

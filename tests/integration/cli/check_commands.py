@@ -7,6 +7,8 @@ import io
 import json
 import os
 import random
+import re
+import resource
 import signal
 import subprocess
 import time
@@ -254,6 +256,14 @@ class Records(TernTest):
         with open(self.path("target"), "rb") as file:
             self.assertEqual(file.read(), content)
         self.assertEqual(self.run_tern("get", "a", "k", "-o", "-")[0], content)
+        self.assertEqual(self.run_tern("get", "a", "k", "-o", "-", "--json")[0], content)
+        self.assertEqual(self.json("get", "a", "k", "-o", self.path("target")),
+                         {"keyspace": "a", "key": "k", "file": self.path("target"),
+                          "size_bytes": len(content)})
+        self.assertEqual(self.run_tern("get", "a", "k")[0], content + b"\n")
+        self.assertEqual(self.out("get", "a", "k", "--value-format", "hex"), content.hex() + "\n")
+        self.assertEqual(self.run_tern("get", "a", "k", "--value-format", "base64")[0],
+                         base64.b64encode(content) + b"\n")
         self.run_tern("put", "a", "k", "--value-file", "-", stdin=b"from\0stdin")
         self.assertEqual(self.run_tern("get", "a", "k", "-o", "-")[0], b"from\0stdin")
         self.run_tern("put", "a", "e", "--value-file", "/dev/null")
@@ -262,6 +272,24 @@ class Records(TernTest):
         self.assertFalse(os.path.exists(self.path("none")))
         self.run_tern("put", "a", "k", "v", "--value-file", source, code=2)
         self.assertIn("nowhere", self.err("put", "a", "k", "-f", self.path("nowhere"), code=1))
+
+    def test_a_value_larger_than_memory_passes_through_64_MiB(self):
+        self.create("a")
+        source = self.path("source")
+        size = 100 << 20
+        with open(source, "wb") as file:
+            file.truncate(size)
+        for command in (["put", "a", "k", "--value-file", source], ["get", "a", "k"],
+                        ["get", "a", "k", "--to-file", self.path("target")], ["checkpoint"],
+                        ["get", "a", "k", "--value-format", "base64"]):
+            with subprocess.Popen([BINARY, "-q", "-d", self.db, *command], env=self.environment,
+                                  stdout=subprocess.DEVNULL) as process:
+                _, status, usage = os.wait4(process.pid, 0)
+                process.returncode = status
+            self.assertEqual(status, 0)
+            if os.environ.get("TERN_PRESET") == "release":
+                self.assertLess(usage.ru_maxrss, 64 << 10, command)
+        self.assertEqual(os.path.getsize(self.path("target")), size)
 
     def test_a_key_with_time_to_live_expires(self):
         self.create("a")
@@ -614,6 +642,11 @@ class Care(TernTest):
         repaired = self.path("repaired")
         report = self.json("repair", "--to", repaired, code=4)
         self.assertGreater(report["records"], 15000)
+        # What is lost is told by number and keys.
+        told = re.search(r'of its (\d+) records, from (the first|"\d+") to before (the end|"\d+")',
+                         "".join(finding["message"] for finding in report["findings"]))
+        self.assertEqual(int(told.group(1)), 20000 - report["records"])
+        self.assertNotIn("/", "".join(finding["file"] for finding in report["findings"]))
         self.run_tern("verify", directory=repaired)
         saved = int(self.out("count", "a", directory=repaired))
         self.assertEqual(saved, report["records"])
@@ -639,6 +672,36 @@ class Care(TernTest):
         report = self.json("repair", "--to", self.path("rescued"), code=4)
         self.assertGreater(report["lost_pages"], 10)
         self.assertLess(len(report["findings"]), 5)
+
+    def test_a_lost_value_is_told_with_its_key_and_place(self):
+        self.create("a")
+        self.run_tern("put", "a", "big key", "--value-file", self.file("big", b"V" * (1 << 20)))
+        self.run_tern("checkpoint")
+        name = next(name for name in os.listdir(self.db) if name.endswith(".btree"))
+        content = self.content(name)
+        place = content.index(b"V" * 1000) + 10
+        self.file(os.path.join(self.db, name), content[:place] + b"W" + content[place + 1:])
+        report = self.json("repair", "--to", self.path("rescued"), code=4)
+        self.assertEqual(report["lost_records"], 1)
+        finding = next(f for f in report["findings"] if f["invariant"] == "value")
+        self.assertIn("1048576 bytes of key \"big key\" in keyspace 'a'", finding["message"])
+        self.assertEqual(finding["file"], name)
+        self.assertGreater(finding["offset"], 0)
+
+    def test_a_directory_that_may_not_be_looked_into_is_not_an_empty_one(self):
+        self.create("a")
+        os.chmod(self.work, 0o755)
+        os.chmod(self.db, 0)
+        as_nobody = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
+        try:
+            result = subprocess.run([BINARY, "verify", self.db], capture_output=True, timeout=60,
+                                    env=self.environment, check=False, **as_nobody)
+        except PermissionError:
+            self.skipTest("the command cannot be reached by another user")
+        finally:
+            os.chmod(self.db, 0o755)
+        self.assertEqual(result.returncode, 3, result.stderr)
+        self.assertIn(b"permissions", result.stderr)
 
     def test_a_commit_lost_with_the_log_is_told(self):
         self.create("a")
@@ -675,6 +738,21 @@ class Care(TernTest):
                 self.assertEqual(check["remedy"] is None, check["level"] == "ok", check)
             self.assertEqual(result.returncode == 3, report["fail"] > 0)
         self.assertFalse([name for name in os.listdir(self.work) if "doctor" in name])
+
+    def test_a_limit_on_the_size_of_files_is_a_finding_and_an_error(self):
+        def limited(*arguments):
+            return subprocess.run(
+                [BINARY, "-d", self.db, "--json", *arguments], capture_output=True, timeout=60,
+                env=self.environment, check=False,
+                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (500000, 500000)))
+
+        result = limited("doctor")
+        self.assertEqual(result.returncode, 3, result)
+        levels = {check["name"]: check["level"] for check in json.loads(result.stdout)["checks"]}
+        self.assertEqual(levels["file size"], "fail")
+        result = limited("keyspace", "create", "a")
+        self.assertEqual(result.returncode, 13, result)
+        self.assertIn(b"ulimit", result.stderr)
 
     def test_bench_measures_and_cleans_up(self):
         report = self.json("bench", "--records", "2000", "--seconds", "1", "--in", self.work)
