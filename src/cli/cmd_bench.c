@@ -295,8 +295,10 @@ tern_status run_bench(struct session *session, const struct invocation *invocati
     buffer_print(&directory, "%s/tern-bench-XXXXXX",
                  invocation_text(invocation, OPTION_BENCH_DIRECTORY,
                                  temporary != NULL && temporary[0] != '\0' ? temporary : "/tmp"));
+    interrupt_hold_signals();
     if (mkdtemp(directory.data) == NULL) {
         int code = errno;
+        interrupt_let_signals_go();
         fail_file(&session->error, code, buffer_text(&directory), "cannot make a directory");
         buffer_release(&directory);
         return session->error.status;
@@ -315,6 +317,7 @@ tern_status run_bench(struct session *session, const struct invocation *invocati
     text_table_release(&bench.table);
     free(bench.value);
     nftw(buffer_text(&directory), remove_entry, FTW_DESCRIPTORS, FTW_DEPTH | FTW_PHYS);
+    interrupt_let_signals_go();
     buffer_release(&directory);
     return status;
 }

@@ -10,5 +10,9 @@ void interrupt_install(void);
 void interrupt_clear(void);
 /* Any thread. */
 bool interrupt_is_pending(void);
+/* Until they are let go, SIGTERM and SIGHUP ask the command to stop, too, and end the process only
+ * then: for a command that has to clean up behind itself. */
+void interrupt_hold_signals(void);
+void interrupt_let_signals_go(void);
 
 #endif

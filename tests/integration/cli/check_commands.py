@@ -762,6 +762,20 @@ class Care(TernTest):
             self.assertLessEqual(result["p50_us"], result["max_us"])
         self.assertEqual([n for n in os.listdir(self.work) if "bench" in n], [])
 
+    def test_bench_cleans_up_when_it_is_ended(self):
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            with subprocess.Popen([BINARY, "bench", "--seconds", "60", "--in", self.work],
+                                  env=self.environment, stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE) as process:
+                deadline = time.monotonic() + 30
+                while not any("bench" in name for name in os.listdir(self.work)):
+                    self.assertLess(time.monotonic(), deadline)
+                    time.sleep(0.01)
+                process.send_signal(number)
+                process.communicate(timeout=60)
+            self.assertEqual(process.returncode, 21 if number == signal.SIGINT else -number)
+            self.assertEqual([n for n in os.listdir(self.work) if "bench" in n], [])
+
     def test_a_database_that_is_open_elsewhere_names_the_process(self):
         self.create("a")
         with subprocess.Popen([BINARY, "-d", self.db], stdin=subprocess.PIPE,
