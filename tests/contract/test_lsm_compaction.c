@@ -133,7 +133,7 @@ static void level_zero_goes_down_when_nobody_has_written_for_long(void **state) 
     assert_ok(world_checkpoint(&world, &error), error);
     assert_ok(world_compact(&world, &error), error);
     for (unsigned part = 1; part <= 3; part += 2) { /* an eighth, then three more */
-        change_keys(&world, RECORD_PUT, part, 1000 * part, 2, 0);
+        change_keys(&world, RECORD_PUT, part, 1000 * part, part == 1 ? 8 : 2, 0);
         drain(&world);
         assert_ok(world_maintain(&world, &error), error);
         assert_int_equal(version_of(&world)->run_count, part == 1 ? 2 : 3);
@@ -141,6 +141,18 @@ static void level_zero_goes_down_when_nobody_has_written_for_long(void **state) 
         assert_ok(world_maintain(&world, &error), error);
         assert_int_equal(version_of(&world)->run_count, part == 1 ? 2 : 1);
         atomic_store(&is_at_rest, false);
+    }
+    /* Much less, but all of it in one place. */
+    change_keys(&world, RECORD_PUT, 5000, 300, 1, 0);
+    drain(&world);
+    assert_ok(world_maintain(&world, &error), error);
+    assert_int_equal(version_of(&world)->run_count, 2);
+    uint64_t compactions = atomic_load(&lsm_of(world.engine)->compactions);
+    atomic_store(&is_at_rest, true);
+    for (unsigned i = 0; i < 3; i++) { /* once */
+        assert_ok(world_maintain(&world, &error), error);
+        assert_int_equal(version_of(&world)->run_count, 1);
+        assert_int_equal(atomic_load(&lsm_of(world.engine)->compactions), compactions + 1);
     }
     world_verify(&world);
     world_check_now(&world);

@@ -9,8 +9,8 @@
  * newer values of the same keys: then merging costs no more than what was written already, and
  * space is never more than about twice the data. If its keys are new there is no space to win, and
  * it may be twice as large. When nobody has written for long it goes down when it is a quarter of
- * what is below: readers find fewer runs then. Its oldest run goes down as it is whenever nothing
- * is in its way: keys that only ascend are not written again.
+ * what it would be merged with: readers find fewer runs then. Its oldest run goes down as it is
+ * whenever nothing is in its way: keys that only ascend are not written again.
  *
  * A level below 0 is one run then. One of several, which another style has left, is merged into one
  * before anything is chosen in it; what goes down to it until then joins its newest run.
@@ -29,7 +29,7 @@
 
 #define LAST_LEVEL   (LSM_LEVELS - 1)
 #define LEVEL_FACTOR 10u
-/* Level 0 times this, when nobody writes, is worth a merge with all below. */
+/* Level 0 times this, when nobody writes, is worth a merge with what it covers. */
 #define REST_FACTOR 4u
 /* Level 0 of new keys may be so many times as large as all below. */
 #define NEW_KEYS_FACTOR 2u
@@ -170,26 +170,52 @@ static uint32_t add_overlapping(struct compaction_plan *plan, const struct lsm_r
     return added;
 }
 
+/* From the lowest key of some tables to the highest. */
+struct span {
+    const struct lsm_table *lowest;
+    const struct lsm_table *highest;
+};
+
+static void widen(struct span *span, const struct lsm_table *table) {
+    if (span->lowest == NULL || slice_compare(table->lower, span->lowest->lower) < 0) {
+        span->lowest = table;
+    }
+    const struct lsm_table *highest = span->highest;
+    if (highest == NULL ||
+        (highest->has_upper &&
+         (!table->has_upper || slice_compare(table->upper, highest->upper) > 0))) {
+        span->highest = table;
+    }
+}
+
+static bool is_within(const struct lsm_table *table, const struct span *span) {
+    bool is_below = table->has_upper && slice_compare(table->upper, span->lowest->lower) < 0;
+    bool is_above =
+        span->highest->has_upper && slice_compare(table->lower, span->highest->upper) > 0;
+    return !is_below && !is_above;
+}
+
+/* Bytes of the run's tables that lie within. */
+static uint64_t bytes_within(const struct lsm_run *run, const struct span *span) {
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; run != NULL && i < run->count; i++) {
+        bytes += is_within(run->tables[i], span) ? run->tables[i]->file_bytes : 0;
+    }
+    return bytes;
+}
+
 /* A merge of inputs with gaps between them writes tables over the gaps: what lies there must be an
  * input too. So all from the first to the last that overlap are taken. */
 static uint32_t add_between(struct compaction_plan *plan, const struct lsm_run *run) {
     uint32_t input_count = plan->input_count;
     uint32_t first = UINT32_MAX;
     uint32_t last = 0;
-    const struct lsm_table *lowest = plan->inputs[0];
-    const struct lsm_table *highest = plan->inputs[0];
-    for (uint32_t j = 1; j < input_count; j++) {
-        const struct lsm_table *input = plan->inputs[j];
-        lowest = slice_compare(input->lower, lowest->lower) < 0 ? input : lowest;
-        bool is_higher = highest->has_upper &&
-                         (!input->has_upper || slice_compare(input->upper, highest->upper) > 0);
-        highest = is_higher ? input : highest;
+    struct span span = {0};
+    for (uint32_t j = 0; j < input_count; j++) {
+        widen(&span, plan->inputs[j]);
     }
     for (uint32_t i = 0; i < run->count; i++) {
-        const struct lsm_table *table = run->tables[i];
-        bool is_below = table->has_upper && slice_compare(table->upper, lowest->lower) < 0;
-        bool is_above = highest->has_upper && slice_compare(table->lower, highest->upper) > 0;
-        if (!is_below && !is_above) {
+        if (is_within(run->tables[i], &span)) {
             first = first == UINT32_MAX ? i : first;
             last = i;
         }
@@ -367,25 +393,17 @@ static bool wants_level_zero(const struct lsm_version *version, const struct sha
         return zero->runs > 0;
     }
     if (is_at_rest) {
-        return zero->bytes * REST_FACTOR >= below;
+        struct span span = {0};
+        for (uint32_t i = 0; i < zero->runs; i++) {
+            const struct lsm_run *run = &version->runs[zero->first_run + i];
+            widen(&span, run->tables[0]);
+            widen(&span, run->tables[run->count - 1]);
+        }
+        const struct lsm_run *base = run_of_level(version, shape, shape->base_level);
+        return zero->bytes * REST_FACTOR >= bytes_within(base, &span);
     }
     return zero->bytes >= NEW_KEYS_FACTOR * below ||
            (zero->bytes >= below && compaction_replaces(version, memory));
-}
-
-/* Nothing in the run lies between the first and the last of the other's tables. */
-static bool is_out_of_the_way(const struct lsm_run *run, const struct lsm_run *other) {
-    const struct lsm_table *lowest = other->tables[0];
-    const struct lsm_table *highest = other->tables[other->count - 1];
-    for (uint32_t i = 0; i < run->count; i++) {
-        const struct lsm_table *table = run->tables[i];
-        bool is_below = table->has_upper && slice_compare(table->upper, lowest->lower) < 0;
-        bool is_above = highest->has_upper && slice_compare(table->lower, highest->upper) > 0;
-        if (!is_below && !is_above) {
-            return false;
-        }
-    }
-    return true;
 }
 
 /* The oldest run of level 0, if it can go down as it is; else *out_plan stays NULL. */
@@ -397,7 +415,8 @@ static tern_status plan_oldest(struct lsm_version *version, const struct shape *
         return TERN_OK;
     }
     const struct lsm_run *oldest = &version->runs[zero->first_run + zero->runs - 1];
-    if (below != NULL && !is_out_of_the_way(below, oldest)) {
+    const struct span span = {oldest->tables[0], oldest->tables[oldest->count - 1]};
+    if (bytes_within(below, &span) > 0) {
         return TERN_OK;
     }
     struct compaction_plan *plan = create_plan(version, error);
