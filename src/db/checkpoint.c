@@ -335,6 +335,17 @@ static tern_status write_manifest(struct tern_db *db, struct manifest_draft *dra
     return status;
 }
 
+/* A drain may meet what it cannot read where it ends. */
+static bool leaves_out(struct tern_db *db, tern_keyspace *keyspace, tern_status status,
+                       const tern_error *failure) {
+    bool is_left =
+        db->maintenance.phase != CHECKPOINT_IDLE && aside_take(db, keyspace, status, failure);
+    if (is_left) {
+        atomic_fetch_add_explicit(&db->counters.drain_failures, 1, memory_order_relaxed);
+    }
+    return is_left;
+}
+
 static tern_status seal_all(struct tern_db *db, bool *out_changed, tern_error *error) {
     *out_changed = false;
     for (uint32_t i = 0; i < slot_count(db); i++) {
@@ -343,8 +354,10 @@ static tern_status seal_all(struct tern_db *db, bool *out_changed, tern_error *e
         if (keyspace == NULL) {
             continue;
         }
-        tern_status status = keyspace->methods->seal(keyspace->engine, &changed, error);
-        if (status != TERN_OK) {
+        tern_error failure = TERN_ERROR_INIT;
+        tern_status status = keyspace->methods->seal(keyspace->engine, &changed, &failure);
+        if (status != TERN_OK && !leaves_out(db, keyspace, status, &failure)) {
+            error_copy(error, &failure);
             return status;
         }
         keyspace->is_sealed = keyspace->is_sealed || changed;

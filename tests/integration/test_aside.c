@@ -9,6 +9,9 @@
 #include <tern/sys/file_system.h>
 
 #include "api_fixture.h"
+#include "base/error.h"
+#include "engine/engine.h"
+#include "txn/keyspace.h"
 
 #define RECORDS 3000u
 
@@ -142,6 +145,7 @@ static void what_was_only_for_a_while_is_over_with_the_next_checkpoint(void **st
     damage.is_armed = true;
     api_put(fixture.keyspace, "000010", "of the log");
     assert_int_equal(tern_checkpoint(fixture.db, &error), TERN_CORRUPTION);
+    put_all(good, "later"); /* twice: more than one segment, wherever the log stands */
     put_all(good, "later");
     assert_int_equal(tern_checkpoint(fixture.db, &error), TERN_CORRUPTION);
     uint64_t segments = api_stat(fixture.db, "log_segments");
@@ -155,6 +159,41 @@ static void what_was_only_for_a_while_is_over_with_the_next_checkpoint(void **st
     api_assert_value(fixture.keyspace, "000010", "of the log");
     api_fixture_reopen(&fixture);
     api_assert_value(fixture.keyspace, "one", "more");
+    api_assert_sound(fixture.db);
+    api_fixture_release(&fixture);
+}
+
+static tern_status fail_to_seal(struct engine *engine, bool *out_changed, tern_error *error) {
+    (void)engine;
+    (void)out_changed;
+    return ERROR_SET(error, TERN_CORRUPTION, "a page that the end of a drain needs is damaged");
+}
+
+/* A drain that is ended between two keys reads what lies behind them. */
+static void who_cannot_be_sealed_holds_nobody_up_either(void **state) {
+    (void)state;
+    struct api_fixture fixture;
+    tern_error error = TERN_ERROR_INIT;
+    set_up(&fixture, false);
+    tern_keyspace *good = open_good(&fixture);
+    struct engine_methods failing = *fixture.keyspace->methods;
+    failing.seal = fail_to_seal;
+    fixture.keyspace->methods = &failing;
+    api_put(fixture.keyspace, "000010", "of the log");
+    put_all(good, "later");
+    uint64_t before = api_stat(fixture.db, "checkpoints");
+    assert_int_equal(tern_checkpoint(fixture.db, &error), TERN_CORRUPTION);
+    assert_int_equal(api_stat(fixture.db, "keyspaces_aside"), 1);
+    assert_true(api_stat(fixture.db, "checkpoints") > before);
+    assert_int_equal(put_one(fixture.keyspace, &error), TERN_CORRUPTION);
+    assert_ok(put_one(good, &error), error);
+    /* Its log is kept, also when the database is closed. */
+    api_fixture_reopen(&fixture);
+    api_assert_value(fixture.keyspace, "000010", "of the log");
+    api_assert_value(open_good(&fixture), "000010", "later");
+    assert_ok(tern_checkpoint(fixture.db, &error), error);
+    assert_int_equal(api_stat(fixture.db, "keyspaces_aside"), 0);
+    assert_ok(put_one(fixture.keyspace, &error), error);
     api_assert_sound(fixture.db);
     api_fixture_release(&fixture);
 }
@@ -185,6 +224,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_damaged_keyspace_takes_no_writes_and_holds_nobody_up),
         cmocka_unit_test(what_was_only_for_a_while_is_over_with_the_next_checkpoint),
+        cmocka_unit_test(who_cannot_be_sealed_holds_nobody_up_either),
         cmocka_unit_test(a_damaged_keyspace_can_be_dropped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
