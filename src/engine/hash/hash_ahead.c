@@ -12,7 +12,7 @@
 #define READ_PART  128u
 
 struct ahead {
-    uint32_t number;
+    uint32_t number; /* BLOCK_NONE: not a block of records */
     uint32_t raw_bytes;
     struct hash_ref ref;
 };
@@ -90,7 +90,6 @@ static uint32_t list_around(struct hash_base *base, uint32_t block, struct ahead
 /* False: the cache has no room. */
 static bool publish(struct hash_base *base, const struct ahead *ahead, const uint8_t *units) {
     struct cache *cache = base->environment->cache;
-    struct block_info *info = base_block(base, ahead->number);
     size_t bytes = frame_bytes_for(ahead->raw_bytes);
     size_t size = 0;
     struct cache_frame *frame = cache_acquire(cache, bytes);
@@ -105,17 +104,15 @@ static bool publish(struct hash_base *base, const struct ahead *ahead, const uin
     }
     frame =
         cache_publish(cache, frame, cache_tag_of(hash_file_space(base->file), ahead->ref.place));
-    atomic_store_explicit(&info->hint, cache_hint_of(cache, frame), memory_order_relaxed);
+    if (ahead->number != BLOCK_NONE) {
+        atomic_store_explicit(&base_block(base, ahead->number)->hint, cache_hint_of(cache, frame),
+                              memory_order_relaxed);
+    }
     return true;
 }
 
-void base_fetch_around(struct hash_base *base, uint32_t block) {
-    struct ahead list[AHEAD_MOST];
-    const struct block_info *info = base_block(base, block);
-    if (!fits_frame(info) || is_cached(base, info->place)) {
-        return;
-    }
-    uint32_t count = list_around(base, block, list);
+static void read_together(struct hash_base *base, const struct ahead *list, uint32_t count) {
+    const tern_allocator *allocator = base->environment->allocator;
     size_t bytes = 0;
     size_t got = 0;
     for (uint32_t i = 0; i < count; i++) {
@@ -124,7 +121,6 @@ void base_fetch_around(struct hash_base *base, uint32_t block) {
     if (count < 2 || bytes > AHEAD_MOST * CACHE_FRAME_BYTES_MAX) {
         return;
     }
-    const tern_allocator *allocator = base->environment->allocator;
     uint8_t *units = memory_allocate_aligned(allocator, HASH_UNIT_BYTES, bytes);
     if (units == NULL) {
         return;
@@ -142,4 +138,30 @@ void base_fetch_around(struct hash_base *base, uint32_t block) {
         }
     }
     memory_release_aligned(allocator, units);
+}
+
+void base_fetch_around(struct hash_base *base, uint32_t block) {
+    struct ahead list[AHEAD_MOST];
+    const struct block_info *info = base_block(base, block);
+    if (fits_frame(info) && !is_cached(base, info->place)) {
+        uint32_t count = list_around(base, block, list);
+        read_together(base, list, count);
+    }
+}
+
+void base_fetch_refs(struct hash_base *base, const struct hash_ref *refs, uint32_t count,
+                     uint32_t wanted, uint32_t raw_bytes) {
+    struct ahead list[AHEAD_MOST];
+    uint64_t frames = cache_limit(base->environment->cache) / frame_bytes_for(raw_bytes);
+    uint64_t most = frames / READ_PART < AHEAD_MOST ? frames / READ_PART : AHEAD_MOST;
+    if (most < AHEAD_LEAST || base->environment->read_ahead_bytes == TERN_READ_AHEAD_OFF ||
+        is_cached(base, refs[wanted].place)) {
+        return;
+    }
+    uint32_t begin = wanted - wanted % (uint32_t)most;
+    uint32_t some = count - begin < most ? count - begin : (uint32_t)most;
+    for (uint32_t i = 0; i < some; i++) {
+        list[i] = (struct ahead){BLOCK_NONE, raw_bytes, refs[begin + i]};
+    }
+    read_together(base, list, some);
 }

@@ -8,7 +8,10 @@
  *
  * Merges. An operand over a terminal version in memory is applied at once: the new version is the
  * result. Over something on disk it stays an operand; operands below it that nobody selects one by
- * one become one, when no expiry of the value can lie between them.
+ * one become one, when no expiry of the value can lie between them. Whether it can is not known
+ * without a read when the record on disk may expire; so they pile up, but not without end: after so
+ * many the record is read, and they become two at most, those from before its expiry and the
+ * others.
  */
 #include <tern/txn.h>
 
@@ -20,6 +23,10 @@
 #define PRUNE_STEPS    8u
 #define FOLD_BYTES_MAX ((size_t)64 << 10)
 #define WALK_STEPS     64u
+/* Operands after which the expiry of what they apply to is read. */
+#define OPERANDS_MOST  64u
+#define OPERANDS_RETRY 8u
+#define RUN_MOST       256u
 
 static struct hash_memory *active_of(const struct hash_engine *engine) {
     return engine->current->memories[0];
@@ -36,6 +43,7 @@ tern_status hash_reserve(struct engine *base, size_t count, size_t bytes, tern_e
     if (status == TERN_OK) {
         mutex_lock(&engine->index_lock);
         status = hash_index_reserve(engine->index, count, error);
+        engine->promised_inserts = status == TERN_OK ? count : 0;
         mutex_unlock(&engine->index_lock);
     }
     return status;
@@ -71,6 +79,9 @@ static void prune(const struct hash_engine *engine, struct hash_version *upper) 
 static bool may_expire_on_disk(const struct hash_engine *engine, tern_slice key, uint64_t hash) {
     struct hash_probe probe;
     hash_link candidate;
+    if (hash_cold_has_any(&engine->cold)) {
+        return true;
+    }
     hash_probe_begin(&probe, engine->index, hash);
     do {
         while (hash_probe_next(&probe, &candidate) != NULL) {
@@ -166,9 +177,141 @@ static void fold_below(struct hash_engine *engine, struct hash_version *top, seq
                                       .value = buffer_slice(&engine->fold)};
         struct hash_version *folded = hash_memory_push(active_of(engine), version_key(upper),
                                                        &record, upper->hash, upper->seq);
+        folded->operands = lower->operands;
         atomic_store_explicit(&folded->cut, atomic_load(&lower->cut), memory_order_relaxed);
         atomic_store_explicit(&folded->older, version_older(lower), memory_order_relaxed);
         atomic_store_explicit(&top->older, link_to_version(folded), memory_order_release);
+    }
+}
+
+/* The same as find_expiry, whatever it takes. Inside an epoch. */
+static tern_status read_expiry(struct hash_engine *engine, const struct hash_version *of,
+                               seq_no range_seq, uint64_t *out_expires_ms) {
+    hash_link link = link_to_version(of);
+    struct hash_record record;
+    struct cache_frame *frame = NULL;
+    tern_status status = TERN_OK;
+    *out_expires_ms = 0;
+    while (link_is_version(link)) {
+        const struct hash_version *version = link_version(link);
+        if (version->seq < range_seq) {
+            return TERN_OK;
+        }
+        if ((version->flags & VERSION_STUB) != 0) {
+            link = version_stub(version)->disk;
+        } else if (version->kind != RECORD_MERGE) {
+            *out_expires_ms = version->kind == RECORD_DELETE ? 0 : version->expires_ms;
+            return TERN_OK;
+        } else {
+            link = version_older(version);
+        }
+    }
+    if (link == LINK_NONE) {
+        return TERN_OK;
+    }
+    if (link == LINK_UNKNOWN) {
+        status = hash_find_on_disk(engine, version_key(of), of->hash, &link, &record, &frame, NULL);
+    } else {
+        status = base_read_record(&engine->base, link, &record, &frame, NULL);
+    }
+    if (status == TERN_OK && link != LINK_NONE && record.seq >= range_seq) {
+        *out_expires_ms = record.record.expires_ms;
+    }
+    return status;
+}
+
+/* Operands from `first` down that can become one; newest first. */
+static size_t find_run(const struct hash_engine *engine, struct hash_version *first,
+                       seq_no range_seq, uint64_t expires_ms, struct hash_version **run) {
+    size_t count = 0;
+    size_t bytes = 0;
+    for (struct hash_version *version = first; count < RUN_MOST;) {
+        bytes += version->value_size;
+        bool fits = is_in_active(engine, version) && version->kind == RECORD_MERGE &&
+                    version->seq >= range_seq && bytes <= FOLD_BYTES_MAX;
+        if (fits && count > 0) {
+            const struct hash_version *upper = run[count - 1];
+            fits = upper->merge_kind == version->merge_kind &&
+                   !hash_is_selectable(engine, version->seq, upper->seq) &&
+                   same_side(upper->expires_ms, version->expires_ms, expires_ms);
+        }
+        if (!fits) {
+            break;
+        }
+        run[count++] = version;
+        if (!link_is_version(version_older(version))) {
+            break;
+        }
+        version = link_version(version_older(version));
+    }
+    return count;
+}
+
+/* Makes one of a run, newest first, below `above`. False: nothing has changed. */
+static bool fold_run(struct hash_engine *engine, struct hash_version *above,
+                     struct hash_version *const *run, size_t count) {
+    struct buffer folded;
+    tern_slice value = version_value(run[count - 1]);
+    bool is_done = true;
+    buffer_init(&folded, hash_allocator(engine));
+    for (size_t i = count - 1; is_done && i-- > 0;) {
+        is_done =
+            record_fold(run[i]->merge_kind, value, version_value(run[i]), &engine->fold) == TERN_OK;
+        folded.size = 0;
+        is_done =
+            is_done && buffer_append(&folded, engine->fold.data, engine->fold.size) == TERN_OK;
+        value = buffer_slice(&folded);
+    }
+    is_done = is_done && has_room(engine, version_key(run[0]), value.size);
+    if (is_done) {
+        const struct record record = {.kind = RECORD_MERGE,
+                                      .merge_kind = run[0]->merge_kind,
+                                      .expires_ms = run[0]->expires_ms,
+                                      .value = value};
+        struct hash_version *version = hash_memory_push(active_of(engine), version_key(run[0]),
+                                                        &record, run[0]->hash, run[0]->seq);
+        version->operands = 1;
+        atomic_store_explicit(&version->cut, atomic_load(&run[count - 1]->cut),
+                              memory_order_relaxed);
+        atomic_store_explicit(&version->older, version_older(run[count - 1]), memory_order_relaxed);
+        atomic_store_explicit(&above->older, link_to_version(version), memory_order_release);
+    }
+    buffer_release(&folded);
+    return is_done;
+}
+
+/* Makes few of the many operands below `top`. */
+static void fold_all_below(struct hash_engine *engine, struct hash_version *top, seq_no range_seq) {
+    struct hash_version *run[RUN_MOST];
+    uint64_t expires_ms = 0;
+    struct epoch_slot *slot = epoch_enter(engine->environment->epoch);
+    tern_status status = read_expiry(engine, top, range_seq, &expires_ms);
+    epoch_exit(slot);
+    struct hash_version *above = top;
+    bool is_done = true;
+    while (status == TERN_OK && link_is_version(version_older(above))) {
+        struct hash_version *first = link_version(version_older(above));
+        if (!is_in_active(engine, first) || first->kind != RECORD_MERGE) {
+            break;
+        }
+        size_t count = find_run(engine, first, range_seq, expires_ms, run);
+        is_done = (count < 2 || fold_run(engine, above, run, count)) && is_done;
+        above = link_version(version_older(above));
+    }
+    /* For want of room, or of the record: it is tried again soon. */
+    top->operands = status == TERN_OK && is_done ? 1 : OPERANDS_MOST - OPERANDS_RETRY;
+}
+
+static void count_operands(struct hash_engine *engine, struct hash_version *version,
+                           seq_no range_seq) {
+    const struct hash_version *below = link_version(version_older(version));
+    version->operands = 1;
+    if (is_in_active(engine, below) && below->kind == RECORD_MERGE) {
+        version->operands =
+            (uint8_t)(below->operands < UINT8_MAX ? below->operands + 1 : UINT8_MAX);
+    }
+    if (version->operands >= OPERANDS_MOST) {
+        fold_all_below(engine, version, range_seq);
     }
 }
 
@@ -215,9 +358,10 @@ static void push_change(struct hash_engine *engine, const struct engine_change *
     hash_link disk = LINK_NONE;
     struct record record = change->record;
     index_slot *slot = hash_find_head(engine, change->key, change->key_hash, &head, &disk);
-    hash_link older = head != NULL        ? link_to_version(head)
-                      : disk != LINK_NONE ? LINK_UNKNOWN
-                                          : LINK_NONE;
+    bool may_be_on_disk = disk != LINK_NONE || hash_cold_has_any(&engine->cold);
+    hash_link older = head != NULL     ? link_to_version(head)
+                      : may_be_on_disk ? LINK_UNKNOWN
+                                       : LINK_NONE;
     seq_no range_seq = hash_view_range_seq(engine->current, change->key, SEQ_MAX);
     if (record.kind == RECORD_MERGE) {
         resolve_operand(engine, change, head, older, range_seq, &record);
@@ -231,6 +375,7 @@ static void push_change(struct hash_engine *engine, const struct engine_change *
         prune(engine, head);
         if (version->kind == RECORD_MERGE) {
             fold_below(engine, version, range_seq);
+            count_operands(engine, version, range_seq);
         }
         return;
     }
@@ -302,6 +447,7 @@ void hash_apply(struct engine *base, const struct engine_change *changes, size_t
             push_change(engine, &changes[i], seq);
         }
     }
+    engine->promised_inserts = 0;
     mutex_unlock(&engine->index_lock);
     if (count > 0) {
         atomic_store_explicit(&engine->last_write_seq, seq, memory_order_release);
@@ -309,6 +455,16 @@ void hash_apply(struct engine *base, const struct engine_change *changes, size_t
 }
 
 /* ---- replay ---- */
+
+static bool has_recent_segment(const struct hash_engine *engine) {
+    const struct hash_base *base = &engine->base;
+    for (uint32_t i = 0; i < base->segment_count; i++) {
+        if (base->segments[i] != NULL && base->segments[i]->max_seq > engine->complete_seq) {
+            return true;
+        }
+    }
+    return false;
+}
 
 /* True when a part of a drain that did not end has put this change, or a later one, on disk. */
 static tern_status base_holds(struct hash_engine *engine, const struct engine_change *change,
@@ -330,6 +486,9 @@ static tern_status base_holds(struct hash_engine *engine, const struct engine_ch
             }
         }
     } while (hash_probe_goes_on(&probe, engine->index, change->key));
+    if (!is_recent && hash_cold_has_any(&engine->cold)) {
+        is_recent = has_recent_segment(engine);
+    }
     if (!is_recent) {
         return TERN_OK;
     }

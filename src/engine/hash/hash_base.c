@@ -105,6 +105,7 @@ void base_close(struct hash_base *base) {
     }
     memory_release(allocator, base->segments);
     memory_release(allocator, base->free_blocks);
+    memory_release(allocator, base->kept_blocks);
     base_count_map(base, -(int64_t)atomic_load(&base->map_bytes));
     memory_release(allocator, base->superseding.items);
     for (size_t i = 0; i < base->batch_count; i++) {
@@ -155,6 +156,21 @@ static tern_status add_chunk(struct hash_base *base) {
     return TERN_OK;
 }
 
+static bool grow_kept(struct hash_base *base) {
+    size_t capacity = base->free_block_capacity;
+    if (base->kept_capacity < capacity) {
+        void *grown =
+            memory_resize(allocator_of(base), base->kept_blocks, capacity * sizeof(uint32_t));
+        if (grown == NULL) {
+            return false;
+        }
+        base_count_map(base, (int64_t)((capacity - base->kept_capacity) * sizeof(uint32_t)));
+        base->kept_blocks = grown;
+        base->kept_capacity = capacity;
+    }
+    return true;
+}
+
 /* A number for a new block; also room to give it back without memory. */
 tern_status base_take_block(struct hash_base *base, uint32_t *out_block) {
     if (base->free_block_count > 0) {
@@ -177,6 +193,9 @@ tern_status base_take_block(struct hash_base *base, uint32_t *out_block) {
         base->free_blocks = grown;
         base->free_block_capacity = capacity;
     }
+    if (base->keeps_numbers && !grow_kept(base)) {
+        return TERN_NO_MEMORY;
+    }
     if (base->block_limit == have && add_chunk(base) != TERN_OK) {
         return TERN_NO_MEMORY;
     }
@@ -186,6 +205,26 @@ tern_status base_take_block(struct hash_base *base, uint32_t *out_block) {
 
 void base_give_block(struct hash_base *base, uint32_t block) {
     base->free_blocks[base->free_block_count++] = block;
+}
+
+tern_status base_keep_numbers(struct hash_base *base, tern_error *error) {
+    if (!grow_kept(base)) {
+        return ERROR_NO_MEMORY(error, "an index");
+    }
+    base->keeps_numbers = true;
+    return TERN_OK;
+}
+
+void base_give_kept(struct hash_base *base, size_t count, bool keeps_on) {
+    for (size_t i = 0; i < count; i++) {
+        base_give_block(base, base->kept_blocks[i]);
+    }
+    base->kept_count -= count;
+    if (base->kept_count > 0) {
+        memmove(base->kept_blocks, base->kept_blocks + count,
+                base->kept_count * sizeof(base->kept_blocks[0]));
+    }
+    base->keeps_numbers = keeps_on || base->kept_count > 0;
 }
 
 /* ---- reading ---- */
@@ -256,11 +295,11 @@ static size_t frame_bytes_for(size_t raw_bytes) {
     return size;
 }
 
-static tern_status fill_frame(struct hash_base *base, struct block_info *info, cache_tag tag,
+static tern_status fill_frame(struct hash_base *base, const struct hash_ref *ref,
+                              uint32_t raw_bytes, _Atomic cache_hint *hint,
                               struct cache_frame **out_frame, tern_error *error) {
     struct cache *cache = base->environment->cache;
-    const struct hash_ref ref = {info->place, info->units, info->checksum};
-    size_t bytes = frame_bytes_for(info->raw_bytes);
+    size_t bytes = frame_bytes_for(raw_bytes);
     size_t size = 0;
     struct cache_frame *frame = bytes <= CACHE_FRAME_BYTES_MAX ? cache_acquire(cache, bytes) : NULL;
     bool is_private = frame == NULL;
@@ -270,11 +309,10 @@ static tern_status fill_frame(struct hash_base *base, struct block_info *info, c
             return ERROR_NO_MEMORY(error, "a block");
         }
     }
-    tern_status status =
-        hash_file_read_into(base->file, &ref, (uint8_t *)frame + BLOCK_HEADER_BYTES,
-                            bytes - BLOCK_HEADER_BYTES, &size, error);
-    if (status == TERN_OK && size != info->raw_bytes) {
-        status = base_corrupt(base, info->place, "a block has another size than its directory says",
+    tern_status status = hash_file_read_into(base->file, ref, (uint8_t *)frame + BLOCK_HEADER_BYTES,
+                                             bytes - BLOCK_HEADER_BYTES, &size, error);
+    if (status == TERN_OK && size != raw_bytes) {
+        status = base_corrupt(base, ref->place, "a block has another size than its directory says",
                               error);
     }
     if (status != TERN_OK) {
@@ -288,36 +326,50 @@ static tern_status fill_frame(struct hash_base *base, struct block_info *info, c
     if (is_private) {
         cache_private_release_later(frame);
     } else {
-        frame = cache_publish(cache, frame, tag);
-        atomic_store_explicit(&info->hint, cache_hint_of(cache, frame), memory_order_relaxed);
+        frame = cache_publish(cache, frame, cache_tag_of(hash_file_space(base->file), ref->place));
+        atomic_store_explicit(hint, cache_hint_of(cache, frame), memory_order_relaxed);
     }
     *out_frame = frame;
     return TERN_OK;
 }
 
-tern_status base_read_block(struct hash_base *base, uint32_t block, const uint8_t **out_payload,
-                            struct cache_frame **out_frame, tern_error *error) {
+tern_status base_read_cached(struct hash_base *base, const struct hash_ref *ref, uint32_t raw_bytes,
+                             _Atomic cache_hint *hint, struct base_cached *out_cached,
+                             tern_error *error) {
     struct cache *cache = base->environment->cache;
-    struct block_info *info = base_block(base, block);
-    cache_tag tag = cache_tag_of(hash_file_space(base->file), info->place);
-    cache_hint hint = atomic_load_explicit(&info->hint, memory_order_relaxed);
-    struct cache_frame *frame = hint != 0 ? cache_frame_at(cache_base(cache), hint) : NULL;
+    cache_tag tag = cache_tag_of(hash_file_space(base->file), ref->place);
+    cache_hint last = atomic_load_explicit(hint, memory_order_relaxed);
+    struct cache_frame *frame = last != 0 ? cache_frame_at(cache_base(cache), last) : NULL;
+    out_cached->is_miss = false;
     if (frame == NULL || !cache_frame_holds(frame, tag)) {
-        frame = info->raw_bytes + BLOCK_HEADER_BYTES <= CACHE_FRAME_BYTES_MAX
-                    ? cache_lookup(cache, tag)
-                    : NULL;
+        frame = raw_bytes + BLOCK_HEADER_BYTES <= CACHE_FRAME_BYTES_MAX ? cache_lookup(cache, tag)
+                                                                        : NULL;
         if (frame != NULL) {
-            atomic_store_explicit(&info->hint, cache_hint_of(cache, frame), memory_order_relaxed);
+            atomic_store_explicit(hint, cache_hint_of(cache, frame), memory_order_relaxed);
         } else {
-            tern_status status = fill_frame(base, info, tag, &frame, error);
+            tern_status status = fill_frame(base, ref, raw_bytes, hint, &frame, error);
             if (status != TERN_OK) {
                 return status;
             }
+            out_cached->is_miss = true;
         }
     }
-    *out_payload = (const uint8_t *)frame + BLOCK_HEADER_BYTES;
-    *out_frame = frame;
+    out_cached->payload = (const uint8_t *)frame + BLOCK_HEADER_BYTES;
+    out_cached->frame = frame;
     return TERN_OK;
+}
+
+tern_status base_read_block(struct hash_base *base, uint32_t block, const uint8_t **out_payload,
+                            struct cache_frame **out_frame, tern_error *error) {
+    struct block_info *info = base_block(base, block);
+    const struct hash_ref ref = {info->place, info->units, info->checksum};
+    struct base_cached cached;
+    tern_status status = base_read_cached(base, &ref, info->raw_bytes, &info->hint, &cached, error);
+    if (status == TERN_OK) {
+        *out_payload = cached.payload;
+        *out_frame = cached.frame;
+    }
+    return status;
 }
 
 /*
@@ -420,6 +472,19 @@ bool base_is_live(const struct hash_base *base, hash_link link) {
     return segment != NULL && (segment->live[at / 64] >> (at % 64) & 1) != 0;
 }
 
+bool base_holds_live(const struct hash_base *base, hash_link link) {
+    uint32_t block = link_block(link);
+    const struct block_info *info = base_block(base, block);
+    return info->live > 0 && link_slot(link) < info->records && base_is_live(base, link);
+}
+
+bool base_lives(struct hash_base *base, hash_link link) {
+    mutex_lock(&base->lock);
+    bool lives = base_holds_live(base, link);
+    mutex_unlock(&base->lock);
+    return lives;
+}
+
 void base_kill(struct hash_base *base, hash_link link) {
     uint32_t block = link_block(link);
     struct block_info *info = base_block(base, block);
@@ -505,7 +570,9 @@ void base_release(struct hash_base *base, const uint64_t *live, size_t live_coun
             }
             hash_file_count_pending(base->file, -(int64_t)item.units);
             hash_file_free(base->file, item.place, item.units);
-            if (item.block != BLOCK_NONE) {
+            if (item.block != BLOCK_NONE && base->keeps_numbers) {
+                base->kept_blocks[base->kept_count++] = item.block;
+            } else if (item.block != BLOCK_NONE) {
                 base_give_block(base, item.block);
             }
         }

@@ -87,6 +87,9 @@ struct hash_base {
     uint32_t block_limit; /* numbers handed out so far */
     uint32_t *free_blocks;
     size_t free_block_count, free_block_capacity;
+    uint32_t *kept_blocks; /* numbers that somebody may still lead to */
+    size_t kept_count, kept_capacity;
+    bool keeps_numbers;
     struct hash_segment **segments;
     uint32_t segment_count, segment_capacity;
     uint32_t building; /* segment that takes new blocks, or BLOCK_NONE */
@@ -128,6 +131,16 @@ struct block_info *base_block(const struct hash_base *base, uint32_t block);
 TERN_MUST_CHECK tern_status base_read_block(struct hash_base *base, uint32_t block,
                                             const uint8_t **out_payload,
                                             struct cache_frame **out_frame, tern_error *error);
+/* A block out of the cache. */
+struct base_cached {
+    const uint8_t *payload;
+    struct cache_frame *frame; /* what to pin */
+    bool is_miss;              /* it had to be read */
+};
+/* Any block through the cache. Inside an epoch. */
+TERN_MUST_CHECK tern_status base_read_cached(struct hash_base *base, const struct hash_ref *ref,
+                                             uint32_t raw_bytes, _Atomic cache_hint *hint,
+                                             struct base_cached *out_cached, tern_error *error);
 /* The record that a link names. Inside an epoch. */
 TERN_MUST_CHECK tern_status base_read_record(struct hash_base *base, hash_link link,
                                              struct hash_record *out_record,
@@ -140,6 +153,9 @@ void base_prefetch(const struct hash_base *base, hash_link link, bool is_second)
  * Inside an epoch.
  */
 void base_fetch_around(struct hash_base *base, uint32_t block);
+/* Brings blocks that lie side by side into the cache, unless the one wanted is there. */
+void base_fetch_refs(struct hash_base *base, const struct hash_ref *refs, uint32_t count,
+                     uint32_t wanted, uint32_t raw_bytes);
 /* False: malformed. */
 bool record_decode(const uint8_t *payload, size_t size, uint32_t slot,
                    struct hash_record *out_record);
@@ -154,6 +170,14 @@ TERN_MUST_CHECK tern_status base_reserve_waiting(struct hash_base *base, size_t 
 /* The record is no longer what the base holds of its key. Room was reserved. */
 void base_kill(struct hash_base *base, hash_link link);
 bool base_is_live(const struct hash_base *base, hash_link link);
+/* The same of a link that may be of a block that has died. */
+bool base_holds_live(const struct hash_base *base, hash_link link);
+/* The same for any thread, inside an epoch. */
+bool base_lives(struct hash_base *base, hash_link link);
+/* From now on the numbers of blocks that die are kept, until base_give_kept gives the first `count`
+ * of them back. TERN_NO_MEMORY. */
+TERN_MUST_CHECK tern_status base_keep_numbers(struct hash_base *base, tern_error *error);
+void base_give_kept(struct hash_base *base, size_t count, bool keeps_on);
 void base_supersede(struct hash_base *base, uint32_t place, uint32_t units, uint64_t born);
 
 /* ---- writing blocks ---- */
@@ -182,12 +206,15 @@ void base_published(struct hash_base *base, uint64_t generation);
 void base_release(struct hash_base *base, const uint64_t *live, size_t live_count);
 /* Nobody who comes now finds the way to dead records of the block; who is inside may have. */
 void base_note_dropped(struct hash_base *base, struct block_info *info);
-/* Loads what a root refers to: `visit` gets every live record's hash and link. */
+/* Loads what a root refers to, and takes it out of the free space. */
 TERN_MUST_CHECK tern_status base_load_root(struct hash_base *base, const struct hash_ref *root,
-                                           tern_status (*visit)(void *context, uint64_t hash,
-                                                                hash_link link, tern_error *error),
-                                           void *context, tern_error *error);
-
+                                           tern_error *error);
+/* After that: `visit` gets every live record's hash and link, segment by segment. */
+TERN_MUST_CHECK tern_status base_visit_records(struct hash_base *base,
+                                               tern_status (*visit)(void *context, uint64_t hash,
+                                                                    hash_link link,
+                                                                    tern_error *error),
+                                               void *context, tern_error *error);
 /* A segment takes no more blocks: writes its directory and its hashes, and keeps no memory for
  * them. On failure nothing has changed. */
 TERN_MUST_CHECK tern_status base_close_segment(struct hash_base *base, uint32_t at,

@@ -46,23 +46,41 @@ static bool is_live(const uint8_t *live, uint32_t record) {
     return (get_u64(live + record / 64 * 8) >> (record % 64) & 1) != 0;
 }
 
+/* Is it still the block that was listed, and the record alive in it? Inside an epoch. */
+static bool is_there(struct hash_base *base, const struct block_copy *block, hash_link link) {
+    mutex_lock(&base->lock);
+    const struct block_info *info = base_block(base, block->number);
+    bool is_same = info->place == block->ref.place && info->checksum == block->ref.checksum &&
+                   base_holds_live(base, link);
+    mutex_unlock(&base->lock);
+    return is_same;
+}
+
 /* Is the record still what the base holds of the key, and yet the index does not lead to it? */
-static bool is_lost(struct hash_engine *engine, const struct block_copy *block, uint32_t slot,
-                    tern_slice key) {
+static tern_status is_lost(struct hash_engine *engine, const struct block_copy *block,
+                           uint32_t slot, tern_slice key, bool *out_is, tern_error *error) {
     struct hash_base *base = &engine->base;
     hash_link link = link_to_record(block->number, slot);
     uint64_t hash = hash_of_key(engine, key);
+    tern_status status = TERN_OK;
+    bool is_found = true;
     struct epoch_slot *epoch = epoch_enter(engine->environment->epoch);
-    mutex_lock(&engine->index_lock);
-    mutex_lock(&base->lock);
-    const struct block_info *info = base_block(base, block->number);
-    bool is_there = info->place == block->ref.place && info->checksum == block->ref.checksum &&
-                    info->live > 0 && base_is_live(base, link);
-    mutex_unlock(&base->lock);
-    bool is_found = !is_there || hash_is_indexed(engine, hash, hash_second_of(engine, key), link);
-    mutex_unlock(&engine->index_lock);
+    for (;;) {
+        uint64_t moves = hash_index_moves(engine->index);
+        if (!is_there(base, block, link)) {
+            break;
+        }
+        status = hash_is_indexed(engine, key, hash, link, &is_found, error);
+        /* What moves between two looks is in either place, or dead. */
+        bool is_still = (moves & 1) == 0 && hash_index_moves(engine->index) == moves;
+        if (status != TERN_OK || is_found || is_still) {
+            is_found = is_found || !is_there(base, block, link);
+            break;
+        }
+    }
     epoch_exit(epoch);
-    return !is_found;
+    *out_is = !is_found;
+    return status;
 }
 
 static tern_status verify_block(struct verifying *verifying, const struct block_copy *block,
@@ -99,7 +117,15 @@ static tern_status verify_block(struct verifying *verifying, const struct block_
             continue;
         }
         verifying->report->records++;
-        if (is_lost(engine, block, i, record.key)) {
+        bool is_missing = false;
+        status = is_lost(engine, block, i, record.key, &is_missing, &failure);
+        if (status == TERN_CORRUPTION) {
+            tell(verifying, failure.offset, "H-cold", failure.message);
+            status = TERN_OK;
+        } else if (status != TERN_OK) {
+            error_copy(error, &failure);
+            return status;
+        } else if (is_missing) {
             tell(verifying, offset, "H-hashes",
                  "a record cannot be found by its key: the list of hashes of its segment is wrong");
         }
@@ -152,41 +178,62 @@ static tern_status list_records(struct buffer *out_blocks, const struct hash_seg
     return TERN_OK;
 }
 
-/*
- * What lives now, as of one moment. With a view only what it keeps from being given back, and
- * directories, too.
- */
-static tern_status list_blocks(struct hash_engine *engine, const struct hash_view *view,
-                               struct buffer *out_blocks) {
+/* What lives now in a segment. With a view only what it keeps from being given back, and
+ * directories, too. Under the lock of the base. */
+static tern_status list_segment(const struct hash_base *base, const struct hash_segment *segment,
+                                const struct hash_view *view, struct buffer *out_blocks) {
     uint64_t newest = view != NULL ? view->generation : UINT64_MAX;
+    tern_status status = TERN_OK;
+    if (view != NULL && segment->is_closed && segment->born <= newest) {
+        status = list_meta(out_blocks, &segment->directory);
+        status = status == TERN_OK ? list_meta(out_blocks, &segment->hashes) : status;
+        if (status == TERN_OK && segment->bitmap_born <= newest) {
+            status = list_meta(out_blocks, &segment->bitmap);
+        }
+    }
+    for (uint32_t j = 0; j < segment->block_count && status == TERN_OK; j++) {
+        if (segment->blocks[j] == BLOCK_NONE) {
+            continue;
+        }
+        const struct block_info *info = base_block(base, segment->blocks[j]);
+        if (info->born <= newest) {
+            status = list_records(out_blocks, segment, segment->blocks[j], info);
+        }
+    }
+    return status;
+}
+
+/* What lives in `count` segments from *at on, as of one moment; *at: the next one, *out_all: how
+ * many there are. */
+static tern_status list_blocks(struct hash_engine *engine, const struct hash_view *view,
+                               uint32_t *at, uint32_t count, uint32_t *out_all,
+                               struct buffer *out_blocks) {
     struct hash_base *base = &engine->base;
     tern_status status = TERN_OK;
     struct epoch_slot *slot = epoch_enter(engine->environment->epoch);
     mutex_lock(&base->lock);
-    for (uint32_t i = 0; i < base->segment_count && status == TERN_OK; i++) {
-        const struct hash_segment *segment = base->segments[i];
-        if (segment == NULL) {
-            continue;
-        }
-        if (view != NULL && segment->is_closed && segment->born <= newest) {
-            status = list_meta(out_blocks, &segment->directory);
-            status = status == TERN_OK ? list_meta(out_blocks, &segment->hashes) : status;
-            if (status == TERN_OK && segment->bitmap_born <= newest) {
-                status = list_meta(out_blocks, &segment->bitmap);
-            }
-        }
-        for (uint32_t j = 0; j < segment->block_count && status == TERN_OK; j++) {
-            if (segment->blocks[j] == BLOCK_NONE) {
-                continue;
-            }
-            const struct block_info *info = base_block(base, segment->blocks[j]);
-            if (info->born <= newest) {
-                status = list_records(out_blocks, segment, segment->blocks[j], info);
-            }
+    for (; *at < base->segment_count && count > 0 && status == TERN_OK; count--, ++*at) {
+        if (base->segments[*at] != NULL) {
+            status = list_segment(base, base->segments[*at], view, out_blocks);
         }
     }
+    *out_all = base->segment_count;
     mutex_unlock(&base->lock);
     epoch_exit(slot);
+    return status;
+}
+
+/* Checks what is listed. */
+static tern_status verify_listed(struct verifying *verifying, const struct buffer *blocks,
+                                 struct buffer *payload, tern_error *error) {
+    tern_status status = TERN_OK;
+    for (size_t at = 0; status == TERN_OK && at < blocks->size && !verifying->has_stopped;) {
+        struct block_copy block;
+        memcpy(&block, blocks->data + at, sizeof(block));
+        at += sizeof(block);
+        status = verify_block(verifying, &block, blocks->data + at, payload, error);
+        at += live_bytes(&block);
+    }
     return status;
 }
 
@@ -210,20 +257,21 @@ tern_status hash_verify(struct engine_view *view, tern_finding_function on_findi
     if (broken != NULL) {
         tell(&verifying, -1, "H-index", broken);
     }
-    tern_status status = list_blocks(engine, hash_view_of(view), &blocks);
-    if (status != TERN_OK) {
-        status = ERROR_NO_MEMORY(error, "verifying");
-    }
-    uint64_t seen = 0;
-    for (size_t at = 0; status == TERN_OK && at < blocks.size && !verifying.has_stopped;) {
-        struct block_copy block;
-        memcpy(&block, blocks.data + at, sizeof(block));
-        at += sizeof(block);
-        status = verify_block(&verifying, &block, blocks.data + at, &payload, error);
-        at += live_bytes(&block);
-        if (progress != NULL && seen++ % 256 == 0 &&
-            !progress(progress_context, "hash blocks", at, blocks.size)) {
+    tern_status status = TERN_OK;
+    uint32_t at = 0;
+    uint32_t all = 1;
+    /* A segment at a time: what comes to places that have been looked at is newer than the view. */
+    while (status == TERN_OK && at < all && !verifying.has_stopped) {
+        blocks.size = 0;
+        if (list_blocks(engine, hash_view_of(view), &at, 1, &all, &blocks) != TERN_OK) {
+            status = ERROR_NO_MEMORY(error, "verifying");
+        }
+        if (status == TERN_OK && progress != NULL &&
+            !progress(progress_context, "hash segments", at, all)) {
             status = ERROR_SET(error, TERN_CANCELLED, "verification was stopped");
+        }
+        if (status == TERN_OK) {
+            status = verify_listed(&verifying, &blocks, &payload, error);
         }
     }
     buffer_release(&blocks);
@@ -271,14 +319,6 @@ static tern_status salvage_payload(struct salvaging *salvaging, const struct buf
     }
     buffer_release(&value);
     return status;
-}
-
-static tern_status ignore_record(void *context, uint64_t hash, hash_link link, tern_error *error) {
-    (void)error;
-    (void)context;
-    (void)hash;
-    (void)link;
-    return TERN_OK;
 }
 
 /* By the root, as far as it can be read. */
@@ -391,7 +431,7 @@ tern_status hash_salvage(const struct engine_environment *environment,
     bool has_root =
         state_bytes.size > 0 && hash_state_decode(state_bytes, &state, &failure) == TERN_OK;
     if (has_root && state.has_root) {
-        status = base_load_root(&base, &state.root, ignore_record, NULL, &failure);
+        status = base_load_root(&base, &state.root, &failure);
         has_root = status == TERN_OK;
     }
     if (has_root) {
@@ -471,7 +511,9 @@ static tern_status copy_all(struct hash_engine *engine, struct hash_base *target
     struct buffer payload;
     buffer_init(&blocks, hash_allocator(engine));
     buffer_init(&payload, hash_allocator(engine));
-    tern_status status = list_blocks(engine, NULL, &blocks);
+    uint32_t at_segment = 0;
+    uint32_t all = 0;
+    tern_status status = list_blocks(engine, NULL, &at_segment, UINT32_MAX, &all, &blocks);
     if (status != TERN_OK) {
         status = ERROR_NO_MEMORY(error, "copying a partition");
     }
@@ -578,6 +620,7 @@ tern_status hash_ingest(struct engine *base,
         bool is_full = output_bytes(drain->output) >= ((size_t)1 << 20);
         if (status == TERN_OK && is_full) {
             status = hash_ingest_flush(engine, error);
+            status = status == TERN_OK ? hash_pour_all(engine, error) : status;
         }
     }
     if (status == TERN_NOT_FOUND) {
@@ -639,6 +682,22 @@ tern_status hash_stats(struct engine_view *view, tern_stat_visitor visit, void *
     number(&numbers, "index_pages", "count", "pages of the index", TERN_STAT_GAUGE, index.pages);
     number(&numbers, "index_splits", "count", "pages split since the open", TERN_STAT_COUNTER,
            index.splits);
+    number(&numbers, "map_bytes", "bytes", "memory of what is known of blocks and segments",
+           TERN_STAT_GAUGE, atomic_load(&engine->base.map_bytes));
+    number(&numbers, "cold_entries", "count", "entries of the index that are on disk",
+           TERN_STAT_GAUGE, atomic_load(&engine->cold.entries));
+    number(&numbers, "cold_pages", "count", "pages of 4 KiB that those take", TERN_STAT_GAUGE,
+           atomic_load(&engine->cold.pages));
+    number(&numbers, "cold_bytes", "bytes", "memory of what is known of those pages",
+           TERN_STAT_GAUGE, atomic_load(&engine->cold.memory_bytes));
+    number(&numbers, "cold_lookups", "count", "keys that were looked for on disk",
+           TERN_STAT_COUNTER, atomic_load(&engine->cold.lookups));
+    number(&numbers, "cold_page_reads", "count", "pages of the index that were looked at",
+           TERN_STAT_COUNTER, atomic_load(&engine->cold.page_reads));
+    number(&numbers, "cold_page_misses", "count", "of those, read from disk", TERN_STAT_COUNTER,
+           atomic_load(&engine->cold.page_misses));
+    number(&numbers, "cold_rounds", "count", "times that the index on disk was written anew",
+           TERN_STAT_COUNTER, atomic_load(&engine->cold.rounds));
     number(&numbers, "stubs", "count", "keys whose older versions a snapshot may need",
            TERN_STAT_GAUGE, atomic_load(&engine->stub_count));
     number(&numbers, "stub_bytes", "bytes", "memory of those", TERN_STAT_GAUGE,

@@ -388,16 +388,33 @@ static bool find_record(const struct hash_engine *engine, uint64_t hash, uint64_
     return false;
 }
 
-bool hash_is_indexed(const struct hash_engine *engine, uint64_t hash, uint64_t second,
-                     hash_link record) {
+tern_status hash_is_indexed(struct hash_engine *engine, tern_slice key, uint64_t hash,
+                            hash_link record, bool *out_is, tern_error *error) {
     struct holder holder;
-    return find_record(engine, hash, second, record, &holder);
+    mutex_lock(&engine->index_lock);
+    bool is_in = find_record(engine, hash, hash_second_of(engine, key), record, &holder);
+    mutex_unlock(&engine->index_lock);
+    if (is_in || !hash_cold_has_any(&engine->cold)) {
+        *out_is = is_in;
+        return TERN_OK;
+    }
+    return hash_cold_has(&engine->cold, hash, record, out_is, error);
 }
 
 static void note_removed(struct hash_engine *engine, seq_no seq) {
     if (seq > atomic_load_explicit(&engine->removed_seq, memory_order_relaxed)) {
         atomic_store_explicit(&engine->removed_seq, seq, memory_order_release);
     }
+}
+
+/*
+ * A record whose entry is in the cold part of the index is about to die, which takes the entry out
+ * (G2). What comes in its place can be found already: who saw neither looks again.
+ */
+static void leave_cold(struct hash_engine *engine) {
+    ASSERT(hash_cold_has_any(&engine->cold)); /* or the entry of a superseded record is gone */
+    hash_index_note_move(engine->index);
+    hash_cold_note_dead(&engine->cold);
 }
 
 /*
@@ -426,7 +443,7 @@ static void remove_entry(struct hash_engine *engine, tern_slice key, uint64_t ha
             return;
         }
     } while (hash_probe_goes_on(&probe, engine->index, key));
-    ASSERT(!"the entry of a superseded record is gone");
+    leave_cold(engine);
 }
 
 static void count_reference(struct hash_engine *engine, hash_link disk) {
@@ -469,6 +486,7 @@ static void link_version_move(struct hash_engine *engine, struct hash_move *move
     settle_bottom(engine, version, move->from);
     hash_link older = version_older(version);
     bool stays = move->is_kept;
+    bool is_dead = false;
     if (stays && move->from != LINK_NONE) {
         count_reference(engine, move->from);
     }
@@ -491,7 +509,14 @@ static void link_version_move(struct hash_engine *engine, struct hash_move *move
         set_holder(&holder, link_to_version(stub_version(stub)));
     } else if (disk != LINK_NONE) {
         set_holder(&holder, disk);
+        hash_note_pourable(engine);
     } else {
+        if (move->is_separate) {
+            /* First what it hides. */
+            remove_entry(engine, version_key(version), move->hash, move->from, NULL, move->seq);
+            base_kill(&engine->base, move->from);
+            is_dead = true;
+        }
         /* Of a key that was not there before it hides nothing. */
         remove_entry(engine, version_key(version), move->hash, link_to_version(version), NULL,
                      move->is_first ? 0 : move->seq);
@@ -500,27 +525,44 @@ static void link_version_move(struct hash_engine *engine, struct hash_move *move
     if (!stays) {
         drop_chain(engine, older, move->from);
     }
-    if (move->is_separate) {
+    if (move->is_separate && !is_dead) {
         remove_entry(engine, version_key(version), move->hash, move->from, holder.slot,
                      stays ? 0 : move->seq);
     }
-    if (move->from != LINK_NONE) {
+    if (move->from != LINK_NONE && !is_dead) {
         base_kill(&engine->base, move->from);
     }
 }
 
-static void link_record_move(struct hash_engine *engine, const struct hash_move *move) {
+/* An entry for a key beside those that the next commit was promised. */
+static bool insert_beside(struct hash_engine *engine, uint64_t hash, uint64_t second,
+                          hash_link link) {
+    uint64_t pages = hash_index_pages_for(engine->index, engine->promised_inserts + 1) + 1;
+    return hash_index_reserve_pages(engine->index, pages, NULL) == TERN_OK &&
+           (hash_index_insert(engine->index, hash, link) == HASH_INSERTED ||
+            hash_index_insert_second(engine->index, second, link));
+}
+
+/* False: no memory, all is as it was. */
+static bool link_record_move(struct hash_engine *engine, const struct hash_move *move) {
     struct holder holder;
     hash_link disk = link_to_record(output_block(engine->drain.output, move->block), move->slot);
-    bool is_found = find_record(engine, move->hash, move->second, move->from, &holder);
-    ASSERT(is_found); /* so it was when the move was made: hash_is_indexed */
-    if (holder.stub != NULL) {
+    uint64_t second = hash_index_has_second(engine->index) ? move->second : 0;
+    if (!find_record(engine, move->hash, second, move->from, &holder)) {
+        /* In the cold part: so it was when the move was made (hash_is_indexed). */
+        if (!insert_beside(engine, move->hash, move->second, disk)) {
+            base_kill(&engine->base, disk);
+            return false;
+        }
+        leave_cold(engine);
+    } else if (holder.stub != NULL) {
         /* Readers take the whole word. */
         __atomic_store_n(&holder.stub->disk, disk, __ATOMIC_RELEASE);
     } else {
         set_holder(&holder, disk);
     }
     base_kill(&engine->base, move->from);
+    return true;
 }
 
 /* The bottom of the chain in memory of this key, when it ends in LINK_UNKNOWN; *out_slot: where the
@@ -539,18 +581,43 @@ static struct hash_version *find_unknown(const struct hash_engine *engine, tern_
     return version_older(head) == LINK_UNKNOWN ? head : NULL;
 }
 
-static void link_range_move(struct hash_engine *engine, struct hash_move *move) {
-    struct holder holder;
+/* A record in the cold part whose key has no chain in memory. */
+static bool range_over_cold(struct hash_engine *engine, struct hash_move *move, tern_slice key) {
+    if (move->is_kept) {
+        /* The stub is told of only when it has its entry. */
+        hash_link link = link_to_version(stub_version(move->stub));
+        struct hash_version *version = stub_version(move->stub);
+        version->kind = RECORD_DELETE;
+        atomic_store_explicit(&version->older, move->from, memory_order_relaxed);
+        atomic_store_explicit(&version->cut, move->seq, memory_order_relaxed);
+        if (!insert_beside(engine, move->hash, hash_index_second(engine->index, key), link)) {
+            return false;
+        }
+        count_reference(engine, move->from);
+        (void)use_stub(engine, move, LINK_NONE, move->from, move->seq);
+    } else {
+        note_removed(engine, move->seq);
+    }
+    leave_cold(engine);
+    base_kill(&engine->base, move->from);
+    return true;
+}
+
+/* False: no memory, all is as it was. */
+static bool link_range_move(struct hash_engine *engine, struct hash_move *move) {
+    struct holder holder = {0};
     tern_slice key = version_key(stub_version(move->stub));
     bool is_found =
         find_record(engine, move->hash, hash_second_of(engine, key), move->from, &holder);
-    ASSERT(is_found); /* as above */
     index_slot *head = NULL;
     bool stays = move->is_kept;
     hash_link below = holder.stub != NULL ? link_to_version(stub_version(holder.stub)) : move->from;
-    bool is_entry = holder.slot != NULL && holder.above == NULL;
+    bool is_entry = !is_found || (holder.slot != NULL && holder.above == NULL);
     struct hash_version *unknown =
         is_entry && holder.stub == NULL ? find_unknown(engine, key, move->hash, &head) : NULL;
+    if (!is_found && unknown == NULL) {
+        return range_over_cold(engine, move, key);
+    }
     if (stays) {
         count_reference(engine, move->from);
     }
@@ -573,10 +640,12 @@ static void link_range_move(struct hash_engine *engine, struct hash_move *move) 
         drop_chain(engine, below, move->from);
     }
     base_kill(&engine->base, move->from);
+    return true;
 }
 
-void hash_link_moves(struct hash_engine *engine) {
+tern_status hash_link_moves(struct hash_engine *engine, tern_error *error) {
     struct hash_drain *drain = &engine->drain;
+    bool is_whole = true;
     for (size_t first = 0; first < drain->move_count;) {
         size_t end =
             first + LINK_BATCH < drain->move_count ? first + LINK_BATCH : drain->move_count;
@@ -586,9 +655,9 @@ void hash_link_moves(struct hash_engine *engine) {
             if (move->kind == MOVE_VERSION) {
                 link_version_move(engine, move);
             } else if (move->kind == MOVE_RECORD) {
-                link_record_move(engine, move);
+                is_whole = link_record_move(engine, move) && is_whole;
             } else {
-                link_range_move(engine, move);
+                is_whole = link_range_move(engine, move) && is_whole;
             }
         }
         mutex_unlock(&engine->index_lock);
@@ -596,12 +665,14 @@ void hash_link_moves(struct hash_engine *engine) {
     mutex_lock(&engine->index_lock);
     engine->is_trimmed = false; /* stubs may have come to the head */
     mutex_unlock(&engine->index_lock);
-    for (size_t i = 0; i < drain->extent_count; i++) {
+    /* With what was left out nobody knows whose they are; they are free after the next open. */
+    for (size_t i = 0; is_whole && i < drain->extent_count; i++) {
         base_supersede(&engine->base, drain->extents[i].place, drain->extents[i].units, 0);
     }
     drain->extent_count = 0;
     drain->made_count = 0;
     hash_abandon_moves(engine);
+    return is_whole ? TERN_OK : ERROR_NO_MEMORY(error, "an index");
 }
 
 /* ---- trimming ---- */
@@ -621,6 +692,7 @@ static void trim_stub(struct hash_engine *engine, struct hash_stub *stub) {
     hash_link older = version_older(version);
     if (stub->disk != LINK_NONE) {
         hash_index_store(slot, stub->disk);
+        hash_note_pourable(engine);
     } else {
         note_removed(engine, version->seq);
         hash_index_remove(engine->index, version->hash,

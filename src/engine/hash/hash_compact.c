@@ -102,10 +102,13 @@ static tern_status move_block(struct hash_engine *engine, uint32_t number, tern_
             return base_corrupt(base, info.place, "a record is malformed", error);
         }
         uint64_t hash = hash_of_key(engine, record.key);
-        mutex_lock(&engine->index_lock);
-        uint64_t second = hash_second_of(engine, record.key);
-        bool is_indexed = hash_is_indexed(engine, hash, second, link);
-        mutex_unlock(&engine->index_lock);
+        bool is_indexed = false;
+        struct epoch_slot *slot = epoch_enter(engine->environment->epoch);
+        status = hash_is_indexed(engine, record.key, hash, link, &is_indexed, error);
+        epoch_exit(slot);
+        if (status != TERN_OK) {
+            return status;
+        }
         if (!is_indexed) {
             return base_corrupt(base, info.place, "a record is not in the list of hashes", error);
         }
@@ -116,7 +119,7 @@ static tern_status move_block(struct hash_engine *engine, uint32_t number, tern_
         move->kind = MOVE_RECORD;
         move->is_written = true;
         move->hash = hash;
-        move->second = second;
+        move->second = hash_index_second(engine->index, record.key);
         move->from = link;
         status = hash_output_add(drain->output, record.key, &record.record, move->hash, record.seq,
                                  record.is_first, &move->block, &move->slot, error);
@@ -172,6 +175,7 @@ tern_status hash_compact_step(struct engine *base, size_t quantum_bytes,
     }
     if (!drain->is_compacting) {
         drain->is_compacting = true;
+        drain->has_moved_cold = false;
         drain->compact_passes = 0;
         drain->compacted_bytes = 0;
         drain->compact_budget = BUDGET_FACTOR * atomic_load(&engine->base.block_bytes);
@@ -183,6 +187,10 @@ tern_status hash_compact_step(struct engine *base, size_t quantum_bytes,
     }
     if (drain->memory != NULL && drain->phase == DRAIN_RANGES) {
         drain->segment = drain->block = 0; /* records move to where the walk has been */
+    }
+    if (status == TERN_OK && hash_wants_pour(engine)) {
+        *out_state = ENGINE_DRAIN_MORE;
+        return hash_pour_step(engine, quantum_bytes, error);
     }
     uint64_t before = drain->compacted_bytes;
     if (status == TERN_OK && drain->compact_budget > 0) {
@@ -203,6 +211,13 @@ tern_status hash_compact_step(struct engine *base, size_t quantum_bytes,
         drain->compacted_bytes = 0;
         *out_state = ENGINE_DRAIN_SLICE;
         return TERN_OK;
+    }
+    if (!drain->has_moved_cold &&
+        hash_cold_reaches_behind(&engine->cold, packed_end(&engine->base) + 1)) {
+        /* It would keep the file from shrinking. */
+        drain->has_moved_cold = true;
+        *out_state = ENGINE_DRAIN_MORE;
+        return hash_pour_step(engine, quantum_bytes, error);
     }
     drain->is_compacting = false;
     if (drain->memory == NULL) {

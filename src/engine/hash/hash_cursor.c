@@ -11,6 +11,11 @@
 #include "base/error.h"
 #include "engine/hash/hash_engine_internal.h"
 
+/* With less than this a page of the index on disk is gone through in parts: the records that are
+ * read in one epoch stay as long as it. */
+#define SMALL_CACHE_BYTES ((uint64_t)32 << 20)
+#define SMALL_CACHE_PARTS 8u
+
 struct cursor_item {
     size_t key_offset, key_size;
     size_t value_offset;
@@ -26,6 +31,16 @@ struct engine_cursor {
     bool keys_only;
     struct hash_walk walk;
     bool is_in_second; /* the links are of the index's second table */
+    /* Since some of the index is on disk: ranges of hashes instead of buckets. */
+    bool is_ranged;
+    bool has_ranged; /* all ranges; what is left is of the second table, and walked before */
+    bool is_at_end;  /* of the ranges */
+    uint64_t first;  /* hash of the next range */
+    struct walked {
+        uint64_t below; /* hashes below have been walked bucket by bucket */
+        uint64_t last;  /* up to here those of the buckets below `bucket` have been, too */
+        uint32_t bucket;
+    } walked;
     hash_link *links;
     size_t link_count, link_capacity;
     bool has_failed;
@@ -113,6 +128,8 @@ static void collect_link(void *context, hash_link link) {
     cursor->links[cursor->link_count++] = link;
 }
 
+static bool was_walked(const struct engine_cursor *cursor, uint64_t hash);
+
 static bool is_within(const struct engine_cursor *cursor, tern_slice key) {
     return (!cursor->bounds.has_begin || slice_compare(key, cursor->bounds.begin) >= 0) &&
            (!cursor->bounds.has_end || slice_compare(key, cursor->bounds.end) < 0);
@@ -177,9 +194,9 @@ static tern_status read_key(struct engine_cursor *cursor, tern_slice key, uint64
 /* Not again what came with the first table. */
 static tern_status read_once(struct engine_cursor *cursor, tern_slice key, uint64_t hash,
                              tern_error *error) {
-    bool has_come = false;
+    bool has_come = cursor->has_ranged && !was_walked(cursor, hash);
     tern_status status = TERN_OK;
-    if (cursor->is_in_second) {
+    if (cursor->is_in_second && !has_come) {
         status = hash_has_first_entry(cursor->engine, key, hash, &has_come, error);
     }
     return status == TERN_OK && !has_come ? read_key(cursor, key, hash, error) : status;
@@ -215,6 +232,110 @@ static bool may_have_missed(const struct engine_cursor *cursor) {
            !hash_is_registered(engine, cursor->moment.seq);
 }
 
+/* ---- ranges ---- */
+
+/*
+ * With a part of the index on disk the walk goes on in ranges of hashes, a page there at a time: in
+ * memory and there, whatever lies in the range; what moves from one to the other stays in it. What
+ * the second table has of the range comes with it. What is left at the end are keys that only the
+ * second table has, of hashes whose buckets had been walked before the walk changed over.
+ */
+static bool was_walked(const struct engine_cursor *cursor, uint64_t hash) {
+    const struct walked *walked = &cursor->walked;
+    return hash < walked->below ||
+           (hash <= walked->last &&
+            hash_index_bucket(cursor->engine->index, hash) < walked->bucket);
+}
+
+static void change_to_ranges(struct engine_cursor *cursor) {
+    const struct hash_walk *walk = &cursor->walk;
+    cursor->is_ranged = true;
+    cursor->first = walk->prefix;
+    cursor->walked = (struct walked){walk->prefix, 0, 0};
+    if (walk->has_page) {
+        cursor->walked.last =
+            walk->depth > 0 ? walk->prefix | UINT64_MAX >> walk->depth : UINT64_MAX;
+        cursor->walked.bucket = walk->bucket;
+    }
+}
+
+static void collect_known(void *context, hash_link link, uint64_t hash, uint32_t known) {
+    (void)hash;
+    (void)known;
+    collect_link(context, link);
+}
+
+static bool collect_cold(void *context, hash_link link, uint64_t field) {
+    (void)field;
+    collect_link(context, link);
+    return true;
+}
+
+/* What lies in [first, last], and perhaps more. */
+static tern_status collect_range(struct engine_cursor *cursor, uint64_t last, tern_error *error) {
+    struct hash_engine *engine = cursor->engine;
+    for (;;) {
+        uint64_t moves = hash_index_moves(engine->index);
+        cursor->link_count = 0;
+        cursor->has_failed = false;
+        hash_index_visit_range(engine->index, cursor->first, last, true, collect_known, cursor);
+        hash_index_visit_second(engine->index, collect_link, cursor);
+        tern_status status =
+            hash_cold_visit(&engine->cold, cursor->first, last, collect_cold, cursor, error);
+        if (status != TERN_OK) {
+            return status;
+        }
+        atomic_thread_fence(memory_order_seq_cst);
+        if ((moves & 1) == 0 && hash_index_moves(engine->index) == moves) {
+            return cursor->has_failed ? ERROR_NO_MEMORY(error, "a cursor") : TERN_OK;
+        }
+        spin_pause();
+    }
+}
+
+static tern_status read_in_range(struct engine_cursor *cursor, tern_slice key, uint64_t hash,
+                                 uint64_t last, tern_error *error) {
+    return hash < cursor->first || hash > last || was_walked(cursor, hash)
+               ? TERN_OK
+               : read_key(cursor, key, hash, error);
+}
+
+static tern_status fill_from_range(struct engine_cursor *cursor, tern_error *error) {
+    struct hash_engine *engine = cursor->engine;
+    uint64_t in_memory = hash_index_page_end(engine->index, cursor->first);
+    uint64_t on_disk = hash_cold_page_end(&engine->cold, cursor->first);
+    uint64_t last = in_memory < on_disk ? in_memory : on_disk;
+    if (cache_limit(engine->environment->cache) < SMALL_CACHE_BYTES) {
+        last = cursor->first + (last - cursor->first) / SMALL_CACHE_PARTS;
+    }
+    hash_cold_fetch_around(&engine->cold, cursor->first);
+    tern_status status = collect_range(cursor, last, error);
+    for (size_t i = 0; i < cursor->link_count && status == TERN_OK; i++) {
+        hash_link link = cursor->links[i];
+        if (link_is_version(link)) {
+            const struct hash_version *version = link_version(link);
+            status = read_in_range(cursor, version_key(version), version->hash, last, error);
+            continue;
+        }
+        struct hash_record record;
+        struct cache_frame *frame = NULL;
+        base_fetch_around(&engine->base, link_block(link));
+        status = base_read_record(&engine->base, link, &record, &frame, error);
+        if (status == TERN_OK) {
+            status =
+                read_in_range(cursor, record.key, hash_of_key(engine, record.key), last, error);
+        }
+    }
+    if (status != TERN_OK) {
+        return status;
+    }
+    cursor->is_at_end = last == UINT64_MAX;
+    cursor->first = last + 1;
+    return may_have_missed(cursor) ? TERN_CANCELLED : TERN_OK;
+}
+
+/* ---- buckets ---- */
+
 /* The items of the next bucket, if it has any. */
 static tern_status fill_from_bucket(struct engine_cursor *cursor, tern_error *error) {
     struct hash_engine *engine = cursor->engine;
@@ -240,6 +361,25 @@ static tern_status fill_from_bucket(struct engine_cursor *cursor, tern_error *er
     return status == TERN_OK && may_have_missed(cursor) ? TERN_CANCELLED : status;
 }
 
+static tern_status fill_next(struct engine_cursor *cursor, tern_error *error) {
+    const struct hash_engine *engine = cursor->engine;
+    if (!cursor->is_ranged && !cursor->has_ranged && !cursor->walk.is_second &&
+        !cursor->walk.is_done && hash_cold_has_any(&engine->cold)) {
+        change_to_ranges(cursor);
+    }
+    if (cursor->is_ranged && !cursor->is_at_end) {
+        return fill_from_range(cursor, error);
+    }
+    if (cursor->is_ranged) {
+        cursor->is_ranged = false;
+        cursor->has_ranged = true;
+        bool has_rest = (cursor->walked.below > 0 || cursor->walked.bucket > 0) &&
+                        hash_index_has_second(engine->index);
+        cursor->walk = (struct hash_walk){.is_second = true, .is_done = !has_rest};
+    }
+    return fill_from_bucket(cursor, error);
+}
+
 /* Fills the items from the next bucket that has any, in an epoch for each that it looks at.
  * TERN_NOT_FOUND at the end, TERN_CANCELLED when the snapshot has been ended. */
 static tern_status fill(struct engine_cursor *cursor, tern_error *error) {
@@ -248,7 +388,7 @@ static tern_status fill(struct engine_cursor *cursor, tern_error *error) {
     cursor->bytes.size = 0;
     while (status == TERN_OK && cursor->item_count == 0) {
         struct epoch_slot *slot = epoch_enter(cursor->engine->environment->epoch);
-        status = fill_from_bucket(cursor, error);
+        status = fill_next(cursor, error);
         epoch_exit(slot);
     }
     cursor->position = 0;
@@ -279,6 +419,7 @@ tern_status hash_cursor_first(struct engine_cursor *cursor, bool backward, tern_
         return unordered(error);
     }
     cursor->walk = (struct hash_walk){0};
+    cursor->is_ranged = cursor->has_ranged = cursor->is_at_end = false;
     cursor->has_begun = true;
     tern_status status = fill(cursor, error);
     cursor->has_begun = status == TERN_OK;

@@ -27,6 +27,10 @@
 #define INLINE_BYTES_MAX  ((size_t)64 << 10)
 #define QUANTUM_BYTES_MIN ((size_t)64 << 10)
 #define STUBS_PER_STEP    ((size_t)2000)
+/* Of a version, about. */
+#define VERSION_BYTES 128u
+/* From so many keys that fall into a group of the cold part on it is read as a whole. */
+#define KEYS_A_GROUP 4u
 /* Versions that are drained in one epoch. */
 #define EPOCH_VERSIONS 32u
 
@@ -75,7 +79,10 @@ void hash_drain_rest(struct hash_engine *engine) {
     drain->extents = drain->made = NULL;
     drain->move_capacity = drain->extent_capacity = drain->made_capacity = 0;
     buffer_release(&drain->payload);
+    buffer_release(&drain->cold_reader.entries);
+    hash_cold_reader_reset(&drain->cold_reader);
     engine_scratch_release(&drain->scratch);
+    buffer_init(&drain->cold_reader.entries, hash_allocator(engine));
     buffer_init(&drain->payload, hash_allocator(engine));
     engine_scratch_init(&drain->scratch, hash_allocator(engine));
 }
@@ -161,10 +168,9 @@ tern_status hash_flush(struct hash_engine *engine, tern_error *error) {
         status = output_flush(drain->output, error);
     }
     if (status == TERN_OK) {
-        hash_link_moves(engine);
-    } else {
-        hash_abandon_moves(engine);
+        return hash_link_moves(engine, error);
     }
+    hash_abandon_moves(engine);
     return status;
 }
 
@@ -201,10 +207,7 @@ static tern_status find_predecessor(struct hash_engine *engine, struct hash_move
     }
     tern_status status = TERN_OK;
     if (link == LINK_UNKNOWN) {
-        if (engine->drain.reads_ahead) {
-            hash_fetch_around(engine, key, move->hash);
-        }
-        status = hash_find_on_disk(engine, key, move->hash, &move->from, &record, &frame, error);
+        status = hash_find_in_order(engine, key, move->hash, &move->from, &record, &frame, error);
         move->is_separate = move->from != LINK_NONE;
     } else {
         move->from = link;
@@ -396,8 +399,14 @@ static tern_status cover_record(struct hash_engine *engine, hash_link link,
         return TERN_OK;
     }
     uint64_t hash = hash_of_key(engine, record->key);
+    bool is_indexed = false;
+    struct epoch_slot *slot = epoch_enter(engine->environment->epoch);
+    tern_status status = hash_is_indexed(engine, record->key, hash, link, &is_indexed, error);
+    epoch_exit(slot);
+    if (status != TERN_OK) {
+        return status;
+    }
     mutex_lock(&engine->index_lock);
-    bool is_indexed = hash_is_indexed(engine, hash, hash_second_of(engine, record->key), link);
     bool is_kept = hash_needs_older(engine, seq);
     mutex_unlock(&engine->index_lock);
     if (!is_indexed) {
@@ -571,6 +580,12 @@ static bool is_dense(struct hash_engine *engine, const struct hash_memory *memor
     return 2 * used * records * base->page_bytes >= bytes * bytes;
 }
 
+static bool reads_groups(struct hash_engine *engine, const struct hash_memory *memory) {
+    uint64_t versions = atomic_load_explicit(&memory->used, memory_order_relaxed) / VERSION_BYTES;
+    uint64_t groups = atomic_load_explicit(&engine->cold.groups, memory_order_relaxed);
+    return versions >= groups * KEYS_A_GROUP;
+}
+
 static void begin_memory(struct hash_engine *engine) {
     struct hash_drain *drain = &engine->drain;
     struct hash_view *view = hash_view_current(engine);
@@ -581,6 +596,7 @@ static void begin_memory(struct hash_engine *engine) {
         version_order_begin(&drain->order, drain->memory);
         drain->drained_bytes = 0;
         drain->reads_ahead = is_dense(engine, drain->memory);
+        drain->reads_groups = reads_groups(engine, drain->memory);
     }
     engine_view_release(&view->head, engine->environment->epoch);
 }
@@ -631,8 +647,13 @@ tern_status hash_drain_step(struct engine *base, size_t quantum_bytes,
         return TERN_OK;
     }
     hash_trim_stubs(engine, STUBS_PER_STEP);
+    hash_index_prepare(engine->index);
     if (drain->memory == NULL) {
         begin_memory(engine);
+    }
+    if (drain->memory == NULL && hash_wants_pour(engine)) {
+        *out_state = ENGINE_DRAIN_MORE;
+        return hash_pour_step(engine, quantum_bytes, error);
     }
     if (drain->memory == NULL) {
         update_debt(engine);
@@ -640,7 +661,10 @@ tern_status hash_drain_step(struct engine *base, size_t quantum_bytes,
         return TERN_OK;
     }
     size_t quantum = quantum_bytes < QUANTUM_BYTES_MIN ? QUANTUM_BYTES_MIN : quantum_bytes;
-    tern_status status = hash_need_output(engine, error);
+    tern_status status = hash_wants_pour(engine) ? hash_pour_step(engine, quantum, error) : TERN_OK;
+    if (status == TERN_OK) {
+        status = hash_need_output(engine, error);
+    }
     for (enum drain_phase before = DRAIN_DONE; status == TERN_OK && before != drain->phase;) {
         before = drain->phase; /* a phase that has come to its end leaves time for the next */
         status = run_phase(engine, quantum, error);

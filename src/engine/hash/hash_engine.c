@@ -75,8 +75,20 @@ static size_t hash_key_bytes_max(const tern_keyspace_options *options) {
 
 /* ---- opening and closing ---- */
 
+/* Entries between two looks whether the index has become too large. */
+#define INSERTS_PER_LOOK 1024u
+
 static tern_status insert_record(void *context, uint64_t hash, hash_link link, tern_error *error) {
-    return hash_insert_record(context, hash, link, error);
+    struct hash_engine *engine = context;
+    struct hash_index_stats stats;
+    hash_index_get_stats(engine->index, &stats);
+    if (stats.entries % INSERTS_PER_LOOK == INSERTS_PER_LOOK - 1) {
+        tern_status status = hash_pour_all(engine, error);
+        if (status != TERN_OK) {
+            return status;
+        }
+    }
+    return hash_insert_record(engine, hash, link, error);
 }
 
 struct value_marking {
@@ -148,6 +160,8 @@ static uint64_t keys_to_expect(const struct hash_engine *engine, uint64_t record
     uint64_t limit_bytes = budget != NULL ? budget->limit_bytes : 0;
     uint64_t possible = limit_bytes / INDEX_FIRST_PART / INDEX_BYTES_PER_KEY_MAX;
     expected = expected < possible ? expected : possible;
+    /* More than that may have to go to the cold part. */
+    records = limit_bytes == 0 || records < possible ? records : possible;
     return expected > records ? expected : records;
 }
 
@@ -182,10 +196,19 @@ static tern_status load(struct hash_engine *engine, const struct hash_state *sta
     };
     tern_status status = hash_index_create(&options, &engine->index, error);
     if (status == TERN_OK && state->has_root) {
-        status = base_load_root(&engine->base, &state->root, insert_record, engine, error);
+        status = base_load_root(&engine->base, &state->root, error);
         if (status == TERN_OK) {
             status = mark_all_values(engine, error);
         }
+        /* Only now is it known what is free in the file. */
+        hash_file_hold_free(engine->base.file, true);
+        if (status == TERN_OK) {
+            status = base_visit_records(&engine->base, insert_record, engine, error);
+        }
+        if (status == TERN_OK) {
+            status = hash_pour_all(engine, error);
+        }
+        hash_file_hold_free(engine->base.file, false);
     }
     return status;
 }
@@ -208,6 +231,7 @@ static void hash_close(struct engine *base) {
     /* Pages, stubs and tables of this engine may still wait in limbo. */
     epoch_drain(epoch);
     hash_index_destroy(engine->index);
+    hash_cold_release(&engine->cold);
     base_close(&engine->base);
     buffer_release(&engine->fold);
     memory_release(hash_allocator(engine), engine->live);
@@ -246,6 +270,7 @@ static tern_status hash_open(const struct engine_environment *environment,
     mutex_init(&engine->index_lock);
     buffer_init(&engine->fold, environment->allocator);
     buffer_init(&engine->drain.payload, environment->allocator);
+    buffer_init(&engine->drain.cold_reader.entries, environment->allocator);
     engine_scratch_init(&engine->drain.scratch, environment->allocator);
     engine->drain.order =
         (struct version_order){.allocator = environment->allocator, .budget = environment->budget};
@@ -254,6 +279,7 @@ static tern_status hash_open(const struct engine_environment *environment,
         status = base_open(&engine->base, environment, config->id, &config->options,
                            &engine->head.hasher, error);
     }
+    hash_cold_init(&engine->cold, &engine->base);
     if (status == TERN_OK) {
         engine->complete_seq = state.complete_seq;
         engine->sealed_complete_seq = state.complete_seq;
@@ -489,7 +515,10 @@ static tern_status hash_estimate(struct engine_view *view,
         bytes += atomic_load_explicit(&hash_view_of(view)->memories[i]->used, memory_order_relaxed);
     }
     uint64_t doubled = atomic_load_explicit(&engine->doubled, memory_order_relaxed);
-    *out_count = stats.entries > doubled ? stats.entries - doubled : 0;
+    uint64_t cold = atomic_load_explicit(&engine->cold.entries, memory_order_relaxed);
+    uint64_t dead = atomic_load_explicit(&engine->cold.dead, memory_order_relaxed);
+    uint64_t entries = stats.entries + (cold > dead ? cold - dead : 0);
+    *out_count = entries > doubled ? entries - doubled : 0;
     *out_bytes = bytes;
     return TERN_OK;
 }

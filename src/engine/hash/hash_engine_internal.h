@@ -2,6 +2,9 @@
 /*
  * The hash engine as its parts see it.
  *
+ * Entries of records on disk may be on disk themselves (hash_cold.h); what follows is about them,
+ * wherever they are.
+ *
  * A key has at most one entry for what is in memory (its newest version, from which the chain goes
  * down) and, while that chain ends in LINK_UNKNOWN, possibly another one for its record on disk:
  * whether that record is of the same key or only has the same tag shows when it is read, and the
@@ -22,6 +25,7 @@
 #define TERN_ENGINE_HASH_ENGINE_INTERNAL_H
 
 #include "engine/hash/hash_base.h"
+#include "engine/hash/hash_cold.h"
 #include "engine/hash/hash_index.h"
 #include "engine/hash/hash_memory.h"
 #include "engine/hash/hash_order.h"
@@ -52,7 +56,7 @@ struct hash_move {
     bool is_separate; /* the predecessor has an entry of its own */
     uint32_t block, slot;
     uint64_t hash;
-    uint64_t second; /* MOVE_RECORD: its hash in the index's second table; 0: that is empty */
+    uint64_t second; /* MOVE_RECORD: its hash in the index's second table */
     seq_no seq;
     struct hash_version *version;
     hash_link from; /* record that is superseded, or LINK_NONE */
@@ -83,11 +87,23 @@ struct hash_drain {
     struct buffer payload;
     struct engine_scratch scratch;
     uint64_t garbage_budget;
-    bool reads_ahead; /* what it looks for on disk lies closely together */
+    bool reads_ahead;  /* what it looks for on disk lies closely together */
+    bool reads_groups; /* it looks for more than a few keys of each group of the cold part */
+    struct cold_reader cold_reader;
+    bool has_moved_cold; /* this compaction has written the cold part of the index anew */
     bool is_compacting;
     uint32_t compact_passes;
     uint64_t compacted_bytes;
     uint64_t compact_budget; /* bytes that this compaction may still move */
+};
+
+/* Moving entries of records from memory to the cold part of the index (hash_pour.c). */
+struct hash_pour {
+    bool is_on;
+    uint64_t next;            /* hash where it stands */
+    size_t kept;              /* numbers of blocks that are free when it is through */
+    uint64_t dead;            /* entries that were dead when it began */
+    _Atomic uint64_t entries; /* that the last one left in memory and that still cannot go */
 };
 
 struct hash_engine {
@@ -96,6 +112,9 @@ struct hash_engine {
     struct engine_config config;
     struct hash_base base;
     struct hash_index *index;
+    struct hash_cold cold;
+    struct hash_pour pour;
+    uint64_t promised_inserts; /* of the commit that was promised room */
     struct mutex lock;
     struct mutex index_lock;
     struct hash_view *current;
@@ -160,10 +179,11 @@ static inline bool hash_insert_key(struct hash_engine *engine, tern_slice key, u
 /* The memory entry of a key, under the index lock. NULL: none. *out_disk: an entry on disk fits. */
 index_slot *hash_find_head(const struct hash_engine *engine, tern_slice key, uint64_t hash,
                            struct hash_version **out_head, hash_link *out_disk);
-/* Does the index lead from this hash to the record? Not when the list of hashes was wrong, or made
- * anew while the record could not be read. Under the index lock. */
-bool hash_is_indexed(const struct hash_engine *engine, uint64_t hash, uint64_t second,
-                     hash_link record);
+/* Does the index lead from the key's hash to the record? Not when the list of hashes was wrong, or
+ * made anew while the record could not be read. Inside an epoch, without the index lock. */
+TERN_MUST_CHECK tern_status hash_is_indexed(struct hash_engine *engine, tern_slice key,
+                                            uint64_t hash, hash_link record, bool *out_is,
+                                            tern_error *error);
 /* Adds an entry for a record, whose key is read only where keys collide. Under the index lock. */
 TERN_MUST_CHECK tern_status hash_insert_record(struct hash_engine *engine, uint64_t hash,
                                                hash_link link, tern_error *error);
@@ -177,8 +197,11 @@ struct hash_stub *hash_stub_create(struct hash_engine *engine, tern_slice key, u
                                    seq_no seq);
 /* Never linked. Accepts NULL. */
 void hash_stub_discard(struct hash_engine *engine, struct hash_stub *stub);
-/* Links the moves of a flush; the lock is taken for some at a time. */
-void hash_link_moves(struct hash_engine *engine);
+/*
+ * Links the moves of a flush; the lock is taken for some at a time. TERN_NO_MEMORY: some were left
+ * out, their old records live on; begin the phase again.
+ */
+TERN_MUST_CHECK tern_status hash_link_moves(struct hash_engine *engine, tern_error *error);
 /* Looks at some stubs that nobody may need any more. */
 void hash_trim_stubs(struct hash_engine *engine, size_t count);
 void hash_free_stubs(struct hash_engine *engine);
@@ -215,6 +238,11 @@ TERN_MUST_CHECK tern_status hash_find_on_disk(struct hash_engine *engine, tern_s
 /* Brings the blocks that this would read into the cache, with those beside them. Inside an epoch.
  */
 void hash_fetch_around(struct hash_engine *engine, tern_slice key, uint64_t hash);
+/* The same for a drain, which asks in the order of the hashes. */
+TERN_MUST_CHECK tern_status hash_find_in_order(struct hash_engine *engine, tern_slice key,
+                                               uint64_t hash, hash_link *out_link,
+                                               struct hash_record *out_record,
+                                               struct cache_frame **out_frame, tern_error *error);
 tern_status hash_load_large(void *context, const struct record *large, struct buffer *out_value,
                             tern_error *error);
 tern_status hash_get(struct engine_view *view, tern_slice key, uint64_t key_hash,
@@ -266,6 +294,24 @@ void hash_rewind(struct hash_engine *engine);
 void hash_drain_rest(struct hash_engine *engine);
 void hash_drain_release(struct hash_engine *engine);
 tern_status hash_need_output(struct hash_engine *engine, tern_error *error);
+
+/* ---- hash_pour.c ---- */
+
+/* An entry of memory leads to a record now. */
+static inline void hash_note_pourable(struct hash_engine *engine) {
+    uint64_t entries = atomic_load_explicit(&engine->pour.entries, memory_order_relaxed);
+    if (entries > 0) {
+        atomic_store_explicit(&engine->pour.entries, entries - 1, memory_order_relaxed);
+    }
+}
+
+/* The index in memory has grown over its share, or much of its cold part is dead. */
+bool hash_wants_pour(const struct hash_engine *engine);
+/* Some of it, about quantum bytes of writing; maintenance role, without moves that are not linked
+ * being touched. */
+tern_status hash_pour_step(struct hash_engine *engine, size_t quantum_bytes, tern_error *error);
+/* All of it, when it is wanted. */
+tern_status hash_pour_all(struct hash_engine *engine, tern_error *error);
 
 /* ---- hash_view.c ---- */
 tern_status hash_view_create(struct hash_engine *engine, struct hash_memory *const *memories,

@@ -51,6 +51,7 @@ struct hash_file {
     struct interval *free;
     size_t free_count, free_capacity;
     uint64_t free_units;
+    uint32_t held_end;          /* nothing below is allocated; 0: anything */
     _Atomic uint32_t end_units; /* written under the lock */
     _Atomic int64_t pending_units;
     _Atomic uint64_t written_bytes, read_bytes, reads;
@@ -326,7 +327,9 @@ static tern_status grow_file(struct hash_file *file, uint32_t units, tern_error 
     uint32_t tail = 0;
     if (file->free_count > 0) {
         const struct interval *last = &file->free[file->free_count - 1];
-        tail = last->place + last->units == file->end_units ? last->units : 0;
+        bool reaches_end =
+            last->place + last->units == file->end_units && last->place >= file->held_end;
+        tail = reaches_end ? last->units : 0;
     }
     uint32_t growth = file->end_units / 8;
     growth = growth < GROWTH_UNITS_MIN ? GROWTH_UNITS_MIN : growth;
@@ -355,17 +358,31 @@ static tern_status grow_file(struct hash_file *file, uint32_t units, tern_error 
     return status;
 }
 
+void hash_file_hold_free(struct hash_file *file, bool holds) {
+    mutex_lock(&file->lock);
+    file->held_end = holds ? file->end_units : 0;
+    mutex_unlock(&file->lock);
+}
+
+/* Where so many units fit behind what is held; 0: nowhere. */
+static uint32_t find_place(const struct hash_file *file, uint32_t units) {
+    for (size_t at = find_interval(file, file->held_end); at < file->free_count; at++) {
+        const struct interval *interval = &file->free[at];
+        uint32_t place = interval->place > file->held_end ? interval->place : file->held_end;
+        if (interval->place + interval->units - place >= units) {
+            return place;
+        }
+    }
+    return 0;
+}
+
 tern_status hash_file_allocate(struct hash_file *file, uint32_t units, uint32_t *out_place,
                                tern_error *error) {
     mutex_lock(&file->lock);
     tern_status status = ensure_created(file, error);
     for (unsigned attempt = 0; status == TERN_OK; attempt++) {
-        size_t at = 0;
-        while (at < file->free_count && file->free[at].units < units) {
-            at++;
-        }
-        if (at < file->free_count) {
-            uint32_t place = file->free[at].place;
+        uint32_t place = find_place(file, units);
+        if (place > 0) {
             if (!take_at(file, place, units)) {
                 status = ERROR_NO_MEMORY(error, "the free space of a file");
             } else {

@@ -73,6 +73,9 @@ TERN_MUST_CHECK tern_status hash_file_shrink(struct hash_file *file, uint64_t *o
 /* At open: takes what is in use out of the free space; an overlap is TERN_CORRUPTION. */
 TERN_MUST_CHECK tern_status hash_file_mark_used(struct hash_file *file, uint32_t place,
                                                 uint32_t units, tern_error *error);
+/* Until it is told otherwise, only what lies behind the present end is allocated: what is free as
+ * this root has it may belong to the root before, which recovery can still choose. */
+void hash_file_hold_free(struct hash_file *file, bool holds);
 /* Nobody has seen it: free at once. */
 void hash_file_free(struct hash_file *file, uint32_t place, uint32_t units);
 /* Counts units that wait elsewhere (blocks that chains refer to) as pending. */

@@ -22,6 +22,10 @@
 #define DIRECTORY_DEPTH_MIN 1u
 /* From this many pages on they come from huge pages. */
 #define SLAB_PAGES_MIN 32u
+/* With room for fewer than this the next slab is made, and written to once in each so many bytes.
+ */
+#define PREPARED_PAGES 24u
+#define TOUCH_BYTES    4096u
 /* A page may be deeper than all are on average by so much, and as deep as this in any case. */
 #define DEPTH_SLACK 4u
 #define DEPTH_FREE  18u
@@ -45,21 +49,59 @@ static void count_bytes(struct hash_index *index, uint64_t bytes, bool is_more) 
     }
 }
 
+static struct index_slab *make_slab(struct hash_index *index) {
+    struct index_slab *slab = memory_allocate(index->options.allocator, sizeof(*slab));
+    if (slab == NULL) {
+        return NULL;
+    }
+    if (pages_allocate(HUGE_PAGE_BYTES, true, &slab->memory, NULL) != TERN_OK) {
+        memory_release(index->options.allocator, slab);
+        return NULL;
+    }
+    slab->used = 0;
+    slab->next = NULL;
+    count_bytes(index, HUGE_PAGE_BYTES, true);
+    return slab;
+}
+
+static void free_slab(struct hash_index *index, struct index_slab *slab) {
+    pages_release(slab->memory, HUGE_PAGE_BYTES);
+    memory_release(index->options.allocator, slab);
+    count_bytes(index, HUGE_PAGE_BYTES, false);
+}
+
+void hash_index_prepare(struct hash_index *index) {
+    mutex_lock(&index->lock);
+    bool is_wanted = index->next_slab == NULL && index->slabs != NULL &&
+                     index->slabs->used + PREPARED_PAGES * index->page_bytes > HUGE_PAGE_BYTES;
+    mutex_unlock(&index->lock);
+    struct index_slab *slab = is_wanted ? make_slab(index) : NULL;
+    if (slab == NULL) {
+        return;
+    }
+    for (size_t at = 0; at < HUGE_PAGE_BYTES; at += TOUCH_BYTES) {
+        ((volatile uint8_t *)slab->memory)[at] = 0;
+    }
+    mutex_lock(&index->lock);
+    struct index_slab *unwanted = index->next_slab;
+    index->next_slab = slab;
+    mutex_unlock(&index->lock);
+    if (unwanted != NULL) {
+        free_slab(index, unwanted);
+    }
+}
+
 /* A page out of a slab of huge pages. */
 static struct index_page *carve_page(struct hash_index *index) {
     if (index->slabs == NULL || index->slabs->used + index->page_bytes > HUGE_PAGE_BYTES) {
-        struct index_slab *slab = memory_allocate(index->options.allocator, sizeof(*slab));
+        struct index_slab *slab = index->next_slab;
+        index->next_slab = NULL;
+        slab = slab != NULL ? slab : make_slab(index);
         if (slab == NULL) {
             return NULL;
         }
-        if (pages_allocate(HUGE_PAGE_BYTES, true, &slab->memory, NULL) != TERN_OK) {
-            memory_release(index->options.allocator, slab);
-            return NULL;
-        }
-        slab->used = 0;
         slab->next = index->slabs;
         index->slabs = slab;
-        count_bytes(index, HUGE_PAGE_BYTES, true);
     }
     struct index_page *page =
         (struct index_page *)(void *)((uint8_t *)index->slabs->memory + index->slabs->used);
@@ -175,7 +217,7 @@ tern_status hash_index_create(const struct hash_index_options *options,
             break;
         }
         page->depth = (uint8_t)depth;
-        page->tag_bits = TAG_BITS;
+        page->tag_bits = TAG_KNOWN;
         page->prefix = made << (64 - depth);
         atomic_init(&directory->words[made], word_of(page));
     }
@@ -227,9 +269,10 @@ void hash_index_destroy(struct hash_index *index) {
     while (index->slabs != NULL) {
         struct index_slab *slab = index->slabs;
         index->slabs = slab->next;
-        pages_release(slab->memory, HUGE_PAGE_BYTES);
-        memory_release(index->options.allocator, slab);
-        count_bytes(index, HUGE_PAGE_BYTES, false);
+        free_slab(index, slab);
+    }
+    if (index->next_slab != NULL) {
+        free_slab(index, index->next_slab);
     }
     mutex_destroy(&index->lock);
     memory_release(index->options.allocator, index);
@@ -491,16 +534,6 @@ static enum split split_page(struct hash_index *index, struct index_table *table
     return SPLIT_DONE;
 }
 
-/* Of Robin Hood the bit is that of eight buckets. */
-static uint32_t closed_bit(enum hash_layout layout, uint32_t bucket) {
-    return layout == HASH_LAYOUT_ROBIN ? bucket / 8 : bucket;
-}
-
-static bool is_closed(const struct index_page *page, enum hash_layout layout, uint32_t bucket) {
-    uint32_t at = closed_bit(layout, bucket);
-    return __builtin_expect(page->has_closed, 0) && (page->closed[at / 64] >> (at % 64) & 1) != 0;
-}
-
 static enum hash_insertion close_bucket(struct index_page *page, enum hash_layout layout,
                                         uint32_t bucket) {
     uint32_t at = closed_bit(layout, bucket);
@@ -515,7 +548,7 @@ enum hash_insertion hash_index_insert(struct hash_index *index, uint64_t hash, h
     uint32_t bucket = page_bucket_of(layout, hash);
     for (;;) {
         struct index_page *page = word_page(word_for(directory_of(table), hash));
-        if (is_closed(page, layout, bucket)) {
+        if (page_is_closed(page, layout, bucket)) {
             return HASH_COLLIDES;
         }
         if (page->count >= index->page_limit) {
@@ -550,7 +583,7 @@ static bool begin_second(struct hash_index *index) {
         return false;
     }
     page->depth = 0;
-    page->tag_bits = TAG_BITS;
+    page->tag_bits = TAG_KNOWN;
     page->prefix = 0;
     for (uint64_t i = 0; i < (uint64_t)1 << DIRECTORY_DEPTH_MIN; i++) {
         atomic_init(&index->spare->words[i], word_of(page));
@@ -600,14 +633,14 @@ static bool retry_split(struct hash_index *index, struct index_table *table) {
     return true;
 }
 
-tern_status hash_index_reserve(struct hash_index *index, size_t count, tern_error *error) {
-    uint64_t wanted = 2 + count / 16 + (directory_of(&index->second) == NULL ? 1 : 0);
+uint64_t hash_index_pages_for(const struct hash_index *index, size_t count) {
+    return 2 + count / 16 + (directory_of(&index->second) == NULL ? 1 : 0);
+}
+
+tern_status hash_index_reserve_pages(struct hash_index *index, uint64_t pages, tern_error *error) {
     tern_status status = TERN_OK;
-    if (!retry_split(index, &index->first) || !retry_split(index, &index->second)) {
-        return ERROR_NO_MEMORY(error, "an index");
-    }
     mutex_lock(&index->lock);
-    while (status == TERN_OK && index->free_count < wanted) {
+    while (status == TERN_OK && index->free_count < pages) {
         struct index_page *page = NULL;
         if (atomic_load_explicit(&index->pages, memory_order_relaxed) >= SLAB_PAGES_MIN) {
             page = carve_page(index);
@@ -627,6 +660,30 @@ tern_status hash_index_reserve(struct hash_index *index, size_t count, tern_erro
     }
     mutex_unlock(&index->lock);
     return status;
+}
+
+tern_status hash_index_reserve(struct hash_index *index, size_t count, tern_error *error) {
+    if (!retry_split(index, &index->first) || !retry_split(index, &index->second)) {
+        return ERROR_NO_MEMORY(error, "an index");
+    }
+    return hash_index_reserve_pages(index, hash_index_pages_for(index, count), error);
+}
+
+void hash_index_note_move(struct hash_index *index) {
+    moves_begin(&index->head.moves);
+    moves_end(&index->head.moves);
+}
+
+uint32_t hash_index_bucket(const struct hash_index *index, uint64_t hash) {
+    return page_bucket_of(index->options.layout, hash);
+}
+
+size_t hash_index_page_bytes(const struct hash_index *index) {
+    return index->page_bytes;
+}
+
+uint32_t hash_index_page_limit(const struct hash_index *index) {
+    return index->page_limit;
 }
 
 static bool is_slot_of(const struct hash_index *index, const struct index_page *page,
@@ -650,5 +707,86 @@ void hash_index_remove(struct hash_index *index, uint64_t hash, uint64_t second,
     atomic_fetch_sub_explicit(&index->entries, 1, memory_order_relaxed);
     if (is_second) {
         atomic_fetch_sub_explicit(&index->head.second_entries, 1, memory_order_release);
+    }
+}
+
+/* ---- taking out many ---- */
+
+struct removal {
+    const struct index_page *page;
+    struct index_page *target;
+    enum hash_layout layout;
+    uint64_t first, last;
+    bool (*is_gone)(void *context, hash_link link, uint64_t hash, uint32_t known);
+    void *context;
+    uint64_t gone;
+    uint32_t tag_bits; /* of what stays */
+    bool has_failed;
+    _Atomic uint64_t moves; /* nobody reads the new page yet */
+};
+
+static void keep_entry(void *context, const struct page_entry *entry) {
+    struct removal *removal = context;
+    uint64_t hash;
+    uint32_t known = tag_tells(removal->page, entry->entry, &hash);
+    bool is_within =
+        hash <= removal->last && (known >= 64 || (hash | UINT64_MAX >> known) >= removal->first);
+    if (is_within && removal->is_gone(removal->context, entry->entry & LINK_MASK, hash, known)) {
+        removal->gone++;
+        return;
+    }
+    uint32_t tag_bits = known - removal->page->depth;
+    removal->tag_bits = tag_bits < removal->tag_bits ? tag_bits : removal->tag_bits;
+    if (!page_insert(removal->target, removal->layout, entry, &removal->moves)) {
+        removal->has_failed = true;
+    }
+}
+
+static void replace_page(struct hash_index *index, struct index_page *page,
+                         struct removal *removal) {
+    struct index_page *target = take_page(index);
+    ASSERT(target != NULL); /* the caller has seen to it */
+    target->depth = page->depth;
+    target->prefix = page->prefix;
+    target->has_closed = page->has_closed; /* I5 */
+    memcpy(target->closed, page->closed, sizeof(page->closed));
+    removal->page = page;
+    removal->target = target;
+    removal->gone = 0;
+    removal->tag_bits = TAG_KNOWN;
+    removal->has_failed = false;
+    for (uint32_t i = 0; i < page_buckets_of(removal->layout); i++) {
+        page_visit_bucket(page, removal->layout, i, keep_entry, removal);
+    }
+    if (removal->gone == 0 || removal->has_failed) {
+        give_page(target); /* fewer entries fit where more did, in any order: but be it so */
+        return;
+    }
+    target->tag_bits = (uint8_t)removal->tag_bits;
+    struct index_directory *directory = directory_of(&index->first);
+    uint64_t first = page->prefix >> (64 - directory->depth);
+    for (uint64_t j = (uint64_t)1 << (directory->depth - page->depth); j-- > 0;) {
+        atomic_store_explicit(&directory->words[first + j], word_of(target), memory_order_release);
+    }
+    atomic_fetch_sub_explicit(&index->entries, removal->gone, memory_order_relaxed);
+    epoch_retire(index->options.epoch, &page->limbo, release_page);
+}
+
+void hash_index_remove_range(struct hash_index *index, uint64_t first, uint64_t last,
+                             bool (*is_gone)(void *context, hash_link link, uint64_t hash,
+                                             uint32_t known),
+                             void *context) {
+    struct removal removal = {.layout = index->options.layout,
+                              .first = first,
+                              .last = last,
+                              .is_gone = is_gone,
+                              .context = context};
+    const struct index_directory *directory = directory_of(&index->first);
+    uint64_t end = last >> (64 - directory->depth);
+    for (uint64_t i = first >> (64 - directory->depth); i <= end;) {
+        uint64_t word = atomic_load_explicit(&directory->words[i], memory_order_relaxed);
+        uint64_t span = (uint64_t)1 << (directory->depth - word_depth(word));
+        replace_page(index, word_page(word), &removal);
+        i = (i & ~(span - 1)) + span;
     }
 }

@@ -15,9 +15,9 @@
  * a look-up costs at most one full bucket more, whatever the keys are. The second table is of the
  * same making, and empty as a rule.
  *
- * The tag holds the 19 bits of the hash that follow those the directory used when the index was
- * made. Each split uses one up, so `tag_bits` of a page sinks; a new index (at open) begins with
- * all of them.
+ * The tag holds 18 bits of the hash, those that follow the bits by which the directory came to the
+ * page when the entry was made, and a bit that ends them. Each split uses one up, so `tag_bits` of
+ * a page, which all its entries have, sinks; a new index (at open) begins with all of them.
  *
  * Threads: one writer (under the engine's index lock); readers inside an epoch take no lock. A
  * split makes two new pages and leaves the old one as it was until no reader can be inside. Entries
@@ -113,6 +113,9 @@ static inline uint64_t hash_index_moves(const struct hash_index *index) {
 /* Keeps pages at hand for the splits that `count` insertions may need. TERN_NO_MEMORY. */
 TERN_MUST_CHECK tern_status hash_index_reserve(struct hash_index *index, size_t count,
                                                tern_error *error);
+/* Brings memory in that splits will need soon, which takes longer than a split. By somebody else
+ * than who inserts; any thread, one at a time. */
+void hash_index_prepare(struct hash_index *index);
 enum hash_insertion {
     HASH_INSERTED = 1,
     HASH_COLLIDES, /* the bucket is closed: insert by the key's second hash */
@@ -156,6 +159,42 @@ struct hash_walk {
  */
 bool hash_index_walk(const struct hash_index *index, struct hash_walk *walk,
                      void (*visit)(void *context, hash_link link), void *context);
+
+/*
+ * Visits the entries of the first table whose hashes may lie in [first, last], and what is known of
+ * the hash: `known` bits from the top, in `hash`. `with_closed` false: but for those of buckets
+ * that are closed. A reader inside an epoch, or the writer.
+ */
+void hash_index_visit_range(
+    const struct hash_index *index, uint64_t first, uint64_t last, bool with_closed,
+    void (*visit)(void *context, hash_link link, uint64_t hash, uint32_t known), void *context);
+/* All entries of the second table. */
+void hash_index_visit_second(const struct hash_index *index,
+                             void (*visit)(void *context, hash_link link), void *context);
+/* The end of the page that the hash leads to: the last hash that leads there. */
+uint64_t hash_index_page_end(const struct hash_index *index, uint64_t hash);
+/*
+ * Takes all entries of the first table out whose hashes may lie in [first, last] and that `is_gone`
+ * is true for. New pages take the place of the old ones; those must be at hand: as many as
+ * hash_index_pages_in says. Writer's side.
+ */
+void hash_index_remove_range(struct hash_index *index, uint64_t first, uint64_t last,
+                             bool (*is_gone)(void *context, hash_link link, uint64_t hash,
+                                             uint32_t known),
+                             void *context);
+uint64_t hash_index_pages_in(const struct hash_index *index, uint64_t first, uint64_t last);
+/* Keeps so many pages at hand. */
+TERN_MUST_CHECK tern_status hash_index_reserve_pages(struct hash_index *index, uint64_t pages,
+                                                     tern_error *error);
+/* Pages that hash_index_reserve keeps for so many insertions. */
+uint64_t hash_index_pages_for(const struct hash_index *index, size_t count);
+/* The home bucket of a hash. */
+uint32_t hash_index_bucket(const struct hash_index *index, uint64_t hash);
+/* What a page takes, and how many entries it holds when it is split. */
+size_t hash_index_page_bytes(const struct hash_index *index);
+uint32_t hash_index_page_limit(const struct hash_index *index);
+/* Somebody's search may have missed what has moved meanwhile. Writer's side. */
+void hash_index_note_move(struct hash_index *index);
 
 struct hash_index_stats {
     uint64_t entries, second_entries, pages, bytes, slots, splits;

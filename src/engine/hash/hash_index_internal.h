@@ -41,8 +41,20 @@ struct hash_index {
     struct index_page *free_pages;
     uint64_t free_count;
     struct index_slab *slabs;
+    struct index_slab *next_slab; /* its memory has been brought in already */
     _Atomic uint64_t entries, pages, bytes, splits;
 };
+
+/* Of Robin Hood the bit is that of eight buckets. */
+static inline uint32_t closed_bit(enum hash_layout layout, uint32_t bucket) {
+    return layout == HASH_LAYOUT_ROBIN ? bucket / 8 : bucket;
+}
+
+static inline bool page_is_closed(const struct index_page *page, enum hash_layout layout,
+                                  uint32_t bucket) {
+    uint32_t at = closed_bit(layout, bucket);
+    return __builtin_expect(page->has_closed, 0) && (page->closed[at / 64] >> (at % 64) & 1) != 0;
+}
 
 /* ---- words of the directory ---- */
 
@@ -70,7 +82,16 @@ static inline uint64_t tag_mask_of(uint32_t tag_bits) {
 
 /* The bits of the hash behind those that a page of this depth has in common. */
 static inline uint64_t tag_of(uint64_t hash, uint32_t depth) {
-    return hash << depth >> (64 - TAG_BITS);
+    return (hash << depth >> (64 - TAG_KNOWN)) << 1 | 1;
+}
+
+/* What a tag tells of the hash: so many bits from the top, in *out_hash, the others zero. */
+static inline uint32_t tag_tells(const struct index_page *page, uint64_t entry,
+                                 uint64_t *out_hash) {
+    uint64_t tag = entry >> TAG_SHIFT;
+    uint64_t bits = tag & (tag - 1);
+    *out_hash = page->prefix | bits << (64 - TAG_BITS) >> page->depth;
+    return page->depth + TAG_KNOWN - (uint32_t)__builtin_ctzll(tag);
 }
 
 static inline struct index_directory *directory_of(const struct index_table *table) {

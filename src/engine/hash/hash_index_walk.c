@@ -49,6 +49,80 @@ bool hash_index_walk(const struct hash_index *index, struct hash_walk *walk,
     return true;
 }
 
+struct range_visit {
+    const struct index_page *page;
+    uint64_t first, last;
+    enum hash_layout layout;
+    bool with_closed;
+    void (*visit)(void *context, hash_link link, uint64_t hash, uint32_t known);
+    void *context;
+};
+
+static void visit_known(void *context, const struct page_entry *entry) {
+    const struct range_visit *visit = context;
+    uint64_t hash;
+    uint32_t known = tag_tells(visit->page, entry->entry, &hash);
+    if (!visit->with_closed && page_is_closed(visit->page, visit->layout, entry->bucket)) {
+        return;
+    }
+    if (hash <= visit->last && (known >= 64 || (hash | UINT64_MAX >> known) >= visit->first)) {
+        visit->visit(visit->context, entry->entry & LINK_MASK, hash, known);
+    }
+}
+
+void hash_index_visit_range(
+    const struct hash_index *index, uint64_t first, uint64_t last, bool with_closed,
+    void (*visit)(void *context, hash_link link, uint64_t hash, uint32_t known), void *context) {
+    enum hash_layout layout = index->options.layout;
+    struct range_visit visitor = {NULL, first, last, layout, with_closed, visit, context};
+    const struct index_directory *directory = directory_of(&index->first);
+    uint64_t end = last >> (64 - directory->depth);
+    for (uint64_t i = first >> (64 - directory->depth); i <= end;) {
+        uint64_t word = atomic_load_explicit(&directory->words[i], memory_order_acquire);
+        uint64_t span = (uint64_t)1 << (directory->depth - word_depth(word));
+        visitor.page = word_page(word);
+        for (uint32_t bucket = 0; bucket < page_buckets_of(layout); bucket++) {
+            page_visit_bucket(visitor.page, layout, bucket, visit_known, &visitor);
+        }
+        i = (i & ~(span - 1)) + span;
+    }
+}
+
+void hash_index_visit_second(const struct hash_index *index,
+                             void (*visit)(void *context, hash_link link), void *context) {
+    enum hash_layout layout = index->options.layout;
+    struct walk_visit visitor = {visit, context};
+    if (!hash_index_has_second(index)) {
+        return;
+    }
+    const struct index_directory *directory = directory_of(&index->second);
+    for (uint64_t i = 0; i < (uint64_t)1 << directory->depth;) {
+        uint64_t word = atomic_load_explicit(&directory->words[i], memory_order_acquire);
+        for (uint32_t bucket = 0; bucket < page_buckets_of(layout); bucket++) {
+            page_visit_bucket(word_page(word), layout, bucket, visit_entry, &visitor);
+        }
+        uint64_t span = (uint64_t)1 << (directory->depth - word_depth(word));
+        i = (i & ~(span - 1)) + span;
+    }
+}
+
+uint64_t hash_index_page_end(const struct hash_index *index, uint64_t hash) {
+    uint32_t depth = word_depth(word_for(directory_of(&index->first), hash));
+    return depth == 0 ? UINT64_MAX : hash | UINT64_MAX >> depth;
+}
+
+uint64_t hash_index_pages_in(const struct hash_index *index, uint64_t first, uint64_t last) {
+    const struct index_directory *directory = directory_of(&index->first);
+    uint64_t end = last >> (64 - directory->depth);
+    uint64_t count = 0;
+    for (uint64_t i = first >> (64 - directory->depth); i <= end; count++) {
+        uint64_t word = atomic_load_explicit(&directory->words[i], memory_order_relaxed);
+        uint64_t span = (uint64_t)1 << (directory->depth - word_depth(word));
+        i = (i & ~(span - 1)) + span;
+    }
+    return count;
+}
+
 void hash_index_get_stats(const struct hash_index *index, struct hash_index_stats *out_stats) {
     uint64_t pages = atomic_load_explicit(&index->pages, memory_order_relaxed);
     *out_stats = (struct hash_index_stats){

@@ -117,7 +117,7 @@ struct hash_version *hash_memory_push(struct hash_memory *memory, tern_slice key
     version->kind = (uint8_t)record->kind;
     version->merge_kind = (uint8_t)record->merge_kind;
     version->flags = 0;
-    version->reserved = 0;
+    version->operands = 0;
     if (key.size > 0) {
         memcpy(version->data, key.data, key.size);
     }

@@ -38,13 +38,13 @@ static bool grow(struct version_order *order) {
     return true;
 }
 
-static unsigned byte_of(const struct ordered_version *item, unsigned byte) {
+static unsigned byte_of(const struct hashed_item *item, unsigned byte) {
     return (unsigned)(item->hash >> (8 * (HASH_BYTES - 1 - byte))) & 0xff;
 }
 
-static void sort_few(struct ordered_version *items, size_t count) {
+static void sort_few(struct hashed_item *items, size_t count) {
     for (size_t i = 1; i < count; i++) {
-        const struct ordered_version item = items[i];
+        const struct hashed_item item = items[i];
         size_t at = i;
         for (; at > 0 && items[at - 1].hash > item.hash; at--) {
             items[at] = items[at - 1];
@@ -54,7 +54,7 @@ static void sort_few(struct ordered_version *items, size_t count) {
 }
 
 /* Exchanges items until each is in the part of its byte (American flag sort). */
-static void sort_by(struct ordered_version *items, size_t count, unsigned byte, size_t ends[256]) {
+static void sort_by(struct hashed_item *items, size_t count, unsigned byte, size_t ends[256]) {
     size_t next[256];
     size_t counts[256] = {0};
     for (size_t i = 0; i < count; i++) {
@@ -68,12 +68,12 @@ static void sort_by(struct ordered_version *items, size_t count, unsigned byte, 
     }
     for (unsigned i = 0; i < 256; i++) {
         while (next[i] < ends[i]) {
-            struct ordered_version *item = &items[next[i]];
+            struct hashed_item *item = &items[next[i]];
             unsigned home = byte_of(item, byte);
             if (home == i) {
                 next[i]++;
             } else {
-                const struct ordered_version moved = *item;
+                const struct hashed_item moved = *item;
                 *item = items[next[home]];
                 items[next[home]++] = moved;
             }
@@ -82,7 +82,7 @@ static void sort_by(struct ordered_version *items, size_t count, unsigned byte, 
 }
 
 /* Eight levels deep at most. */
-static void sort_rest(struct ordered_version *items, size_t count, unsigned byte) {
+static void sort_rest(struct hashed_item *items, size_t count, unsigned byte) {
     if (count <= INSERTION_MOST || byte == HASH_BYTES) {
         if (byte < HASH_BYTES) {
             sort_few(items, count);
@@ -95,6 +95,10 @@ static void sort_rest(struct ordered_version *items, size_t count, unsigned byte
         size_t begin = i == 0 ? 0 : ends[i - 1];
         sort_rest(items + begin, ends[i] - begin, byte + 1);
     }
+}
+
+void hashed_items_sort(struct hashed_item *items, size_t count) {
+    sort_rest(items, count, 0);
 }
 
 /* The next part of the memory, in the order of the first bytes. */
@@ -116,7 +120,8 @@ static tern_status gather(struct version_order *order, tern_error *error) {
             }
             break; /* a smaller part does, too */
         }
-        order->items[order->count++] = (struct ordered_version){version->hash, version};
+        order->items[order->count++] =
+            (struct hashed_item){version->hash, (uint64_t)(uintptr_t)version};
     }
     if (order->count > 0) {
         size_t ends[256];
@@ -146,6 +151,6 @@ tern_status version_order_next(struct version_order *order, struct hash_version 
         sort_rest(order->items + order->next, end - order->next, 1);
         order->sorted = end;
     }
-    *out_version = order->items[order->next++].version;
+    *out_version = (struct hash_version *)(uintptr_t)order->items[order->next++].item;
     return TERN_OK;
 }

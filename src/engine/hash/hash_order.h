@@ -15,16 +15,19 @@
 
 #include "engine/hash/hash_memory.h"
 
-struct ordered_version {
+/* Something that is sorted by a hash. */
+struct hashed_item {
     uint64_t hash;
-    struct hash_version *version;
+    uint64_t item;
 };
+/* Sorts in place. */
+void hashed_items_sort(struct hashed_item *items, size_t count);
 
 struct version_order {
     const tern_allocator *allocator;
     struct budget *budget; /* counts BUDGET_OTHER; may be NULL */
     struct memory_walk walk;
-    struct ordered_version *items;
+    struct hashed_item *items; /* addresses of versions */
     size_t count, capacity;
     size_t next;   /* item that comes next */
     size_t sorted; /* items before this one are sorted altogether */

@@ -112,11 +112,15 @@ void hash_fetch_around(struct hash_engine *engine, tern_slice key, uint64_t hash
             }
         }
     } while (hash_probe_goes_on(&probe, engine->index, key));
+    if (!engine->drain.reads_groups) {
+        hash_cold_fetch_around(&engine->cold, hash);
+    }
 }
 
-tern_status hash_find_on_disk(struct hash_engine *engine, tern_slice key, uint64_t hash,
-                              hash_link *out_link, struct hash_record *out_record,
-                              struct cache_frame **out_frame, tern_error *error) {
+/* Of the entries in memory. */
+static tern_status find_by_entries(struct hash_engine *engine, tern_slice key, uint64_t hash,
+                                   hash_link *out_link, struct hash_record *out_record,
+                                   struct cache_frame **out_frame, tern_error *error) {
     struct hash_probe probe;
     hash_link link;
     hash_link found = LINK_NONE;
@@ -144,6 +148,42 @@ tern_status hash_find_on_disk(struct hash_engine *engine, tern_slice key, uint64
     return TERN_OK;
 }
 
+tern_status hash_find_on_disk(struct hash_engine *engine, tern_slice key, uint64_t hash,
+                              hash_link *out_link, struct hash_record *out_record,
+                              struct cache_frame **out_frame, tern_error *error) {
+    hash_link found = LINK_NONE;
+    tern_status status = find_by_entries(engine, key, hash, &found, out_record, out_frame, error);
+    if (status == TERN_OK && found == LINK_NONE && hash_cold_has_any(&engine->cold)) {
+        status = hash_cold_find(&engine->cold, key, hash, &found, out_record, out_frame, error);
+    }
+    if (status == TERN_OK) {
+        *out_link = found;
+    }
+    return status;
+}
+
+tern_status hash_find_in_order(struct hash_engine *engine, tern_slice key, uint64_t hash,
+                               hash_link *out_link, struct hash_record *out_record,
+                               struct cache_frame **out_frame, tern_error *error) {
+    struct hash_drain *drain = &engine->drain;
+    hash_link found = LINK_NONE;
+    if (drain->reads_ahead) {
+        hash_fetch_around(engine, key, hash);
+    }
+    if (!drain->reads_groups) {
+        return hash_find_on_disk(engine, key, hash, out_link, out_record, out_frame, error);
+    }
+    tern_status status = find_by_entries(engine, key, hash, &found, out_record, out_frame, error);
+    if (status == TERN_OK && found == LINK_NONE && hash_cold_has_any(&engine->cold)) {
+        status = hash_cold_find_next(&engine->cold, &drain->cold_reader, key, hash, &found,
+                                     out_record, out_frame, error);
+    }
+    if (status == TERN_OK) {
+        *out_link = found;
+    }
+    return status;
+}
+
 tern_status hash_has_first_entry(struct hash_engine *engine, tern_slice key, uint64_t hash,
                                  bool *out_has, tern_error *error) {
     for (;;) {
@@ -164,6 +204,16 @@ tern_status hash_has_first_entry(struct hash_engine *engine, tern_slice key, uin
                 return status;
             }
             has = slice_equal(record.key, key);
+        }
+        if (!has && hash_cold_has_any(&engine->cold)) {
+            struct hash_record record;
+            struct cache_frame *frame = NULL;
+            tern_status status =
+                hash_cold_find(&engine->cold, key, hash, &link, &record, &frame, error);
+            if (status != TERN_OK) {
+                return status;
+            }
+            has = link != LINK_NONE;
         }
         atomic_thread_fence(memory_order_acquire);
         if (has || ((moves & 1) == 0 && hash_index_moves(engine->index) == moves)) {
@@ -266,6 +316,13 @@ static tern_status look(const struct hash_lookup *lookup, seq_no range_seq, tern
             has_best = true;
             next = 1 - next;
         }
+    }
+    if (status == TERN_OK && !has_best && hash_cold_has_any(&engine->cold)) {
+        hash_link found = LINK_NONE;
+        status = hash_cold_find(&engine->cold, lookup->key, lookup->hash, &found, &records[0],
+                                &frames[0], error);
+        has_best = found != LINK_NONE;
+        next = 1;
     }
     if (status == TERN_OK && has_best) {
         status = add_record(lookup, &records[1 - next], frames[1 - next], range_seq);

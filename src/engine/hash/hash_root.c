@@ -356,8 +356,6 @@ void base_listed_block(const struct listed_segment *listed, uint32_t index,
 
 struct root_load {
     struct hash_base *base;
-    tern_status (*visit)(void *context, uint64_t hash, hash_link link, tern_error *error);
-    void *context;
     struct buffer directory, hashes, bitmap, block;
 };
 
@@ -436,17 +434,6 @@ static tern_status load_blocks(struct root_load *load, uint32_t at,
         }
         segment->blocks[segment->block_count++] = number;
         segment->live_count += info.live;
-        for (uint32_t j = 0; number != BLOCK_NONE && j < info.records; j++) {
-            uint32_t record = info.first_record + j;
-            if ((segment->live[record / 64] >> (record % 64) & 1) != 0) {
-                tern_status status =
-                    load->visit(load->context, get_u64(load->hashes.data + (size_t)record * 8),
-                                link_to_record(number, j), error);
-                if (status != TERN_OK) {
-                    return status;
-                }
-            }
-        }
     }
     return TERN_OK;
 }
@@ -529,9 +516,6 @@ static tern_status load_segment(struct root_load *load, const uint8_t *entry, te
         status =
             base_corrupt(base, segment->directory.place, "a segment and its root differ", error);
     }
-    if (status == TERN_OK) {
-        status = load_hashes(load, segment, &listed, error);
-    }
     if (status == TERN_OK &&
         base_grow_segment(base, segment, listed.block_count, listed.record_count) != TERN_OK) {
         status = ERROR_NO_MEMORY(error, "a segment");
@@ -552,23 +536,16 @@ static tern_status load_segment(struct root_load *load, const uint8_t *entry, te
     return status;
 }
 
-tern_status base_load_root(struct hash_base *base, const struct hash_ref *root,
-                           tern_status (*visit)(void *context, uint64_t hash, hash_link link,
-                                                tern_error *error),
-                           void *context, tern_error *error) {
-    struct root_load load = {.base = base, .visit = visit, .context = context};
-    const tern_allocator *allocator = allocator_of(base);
+static tern_status read_root(struct root_load *load, const struct hash_ref *root,
+                             tern_error *error) {
+    struct hash_base *base = load->base;
     struct buffer payload;
-    buffer_init(&payload, allocator);
-    buffer_init(&load.directory, allocator);
-    buffer_init(&load.hashes, allocator);
-    buffer_init(&load.bitmap, allocator);
-    buffer_init(&load.block, allocator);
+    uint32_t count = 0;
+    buffer_init(&payload, allocator_of(base));
     tern_status status = hash_file_read(base->file, root, &payload, error);
     if (status == TERN_OK) {
         status = hash_file_mark_used(base->file, root->place, root->units, error);
     }
-    uint32_t count = 0;
     if (status == TERN_OK) {
         count = payload.size >= ROOT_HEADER_BYTES ? get_u32(payload.data + 4) : 0;
         if (count == 0 || payload.data[0] != FORMAT || payload.data[1] != 'R' ||
@@ -577,14 +554,81 @@ tern_status base_load_root(struct hash_base *base, const struct hash_ref *root,
         }
     }
     for (uint32_t i = 0; status == TERN_OK && i < count; i++) {
-        status = load_segment(
-            &load, payload.data + ROOT_HEADER_BYTES + (size_t)i * ROOT_ENTRY_BYTES, error);
+        status = load_segment(load, payload.data + ROOT_HEADER_BYTES + (size_t)i * ROOT_ENTRY_BYTES,
+                              error);
     }
     base->root = *root;
     buffer_release(&payload);
-    buffer_release(&load.directory);
-    buffer_release(&load.hashes);
-    buffer_release(&load.bitmap);
-    buffer_release(&load.block);
+    return status;
+}
+
+static void begin_load(struct root_load *load, struct hash_base *base) {
+    load->base = base;
+    buffer_init(&load->directory, allocator_of(base));
+    buffer_init(&load->hashes, allocator_of(base));
+    buffer_init(&load->bitmap, allocator_of(base));
+    buffer_init(&load->block, allocator_of(base));
+}
+
+static void end_load(struct root_load *load) {
+    buffer_release(&load->directory);
+    buffer_release(&load->hashes);
+    buffer_release(&load->bitmap);
+    buffer_release(&load->block);
+}
+
+tern_status base_load_root(struct hash_base *base, const struct hash_ref *root, tern_error *error) {
+    struct root_load load;
+    begin_load(&load, base);
+    tern_status status = read_root(&load, root, error);
+    end_load(&load);
+    return status;
+}
+
+static tern_status visit_segment(struct root_load *load, const struct hash_segment *segment,
+                                 tern_status (*visit)(void *context, uint64_t hash, hash_link link,
+                                                      tern_error *error),
+                                 void *context, tern_error *error) {
+    const struct hash_base *base = load->base;
+    struct listed_segment listed;
+    tern_status status = hash_file_read(base->file, &segment->directory, &load->directory, error);
+    if (status == TERN_OK) {
+        status = base_directory_decode(base, &segment->directory, &load->directory, &listed, error);
+    }
+    if (status == TERN_OK && (listed.record_count != segment->record_count ||
+                              listed.block_count != segment->block_count)) {
+        status = base_corrupt(base, segment->directory.place,
+                              "the directory of a segment is another one than before", error);
+    }
+    if (status == TERN_OK) {
+        status = load_hashes(load, segment, &listed, error);
+    }
+    for (uint32_t i = 0; status == TERN_OK && i < segment->block_count; i++) {
+        uint32_t number = segment->blocks[i];
+        uint32_t records = number != BLOCK_NONE ? base_block(base, number)->records : 0;
+        for (uint32_t j = 0; status == TERN_OK && j < records; j++) {
+            uint32_t at = base_block(base, number)->first_record + j;
+            if ((segment->live[at / 64] >> (at % 64) & 1) != 0) {
+                status = visit(context, get_u64(load->hashes.data + (size_t)at * 8),
+                               link_to_record(number, j), error);
+            }
+        }
+    }
+    return status;
+}
+
+tern_status base_visit_records(struct hash_base *base,
+                               tern_status (*visit)(void *context, uint64_t hash, hash_link link,
+                                                    tern_error *error),
+                               void *context, tern_error *error) {
+    struct root_load load;
+    tern_status status = TERN_OK;
+    begin_load(&load, base);
+    for (uint32_t i = 0; status == TERN_OK && i < base->segment_count; i++) {
+        if (base->segments[i] != NULL) {
+            status = visit_segment(&load, base->segments[i], visit, context, error);
+        }
+    }
+    end_load(&load);
     return status;
 }

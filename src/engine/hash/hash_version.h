@@ -62,7 +62,7 @@ struct hash_version {
     uint8_t kind;
     uint8_t merge_kind;
     uint8_t flags;
-    uint8_t reserved;
+    uint8_t operands; /* MERGE: so many are in the chain from here down, at least */
     uint8_t data[];
 };
 _Static_assert(sizeof(struct hash_version) == 56, "56 bytes before the key");

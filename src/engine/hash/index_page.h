@@ -3,7 +3,7 @@
  * The pages of the index and their layouts, as hash_index.c sees them.
  *
  * Every page has 128 bytes of head, then:
- *   chains   256 buckets and 56 overflow lines of 64 bytes: 7 entries, u16 next line (0: none)
+ *   chains   256 buckets and 42 overflow lines of 64 bytes: 7 entries, u16 next line (0: none)
  *   groups   128 groups and 32 overflow groups of 128 bytes: 14 tag bytes, u16 next group,
  *            14 entries
  *   robin    2048 entries and 128 more behind them, so that nothing wraps; then a byte each for
@@ -14,13 +14,15 @@
 
 #include "engine/hash/hash_index.h"
 
+/* Of a tag the lowest bit that is set ends it: above it are bits of the hash, below it zeros. */
 #define TAG_BITS       19u
+#define TAG_KNOWN      (TAG_BITS - 1) /* bits of the hash in a new entry's tag */
 #define TAG_SHIFT      LINK_BITS
 #define TAGS_ALL       (((uint64_t)1 << TAG_BITS) - 1)
 #define PAGE_DEPTH_MAX 30u
 
 #define CHAIN_BUCKETS   256u
-#define CHAIN_OVERFLOWS 56u
+#define CHAIN_OVERFLOWS 42u
 #define CHAIN_ENTRIES   7u
 
 #define GROUP_BUCKETS   128u

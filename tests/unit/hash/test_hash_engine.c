@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * ctest: timeout=900
+ *
  * The hash engine under random operations and power cuts, against the oracle of engine_world.h, and
  * what is its own: cursors without order, a list of hashes that is lost.
  */
@@ -16,12 +18,30 @@
 
 #define KEYS 400u
 
+/* Entries of records go to the cold part of the index at once. */
+static bool is_cold;
+
+static int make_cold(void **state) {
+    (void)state;
+    is_cold = true;
+    return 0;
+}
+
+static int make_warm(void **state) {
+    (void)state;
+    is_cold = false;
+    return 0;
+}
+
 static void begin(struct engine_world *world, uint64_t seed) {
     tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
     tern_error error = TERN_ERROR_INIT;
     options.page_bytes = 4096;
     world_create(world, &hash_engine_methods, &options, (uint64_t)2 << 20, seed,
                  tern_allocator_default());
+    if (is_cold) {
+        world->budget.limit_bytes = 1;
+    }
     assert_ok(world_open(world, 0, &error), error);
 }
 
@@ -409,6 +429,9 @@ static void open_hashed(struct engine_world *world, tern_hash_index index,
     if (hash != NULL) {
         world->config.hasher.hash = hash;
     }
+    if (is_cold) {
+        world->budget.limit_bytes = 1;
+    }
     assert_ok(world_open(world, 0, &error), error);
 }
 
@@ -568,18 +591,90 @@ static void a_directory_with_an_unknown_hash_function_is_damaged(void **state) {
     world_destroy(&world);
 }
 
+static unsigned chain_length(const struct engine_world *world, const char *key) {
+    struct hash_engine *engine = (struct hash_engine *)world->engine;
+    struct hash_version *head = NULL;
+    hash_link disk;
+    unsigned length = 0;
+    tern_slice slice = tern_slice_str(key);
+    (void)hash_find_head(engine, slice, hash_of_key(engine, slice), &head, &disk);
+    while (head != NULL) {
+        hash_link older = version_older(head);
+        head = link_is_version(older) ? link_version(older) : NULL;
+        length++;
+    }
+    return length;
+}
+
+/* When the value on disk expires nobody knows without reading it, and each operand has a time. */
+static void operands_over_a_value_that_expires_do_not_pile_up(void **state) {
+    /* Two memories, and what waits for room behind a long operand. */
+    enum { OPERANDS = 5000, CHAIN_MOST = 300 };
+    (void)state;
+    for (unsigned kind = 0; kind < 3; kind++) {
+        struct engine_world world;
+        tern_error error = TERN_ERROR_INIT;
+        uint8_t one[8] = {1};
+        begin(&world, 1);
+        struct world_change put = {.kind = RECORD_PUT,
+                                   .key = tern_slice_str("counter"),
+                                   .value = tern_slice_of(one, 8),
+                                   .expires_ms = world.time_ms + OPERANDS / 2};
+        assert_ok(world_commit(&world, &put, 1, &error), error);
+        assert_ok(world_checkpoint(&world, &error), error);
+        for (unsigned i = 0; i < OPERANDS; i++) {
+            const struct world_change merge = {.kind = RECORD_MERGE,
+                                               .merge_kind = kind == 0   ? TERN_MERGE_ADD
+                                                             : kind == 1 ? TERN_MERGE_APPEND
+                                                                         : TERN_MERGE_MAX,
+                                               .key = tern_slice_str("counter"),
+                                               .value = tern_slice_of(one, kind == 1 ? 1 : 8)};
+            assert_ok(world_commit(&world, &merge, 1, &error), error);
+            assert_true(chain_length(&world, "counter") <= CHAIN_MOST);
+            if (i % 700 == 0) {
+                world_check_now(&world);
+            }
+            if (i == OPERANDS / 3) {
+                world_snapshot_take(&world);
+                assert_ok(world_freeze(&world, &error), error);
+            }
+        }
+        assert_true(chain_length(&world, "counter") <= CHAIN_MOST);
+        world_check_now(&world);
+        world_check_snapshots(&world);
+        assert_ok(world_checkpoint(&world, &error), error);
+        world_check_now(&world);
+        world_check_snapshots(&world);
+        world_destroy(&world);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(survives_power_cuts_between_any_steps),
+        cmocka_unit_test_setup_teardown(survives_power_cuts_between_any_steps, make_cold,
+                                        make_warm),
         cmocka_unit_test(a_cursor_says_what_it_cannot),
+        cmocka_unit_test(operands_over_a_value_that_expires_do_not_pile_up),
+        cmocka_unit_test_setup_teardown(operands_over_a_value_that_expires_do_not_pile_up,
+                                        make_cold, make_warm),
         cmocka_unit_test(a_cursor_keeps_its_moment_while_everything_changes),
+        cmocka_unit_test_setup_teardown(a_cursor_keeps_its_moment_while_everything_changes,
+                                        make_cold, make_warm),
         cmocka_unit_test(a_cursor_that_finds_nothing_holds_no_more_than_a_bucket),
         cmocka_unit_test(a_cursor_whose_snapshot_was_ended_says_so_instead_of_leaving_keys_out),
+        cmocka_unit_test_setup_teardown(
+            a_cursor_whose_snapshot_was_ended_says_so_instead_of_leaving_keys_out, make_cold,
+            make_warm),
         cmocka_unit_test(opens_with_a_damaged_list_of_hashes_and_damaged_blocks),
         cmocka_unit_test(a_key_deleted_and_put_again_is_not_missing_before_both),
         cmocka_unit_test(an_impossible_load_of_the_index_is_brought_within_bounds),
         cmocka_unit_test(keys_that_all_collide_are_written_drained_and_found_again),
+        cmocka_unit_test_setup_teardown(keys_that_all_collide_are_written_drained_and_found_again,
+                                        make_cold, make_warm),
         cmocka_unit_test(a_cursor_shows_colliding_keys_once_while_everything_changes),
+        cmocka_unit_test_setup_teardown(a_cursor_shows_colliding_keys_once_while_everything_changes,
+                                        make_cold, make_warm),
         cmocka_unit_test(opens_with_a_list_of_equal_hashes),
         cmocka_unit_test(verify_tells_of_records_that_no_key_leads_to),
         cmocka_unit_test(opens_with_another_seed_or_function_than_its_segments_have),

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * ctest: timeout=900
+ *
  * A fixed stretch of work on the engine, with the power cut in every mutating call of it, with
  * allocations and I/O calls that fail, and on a full disk. Afterwards the engine holds what was
  * committed.
@@ -14,6 +16,30 @@
 #include "support/engine_world.h"
 #include "support/fault_allocator.h"
 #include "support/fault_file_system.h"
+
+/* A budget so small that all entries of records go to the cold part of the index. */
+static bool is_cold;
+
+static int make_cold(void **state) {
+    (void)state;
+    is_cold = true;
+    return 0;
+}
+
+static int make_warm(void **state) {
+    (void)state;
+    is_cold = false;
+    return 0;
+}
+
+static void create_world(struct engine_world *world, const struct engine_methods *methods,
+                         const tern_keyspace_options *options, uint64_t cache_bytes, uint64_t seed,
+                         const tern_allocator *allocator) {
+    world_create(world, methods, options, cache_bytes, seed, allocator);
+    if (is_cold) {
+        world->budget.limit_bytes = 1;
+    }
+}
 
 static tern_keyspace_options small_options(void) {
     tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
@@ -106,7 +132,7 @@ static void survives_a_power_cut_in_every_mutating_call(void **state) {
     tern_error error = TERN_ERROR_INIT;
     uint64_t seed = 11;
     struct engine_world world;
-    world_create(&world, &hash_engine_methods, &options, 0, seed, tern_allocator_default());
+    create_world(&world, &hash_engine_methods, &options, 0, seed, tern_allocator_default());
     assert_ok(world_open(&world, 0, &error), error);
     uint64_t first = power_cut_calls(world.disk);
     assert_ok(work(&world, seed, &error), error);
@@ -116,7 +142,7 @@ static void survives_a_power_cut_in_every_mutating_call(void **state) {
     assert_true(last - first > 20);
     for (uint64_t call = first + 1; call <= last; call++) {
         for (size_t manifest = 0; manifest < WORLD_MANIFESTS; manifest++) {
-            world_create(&world, &hash_engine_methods, &options, 0, seed, tern_allocator_default());
+            create_world(&world, &hash_engine_methods, &options, 0, seed, tern_allocator_default());
             assert_ok(world_open(&world, 0, &error), error);
             power_cut_arm(world.disk, call);
             assert_int_not_equal(work(&world, seed, &error), TERN_OK);
@@ -136,7 +162,7 @@ static void survives_failing_allocations(void **state) {
     uint64_t calls = 0;
     for (uint64_t nth = 0; nth == 0 || nth < calls; nth += 1 + calls / 150) {
         struct fault_allocator *allocator = fault_allocator_create();
-        world_create(&world, &hash_engine_methods, &options, 0, 5,
+        create_world(&world, &hash_engine_methods, &options, 0, 5,
                      fault_allocator_interface(allocator));
         assert_ok(world_open(&world, 0, &error), error);
         uint64_t before = fault_allocator_calls(allocator);
@@ -161,7 +187,7 @@ static void run_with_failing_calls(uint32_t kinds, tern_status injected) {
     struct engine_world world;
     uint64_t calls = 0;
     for (uint64_t nth = 0; nth == 0 || nth <= calls; nth += 1 + calls / 40) {
-        world_create(&world, &hash_engine_methods, &options, 0, 5, tern_allocator_default());
+        create_world(&world, &hash_engine_methods, &options, 0, 5, tern_allocator_default());
         struct fault_file_system *faults =
             fault_file_system_create(power_cut_interface(world.disk));
         world.environment.file_system = fault_file_system_interface(faults);
@@ -212,7 +238,7 @@ static void failed_drains_give_back_what_merges_stored_apart(void **state) {
     static char value[60001];
     struct world_change append = {
         .kind = RECORD_MERGE, .merge_kind = TERN_MERGE_APPEND, .key = tern_slice_str("key")};
-    world_create(&world, &hash_engine_methods, &options, 0, 5, tern_allocator_default());
+    create_world(&world, &hash_engine_methods, &options, 0, 5, tern_allocator_default());
     struct fault_file_system *faults = fault_file_system_create(power_cut_interface(world.disk));
     world.environment.file_system = fault_file_system_interface(faults);
     assert_ok(world_open(&world, 0, &error), error);
@@ -241,7 +267,7 @@ static void goes_on_after_the_disk_was_full(void **state) {
     const tern_keyspace_options options = small_options();
     tern_error error = TERN_ERROR_INIT;
     struct engine_world world;
-    world_create(&world, &hash_engine_methods, &options, 0, 9, tern_allocator_default());
+    create_world(&world, &hash_engine_methods, &options, 0, 9, tern_allocator_default());
     struct fault_file_system *faults = fault_file_system_create(power_cut_interface(world.disk));
     world.environment.file_system = fault_file_system_interface(faults);
     assert_ok(world_open(&world, 0, &error), error);
@@ -262,6 +288,14 @@ int main(void) {
         cmocka_unit_test(survives_failing_reads),
         cmocka_unit_test(failed_drains_give_back_what_merges_stored_apart),
         cmocka_unit_test(goes_on_after_the_disk_was_full),
+        cmocka_unit_test_setup_teardown(survives_a_power_cut_in_every_mutating_call, make_cold,
+                                        make_warm),
+        cmocka_unit_test_setup_teardown(survives_failing_allocations, make_cold, make_warm),
+        cmocka_unit_test_setup_teardown(survives_failing_writes, make_cold, make_warm),
+        cmocka_unit_test_setup_teardown(survives_failing_reads, make_cold, make_warm),
+        cmocka_unit_test_setup_teardown(failed_drains_give_back_what_merges_stored_apart, make_cold,
+                                        make_warm),
+        cmocka_unit_test_setup_teardown(goes_on_after_the_disk_was_full, make_cold, make_warm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* ctest: timeout=600 */
 /* What a cursor over more than the cache holds reads, in which order drains write for it, and that
  * all memory of a partition is counted. */
 #include <stdio.h>

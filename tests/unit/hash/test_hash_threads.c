@@ -100,7 +100,7 @@ static void put(struct shared *shared, uint32_t n, uint64_t round) {
 }
 
 /* `hash` NULL: as ever. */
-static void check_readers(tern_hash_index layout,
+static void check_readers(tern_hash_index layout, bool is_cold,
                           uint64_t (*hash)(const void *bytes, size_t size, uint64_t seed)) {
     static struct shared shared;
     tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
@@ -112,6 +112,9 @@ static void check_readers(tern_hash_index layout,
                  tern_allocator_default());
     if (hash != NULL) {
         shared.world.config.hasher.hash = hash;
+    }
+    if (is_cold) {
+        shared.world.budget.limit_bytes = 1;
     }
     assert_ok(world_open(&shared.world, 0, &error), error);
     pthread_mutex_init(&shared.lock, NULL);
@@ -153,9 +156,17 @@ static void check_readers(tern_hash_index layout,
 
 static void readers_see_every_key_whatever_is_drained(void **state) {
     (void)state;
-    check_readers(TERN_HASH_INDEX_BUCKETS, NULL);
-    check_readers(TERN_HASH_INDEX_ROBIN_HOOD, NULL);
-    check_readers(TERN_HASH_INDEX_TAG_GROUPS, NULL);
+    check_readers(TERN_HASH_INDEX_BUCKETS, false, NULL);
+    check_readers(TERN_HASH_INDEX_ROBIN_HOOD, false, NULL);
+    check_readers(TERN_HASH_INDEX_TAG_GROUPS, false, NULL);
+}
+
+/* Entries go to the cold part of the index, and come back, while readers look for them. */
+static void readers_see_every_key_beyond_memory(void **state) {
+    (void)state;
+    check_readers(TERN_HASH_INDEX_BUCKETS, true, NULL);
+    check_readers(TERN_HASH_INDEX_ROBIN_HOOD, true, NULL);
+    check_readers(TERN_HASH_INDEX_TAG_GROUPS, true, NULL);
 }
 
 static uint64_t hash_to_two(const void *bytes, size_t size, uint64_t seed) {
@@ -165,14 +176,15 @@ static uint64_t hash_to_two(const void *bytes, size_t size, uint64_t seed) {
 /* Entries go from one table of the index to the other while readers look for them. */
 static void readers_see_every_key_of_those_that_collide(void **state) {
     (void)state;
-    check_readers(TERN_HASH_INDEX_BUCKETS, hash_to_two);
-    check_readers(TERN_HASH_INDEX_ROBIN_HOOD, hash_to_two);
-    check_readers(TERN_HASH_INDEX_TAG_GROUPS, hash_to_two);
+    check_readers(TERN_HASH_INDEX_BUCKETS, false, hash_to_two);
+    check_readers(TERN_HASH_INDEX_ROBIN_HOOD, false, hash_to_two);
+    check_readers(TERN_HASH_INDEX_TAG_GROUPS, false, hash_to_two);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(readers_see_every_key_whatever_is_drained),
+        cmocka_unit_test(readers_see_every_key_beyond_memory),
         cmocka_unit_test(readers_see_every_key_of_those_that_collide),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

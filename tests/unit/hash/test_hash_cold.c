@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ctest: timeout=900
+ *
+ * Keys beyond memory: the index in memory stays within its share, the rest of it lies on disk, and
+ * nothing else shows, whatever is written, drained, compacted, and however often it is opened.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <tern/txn.h>
+
+#include "engine/hash/hash_engine.h"
+#include "engine/hash/hash_engine_internal.h"
+#include "os/file.h"
+#include "support/cmocka_test.h"
+#include "support/engine_world.h"
+
+static const struct hash_engine *engine_of(const struct engine_world *world) {
+    return (const struct hash_engine *)world->engine;
+}
+
+static uint64_t cold_entries(const struct engine_world *world) {
+    return atomic_load(&engine_of(world)->cold.entries);
+}
+
+static void begin(struct engine_world *world, uint64_t budget_bytes, uint64_t cache_bytes) {
+    tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+    tern_error error = TERN_ERROR_INIT;
+    world_create(world, &hash_engine_methods, &options, cache_bytes, 1, tern_allocator_default());
+    world->budget.limit_bytes = budget_bytes;
+    assert_ok(world_open(world, 0, &error), error);
+}
+
+static uint64_t index_bytes(const struct engine_world *world) {
+    struct hash_index_stats stats;
+    hash_index_get_stats(engine_of(world)->index, &stats);
+    return stats.bytes;
+}
+
+/* Keys by number, each with a value that says its number and its round. */
+static void put_round(struct engine_world *world, unsigned from, unsigned to, unsigned step,
+                      unsigned round) {
+    static char keys[64][32];
+    static char values[64][64];
+    struct world_change changes[64];
+    tern_error error = TERN_ERROR_INIT;
+    size_t count = 0;
+    for (unsigned i = from; i < to; i += step) {
+        int size = snprintf(keys[count], sizeof(keys[0]), "key-%u", i);
+        int value = snprintf(values[count], sizeof(values[0]), "%u of round %u", i, round);
+        changes[count] = (struct world_change){
+            .kind = round == 0 ? RECORD_DELETE : RECORD_PUT,
+            .key = tern_slice_of(keys[count], (size_t)size),
+            .value = tern_slice_of(values[count], round == 0 ? 0 : (size_t)value)};
+        if (++count == 64 || i + step >= to) {
+            assert_ok(world_commit(world, changes, count, &error), error);
+            count = 0;
+        }
+    }
+}
+
+static void the_index_in_memory_keeps_its_share_and_no_key_is_lost(void **state) {
+    enum { KEYS = 60000, BUDGET_BYTES = 1 << 20 };
+    struct engine_world world;
+    tern_error error = TERN_ERROR_INIT;
+    (void)state;
+    begin(&world, BUDGET_BYTES / 2, (uint64_t)2 << 20);
+    for (unsigned part = 0; part < 30; part++) {
+        put_round(&world, part * KEYS / 30, (part + 1) * KEYS / 30, 1, 1);
+        assert_ok(world_checkpoint(&world, &error), error);
+        assert_true(index_bytes(&world) < BUDGET_BYTES);
+    }
+    assert_true(cold_entries(&world) > KEYS / 2);
+    assert_true(atomic_load(&engine_of(&world)->cold.groups) > 1);
+    assert_null(hash_index_check(engine_of(&world)->index));
+    world_check_now(&world);
+    world_verify(&world);
+    /* Overwritten, deleted, in part put again, with a reader of before. */
+    world_snapshot_take(&world);
+    put_round(&world, 0, KEYS, 3, 2);
+    put_round(&world, 1, KEYS, 5, 0);
+    world_check_snapshots(&world);
+    assert_ok(world_checkpoint(&world, &error), error);
+    put_round(&world, 2, KEYS, 7, 3);
+    world_check_now(&world);
+    assert_ok(world_checkpoint(&world, &error), error);
+    world_check_now(&world);
+    world_check_snapshots(&world);
+    const struct world_change range = {.kind = CHANGE_DELETE_RANGE,
+                                       .key = tern_slice_str("key-3"),
+                                       .value = tern_slice_str("key-5"),
+                                       .range_has_end = true};
+    assert_ok(world_commit(&world, &range, 1, &error), error);
+    world_check_now(&world);
+    assert_ok(world_checkpoint(&world, &error), error);
+    world_check_now(&world);
+    world_check_snapshots(&world);
+    world_snapshot_drop(&world, 0);
+    assert_ok(world_compact(&world, &error), error);
+    world_check_now(&world);
+    world_verify(&world);
+    assert_ok(world_cut_and_open(&world, 0, 3, &error), error);
+    assert_true(index_bytes(&world) < BUDGET_BYTES);
+    assert_true(cold_entries(&world) > 0);
+    world_check_now(&world);
+    world_verify(&world);
+    /* Compaction brings entries back into memory, and they go again. */
+    assert_ok(world_compact(&world, &error), error);
+    assert_true(index_bytes(&world) < BUDGET_BYTES);
+    world_check_now(&world);
+    world_destroy(&world);
+}
+
+static void a_look_up_reads_one_page_of_the_index_seldom_two(void **state) {
+    enum { KEYS = 40000 };
+    struct engine_world world;
+    tern_error error = TERN_ERROR_INIT;
+    (void)state;
+    begin(&world, 1, (uint64_t)2 << 20);
+    put_round(&world, 0, KEYS, 1, 1);
+    assert_ok(world_checkpoint(&world, &error), error);
+    const struct hash_cold *cold = &engine_of(&world)->cold;
+    assert_int_equal(atomic_load(&cold->entries), KEYS);
+    for (unsigned opened = 0; opened < 2; opened++) {
+        uint64_t lookups = atomic_load(&cold->lookups);
+        uint64_t pages = atomic_load(&cold->page_reads);
+        const struct engine_moment moment = world_moment(&world);
+        for (unsigned i = 0; i < KEYS; i += 7) {
+            char key[32];
+            int size = snprintf(key, sizeof(key), "key-%u", i);
+            world_check_key(&world, world.view, &moment, &world.now,
+                            tern_slice_of(key, (size_t)size));
+        }
+        lookups = atomic_load(&cold->lookups) - lookups;
+        pages = atomic_load(&cold->page_reads) - pages;
+        assert_true(lookups >= KEYS / 7);
+        assert_true(pages >= lookups && pages * 10 <= lookups * 13);
+        world_close(&world);
+        assert_ok(world_open(&world, 0, &error), error);
+        cold = &engine_of(&world)->cold;
+    }
+    world_destroy(&world);
+}
+
+/* What has died leaves the cold part, and the numbers of its blocks come back. */
+static void overwriting_again_and_again_takes_no_more_and_more(void **state) {
+    enum { KEYS = 3000 };
+    struct engine_world world;
+    tern_error error = TERN_ERROR_INIT;
+    uint32_t numbers = 0;
+    uint64_t entries = 0;
+    (void)state;
+    begin(&world, 1, (uint64_t)2 << 20);
+    for (unsigned round = 1; round < 60; round++) {
+        put_round(&world, 0, KEYS, 1, round);
+        assert_ok(world_checkpoint(&world, &error), error);
+        uint64_t now = cold_entries(&world);
+        entries = now > entries ? now : entries;
+        if (round == 20) {
+            numbers = engine_of(&world)->base.block_limit;
+        }
+    }
+    assert_true(entries <= 3 * KEYS);
+    assert_true(engine_of(&world)->base.block_limit <= numbers * 2);
+    world_check_now(&world);
+    world_destroy(&world);
+}
+
+/* The index was in memory when the walk began. */
+static void a_walk_that_began_in_memory_ends_on_disk(void **state) {
+    enum { KEYS = 5000 };
+    (void)state;
+    for (unsigned stop = 0; stop < 5; stop++) {
+        struct engine_world world;
+        struct engine_cursor *cursor = NULL;
+        tern_error error = TERN_ERROR_INIT;
+        const struct engine_cursor_bounds bounds = {0};
+        unsigned seen = 0;
+        static bool has[KEYS];
+        memset(has, 0, sizeof(has));
+        begin(&world, 0, (uint64_t)2 << 20);
+        put_round(&world, 0, KEYS, 1, 1);
+        assert_ok(world_checkpoint(&world, &error), error);
+        world_snapshot_take(&world);
+        const struct world_snapshot *snapshot = &world.snapshots[0];
+        assert_ok(world.methods->cursor_open(snapshot->view, &snapshot->moment, &bounds, false,
+                                             &cursor, &error),
+                  error);
+        tern_status status = TERN_NOT_FOUND;
+        while ((status = world.methods->cursor_next(cursor, &error)) == TERN_OK) {
+            struct engine_entry entry;
+            unsigned number = 0;
+            unsigned round = 0;
+            char text[64] = {0};
+            world.methods->cursor_entry(cursor, &entry);
+            memcpy(text, entry.record.value.data, entry.record.value.size);
+            assert_int_equal(sscanf(text, "%u of round %u", &number, &round), 2);
+            assert_int_equal(round, 1);
+            assert_true(number < KEYS && !has[number]);
+            has[number] = true;
+            if (++seen == 1 + stop * KEYS / 5) {
+                world.budget.limit_bytes = 1;
+                put_round(&world, 0, KEYS, 2, 2);
+                put_round(&world, KEYS, KEYS + 2000, 1, 2);
+                put_round(&world, 1, KEYS, 6, 0);
+                assert_ok(world_checkpoint(&world, &error), error);
+                assert_true(cold_entries(&world) > 0);
+            }
+        }
+        assert_int_equal(status, TERN_NOT_FOUND);
+        assert_int_equal(seen, KEYS);
+        world.methods->cursor_close(cursor);
+        world_check_snapshots(&world);
+        world_check_now(&world);
+        world_destroy(&world);
+    }
+}
+
+/* The cold part is no part of any root: what is damaged there is made anew. */
+static void a_damaged_page_is_told_of_and_made_anew_by_the_next_open(void **state) {
+    enum { KEYS = 2000 };
+    struct engine_world world;
+    tern_error error = TERN_ERROR_INIT;
+    tern_verify_report report = {0};
+    const tern_file_system *system = NULL;
+    tern_file *file = NULL;
+    uint8_t byte = 0;
+    size_t got = 0;
+    uint8_t depth = 0;
+    (void)state;
+    begin(&world, 1, (uint64_t)1 << 20);
+    put_round(&world, 0, KEYS, 1, 1);
+    assert_ok(world_checkpoint(&world, &error), error);
+    world_close(&world);
+    assert_ok(world_open(&world, 0, &error), error);
+    system = power_cut_interface(world.disk);
+    const struct cold_group *group = hash_cold_group_at(&engine_of(&world)->cold, 0, &depth);
+    assert_non_null(group);
+    uint64_t offset = (uint64_t)group->place * HASH_UNIT_BYTES + 700;
+    assert_ok(system->open(system->context, hash_file_path(engine_of(&world)->base.file), 0, &file,
+                           &error),
+              error);
+    assert_ok(file_read(file, offset, &byte, 1, &got, &error), error);
+    byte ^= 0x10;
+    assert_ok(file_write(file, offset, &byte, 1, &error), error);
+    assert_ok(file_close(file, &error), error);
+    assert_ok(world.methods->verify(world.view, NULL, NULL, NULL, NULL, &report, &error), error);
+    assert_true(report.findings > 0);
+    world_close(&world);
+    assert_ok(world_open(&world, 0, &error), error);
+    world_verify(&world);
+    world_check_now(&world);
+    world_destroy(&world);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_index_in_memory_keeps_its_share_and_no_key_is_lost),
+        cmocka_unit_test(a_look_up_reads_one_page_of_the_index_seldom_two),
+        cmocka_unit_test(overwriting_again_and_again_takes_no_more_and_more),
+        cmocka_unit_test(a_walk_that_began_in_memory_ends_on_disk),
+        cmocka_unit_test(a_damaged_page_is_told_of_and_made_anew_by_the_next_open),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
