@@ -140,7 +140,7 @@ struct tern_db {
     struct prewarm prewarm;
     struct space_watch space_watch;
     log_position last_marked;           /* sync task's */
-    _Atomic uint32_t seen_segment;      /* of the log, when log segments were last prepared */
+    _Atomic uint64_t seen_stage;        /* of the log, when log segments were last prepared */
     bool wanted_spare;                  /* the log did, when the sync task looked last; its own */
     _Atomic uint64_t release_after_ns;  /* something of the log could not be let go: to be tried
                                            again then; 0: nothing */

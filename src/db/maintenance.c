@@ -22,6 +22,8 @@
 /* A commit's wait for a conversion that catches up, at most: about what the copy costs. */
 #define HOLD_NS          (10 * NS_PER_MS)
 #define HOLD_NS_PER_BYTE 50u
+/* What past overlays have left is given back, so much a look, when nobody has written for long. */
+#define POOL_STEP_BYTES ((uint64_t)64 << 20)
 /* How often memory that readers have brought back goes, and the cache's share is looked at. */
 #define FORGET_NS (5 * NS_PER_MS)
 #define SHARE_NS  (100 * NS_PER_MS)
@@ -228,8 +230,11 @@ void maintenance_wake(struct tern_db *db) {
 static tern_task_state prepare_step(struct tern_task *task) {
     struct tern_db *db = (struct tern_db *)((char *)task - offsetof(struct tern_db, prepare_task));
     struct log *log = db->manager.log;
-    bool more = !atomic_load_explicit(&db->is_closing, memory_order_acquire) &&
-                log_wants_prepare(log) && log_prepare(log, NULL) == TERN_OK &&
+    bool is_closing = atomic_load_explicit(&db->is_closing, memory_order_acquire);
+    if (!is_closing) {
+        log_touch_ahead(log);
+    }
+    bool more = !is_closing && log_wants_prepare(log) && log_prepare(log, NULL) == TERN_OK &&
                 log_wants_prepare(log);
     return more ? TERN_TASK_AGAIN : TERN_TASK_DONE;
 }
@@ -249,14 +254,18 @@ static void wake_page_task(void *context) {
     }
 }
 
-/* The log has moved to another segment since: it wants a new spare, and it may have grown long
- * without anything else that would ask for a checkpoint. */
+/* The log has moved on since: its memory wants to be made ready ahead. To another segment: it wants
+ * a new spare, too, and it may have grown long without anything else that would ask for a
+ * checkpoint. */
 static void prepare_after_switch(struct tern_db *db) {
-    uint32_t segment = log_position_segment(log_end_position(db->manager.log));
-    if (atomic_load_explicit(&db->seen_segment, memory_order_relaxed) != segment) {
-        atomic_store_explicit(&db->seen_segment, segment, memory_order_relaxed);
+    uint64_t stage = log_stage(db->manager.log);
+    uint64_t seen = atomic_load_explicit(&db->seen_stage, memory_order_relaxed);
+    if (__builtin_expect(seen != stage, 0)) {
+        atomic_store_explicit(&db->seen_stage, stage, memory_order_relaxed);
         db->options.executor->post(db->options.executor->context, &db->prepare_task);
-        maintenance_wake(db);
+        if (log_stage_segment(seen) != log_stage_segment(stage)) {
+            maintenance_wake(db);
+        }
     }
 }
 
@@ -298,6 +307,9 @@ static tern_task_state memory_step(struct tern_task *task) {
     (void)epoch_reclaim(db->manager.epoch);
     space_watch(db);
     care_watch_space(db);
+    if (atomic_load_explicit(&db->space_watch.is_at_rest, memory_order_relaxed)) {
+        page_pool_shrink(&db->overlay_pool, POOL_STEP_BYTES);
+    }
     bool has_held = atomic_load_explicit(&db->held_keyspaces, memory_order_relaxed) > 0;
     if (has_held || is_release_due(db)) {
         maintenance_wake(db);

@@ -153,6 +153,13 @@ TERN_MUST_CHECK tern_status log_reserve(struct log *log, size_t payload_bytes, s
 
 /* Where the next record will begin (everything before is appended). */
 log_position log_end_position(const struct log *log);
+/* The segment of that, and how many times LOG_STAGE_BYTES it has: changes seldom, and costs less to
+ * ask for, for it lies apart from what every append writes. */
+#define LOG_STAGE_BYTES ((uint64_t)512 << 10)
+uint64_t log_stage(const struct log *log);
+static inline uint32_t log_stage_segment(uint64_t stage) {
+    return (uint32_t)(stage >> 32);
+}
 
 /* Everything before this is on stable storage. */
 log_position log_durable_position(const struct log *log);
@@ -205,6 +212,12 @@ log_position log_start_position(const struct log *log);
  * TERN_DISK_FULL, TERN_IO: nothing has changed; worth another try later.
  */
 TERN_MUST_CHECK tern_status log_prepare(struct log *log, tern_error *error);
+
+/*
+ * Makes the mapped memory that the next appends go to ready to be written to, which they would else
+ * wait for page by page; a background task calls it whenever log_stage has changed. Any thread.
+ */
+void log_touch_ahead(struct log *log);
 
 /* True when fewer spares than wanted are ready (log_prepare has work). */
 bool log_wants_prepare(const struct log *log);

@@ -49,6 +49,10 @@ log_position log_end_position(const struct log *log) {
     return atomic_load_explicit(&log->end, memory_order_acquire);
 }
 
+uint64_t log_stage(const struct log *log) {
+    return atomic_load_explicit(&log->stage, memory_order_relaxed);
+}
+
 log_position log_durable_position(const struct log *log) {
     return atomic_load_explicit(&log->durable, memory_order_acquire);
 }
@@ -90,6 +94,7 @@ static void install(struct log *log, struct log_segment *segment, uint32_t chain
     *link = segment;
     segment->next = NULL;
     log->active = segment;
+    log_note_stage(log, segment, 0);
     log->segment_count++;
     mutex_unlock(&log->lock);
     log->appender.offset = LOG_HEADER_BYTES;
@@ -297,6 +302,9 @@ static tern_status end_record(struct log *log, size_t payload_bytes, uint32_t in
         }
     }
     appender->chain = header.checksum;
+    if (appender->offset / LOG_STAGE_BYTES != (appender->offset + record_bytes) / LOG_STAGE_BYTES) {
+        log_note_stage(log, log->active, appender->offset + record_bytes);
+    }
     appender->offset += record_bytes;
     appender->noted_durable = header.durable;
     appender->is_amid_parts = header.kind == LOG_RECORD_PART;

@@ -44,6 +44,7 @@ struct log_appender {
  * others held, and none is taken under it.
  */
 struct log {
+    _Atomic uint64_t stage; /* see log_stage: asked by every commit, seldom written */
     struct log_options options;
     char *directory;
     const tern_clock *clock;
@@ -86,6 +87,13 @@ struct log {
 
 static inline log_position log_position_of(const struct log_segment *segment, uint64_t offset) {
     return (log_position)segment->id << 32 | offset;
+}
+
+/* Appender: so far the active segment has come. */
+static inline void log_note_stage(struct log *log, const struct log_segment *segment,
+                                  uint64_t offset) {
+    atomic_store_explicit(&log->stage, (uint64_t)segment->id << 32 | offset / LOG_STAGE_BYTES,
+                          memory_order_relaxed);
 }
 
 static inline void log_count(_Atomic uint64_t *counter, uint64_t amount) {

@@ -286,6 +286,7 @@ static tern_status resume(struct log *log, const struct survey *survey, tern_err
         return status;
     }
     log->active = segment;
+    log_note_stage(log, segment, log_position_offset(survey->resume));
     set_end(log, survey->resume);
     log->appender.offset = log_position_offset(survey->resume);
     log->appender.chain = survey->resume_chain;

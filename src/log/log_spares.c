@@ -19,6 +19,10 @@
  */
 #include "log/log_internal.h"
 
+#define PAGE_BYTES ((uint64_t)4096)
+/* Made ready ahead at a time: what is appended until the next time, and as much again. */
+#define TOUCH_BYTES              (2 * LOG_STAGE_BYTES)
+#define TOUCH_UNSYNCED_BYTES_MIN (4 * LOG_STAGE_BYTES)
 /* Recyclable files kept beyond the spares wanted. */
 #define RECYCLABLE_EXTRA_MAX 4u
 
@@ -323,6 +327,30 @@ static tern_status prepare_slice(struct log *log, tern_error *error) {
         status = finish_preparing(log, error);
     }
     return status;
+}
+
+/*
+ * The lock keeps the segment mapped, should appends leave it meanwhile. What is touched is written
+ * with the next sync, used or not: so where syncs follow each other closely nothing is.
+ */
+void log_touch_ahead(struct log *log) {
+    if (!mutex_try_lock(&log->release_lock)) {
+        return;
+    }
+    log_position end = log_end_position(log);
+    mutex_lock(&log->lock);
+    struct log_segment *segment = log->active;
+    mutex_unlock(&log->lock);
+    uint64_t offset = log_position_offset(end) + (PAGE_BYTES - 1);
+    offset -= offset % PAGE_BYTES;
+    if (segment != NULL && segment->id == log_position_segment(end) && segment->memory != NULL &&
+        segment->file->methods->touch != NULL && offset < segment->bytes &&
+        end - log_durable_position(log) >= TOUCH_UNSYNCED_BYTES_MIN) {
+        uint64_t left = segment->bytes - offset;
+        segment->file->methods->touch(segment->file, segment->memory, offset,
+                                      (size_t)(left < TOUCH_BYTES ? left : TOUCH_BYTES));
+    }
+    mutex_unlock(&log->release_lock);
 }
 
 tern_status log_prepare(struct log *log, tern_error *error) {

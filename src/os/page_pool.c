@@ -38,13 +38,7 @@ static uint64_t pooled_bytes(const struct page_pool *pool) {
     return atomic_load_explicit(&pool->pooled_bytes, memory_order_relaxed);
 }
 
-void *page_pool_take(struct page_pool *pool) {
-    if (pool == NULL) {
-        return NULL;
-    }
-    if (pool->on_low != NULL && pooled_bytes(pool) < LOW_BYTES) {
-        pool->on_low(pool->on_low_context);
-    }
+static void *take(struct page_pool *pool) {
     mutex_lock(&pool->mutex);
     void *memory = pool->first;
     if (memory != NULL) {
@@ -53,6 +47,25 @@ void *page_pool_take(struct page_pool *pool) {
     }
     mutex_unlock(&pool->mutex);
     return memory;
+}
+
+void *page_pool_take(struct page_pool *pool) {
+    if (pool == NULL) {
+        return NULL;
+    }
+    if (pool->on_low != NULL && pooled_bytes(pool) < LOW_BYTES) {
+        pool->on_low(pool->on_low_context);
+    }
+    return take(pool);
+}
+
+void page_pool_shrink(struct page_pool *pool, uint64_t bytes) {
+    void *memory = bytes > 0 ? take(pool) : NULL;
+    while (memory != NULL) {
+        pages_release(memory, HUGE_PAGE_BYTES);
+        bytes -= bytes < HUGE_PAGE_BYTES ? bytes : HUGE_PAGE_BYTES;
+        memory = bytes > 0 ? take(pool) : NULL;
+    }
 }
 
 bool page_pool_put(struct page_pool *pool, void *memory, uint64_t used_bytes) {

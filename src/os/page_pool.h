@@ -34,6 +34,9 @@ void *page_pool_take(struct page_pool *pool);
  * it is still the caller's. */
 bool page_pool_put(struct page_pool *pool, void *memory, uint64_t used_bytes);
 
+/* Gives up to `bytes` of what is kept back to the system. */
+void page_pool_shrink(struct page_pool *pool, uint64_t bytes);
+
 /* Brings in one page, cleared by the system here and now. False: there are enough, or no more may
  * or can be had. */
 bool page_pool_grow(struct page_pool *pool, uint64_t used_bytes);

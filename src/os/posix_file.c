@@ -24,6 +24,7 @@
 #define ZERO_BYTES 65536u
 /* Of a mapping, read in at once. */
 #define POPULATE_BYTES ((size_t)512 * 1024)
+#define TOUCH_BYTES    ((uint64_t)64 * 1024)
 
 static struct posix_file *posix_of(tern_file *file) {
     return (struct posix_file *)file;
@@ -288,6 +289,24 @@ static tern_status posix_populate(tern_file *file, void *memory, uint64_t offset
     return TERN_OK;
 }
 
+/* A part at a time, as in `populate`: file systems take longer to make pages ready for writing. */
+static void posix_touch(tern_file *file, void *memory, uint64_t offset, size_t size) {
+    (void)file;
+#ifdef MADV_POPULATE_WRITE
+    uint64_t end = offset + size;
+    for (uint64_t at = offset & ~(uint64_t)4095; at < end; at += TOUCH_BYTES) {
+        size_t part = (size_t)(end - at < TOUCH_BYTES ? end - at : TOUCH_BYTES);
+        if (madvise((char *)memory + at, part, MADV_POPULATE_WRITE) != 0) {
+            return;
+        }
+    }
+#else
+    (void)memory;
+    (void)offset;
+    (void)size;
+#endif
+}
+
 static void posix_unmap(tern_file *file, void *memory, size_t size) {
     (void)file;
     int result = munmap(memory, size);
@@ -336,4 +355,5 @@ const tern_file_methods posix_file_methods = {
     .map_read = posix_map_read,
     .populate = posix_populate,
     .write_durable = posix_write_durable,
+    .touch = posix_touch,
 };

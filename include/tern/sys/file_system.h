@@ -75,6 +75,12 @@ typedef struct tern_file_methods {
      */
     tern_status (*write_durable)(tern_file *file, uint64_t offset, const void *buffer, size_t size,
                                  tern_error *error);
+    /**
+     * Does ahead what the first stores to [offset, offset + size) of what `map` returned would wait
+     * for; the bytes stay what they are. A hint: whatever fails, the stores will meet. NULL where
+     * there is no such thing.
+     */
+    void (*touch)(tern_file *file, void *memory, uint64_t offset, size_t size);
 } tern_file_methods;
 
 /** Head of every open file; implementations embed it first. */

@@ -12,6 +12,7 @@
 
 #include "log_fixture.h"
 #include "os/mutex.h"
+#include "os/pages.h"
 #include "temporary_directory.h"
 
 #define SYNCERS 8
@@ -76,6 +77,7 @@ static void *maintain(void *context) {
     struct log_stats stats;
     while (!atomic_load(&crowd->is_done)) {
         bool ok = true;
+        log_touch_ahead(crowd->log);
         if (log_wants_prepare(crowd->log)) {
             ok = log_prepare(crowd->log, NULL) == TERN_OK;
         }
@@ -181,6 +183,46 @@ static void so_they_do_while_the_log_becomes_direct_and_mapped_again(void **stat
     run_crowd(true);
 }
 
+static uint64_t faults_of_appending(struct log *log, size_t bytes) {
+    uint64_t before = pages_fault_count();
+    for (size_t done = 0; done < bytes; done += 1024) {
+        uint8_t *payload;
+        assert_int_equal(log_begin(log, LOG_RECORD_COMMIT, 1000, &payload, NULL), TERN_OK);
+        memset(payload, 1, 1000);
+        assert_int_equal(log_end(log, 1000, NULL, NULL), TERN_OK);
+    }
+    return pages_fault_count() - before;
+}
+
+static void appends_to_touched_memory_wait_for_no_page(void **state) {
+    (void)state;
+    struct fixture f;
+    fixture_init(&f, 34);
+    char *directory = temporary_directory_create();
+    f.options.directory = directory;
+    f.options.file_system = tern_file_system_default();
+    f.options.segment_bytes = 8 << 20;
+    fixture_reopen(&f);
+    uint64_t stage = log_stage(f.log);
+    log_touch_ahead(f.log); /* nothing has been appended: it is not worth it */
+    uint64_t untouched = faults_of_appending(f.log, 6 * LOG_STAGE_BYTES);
+    assert_true(log_stage(f.log) >= stage + 6);
+    assert_int_equal(log_stage_segment(log_stage(f.log)), log_stage_segment(stage));
+    log_touch_ahead(f.log);
+    uint64_t touched = faults_of_appending(f.log, LOG_STAGE_BYTES);
+    struct log_stats stats;
+    log_get_stats(f.log, &stats);
+    /* Sanitizers have pages of their own. Not where nothing is mapped, or a fault brings several.
+     */
+    uint64_t stage_pages = LOG_STAGE_BYTES / 4096;
+    if (stats.is_mapped && untouched >= 6 * stage_pages) {
+        assert_true(touched + stage_pages / 2 < untouched / 6);
+    }
+    fixture_close(&f);
+    temporary_directory_remove(directory);
+    fixture_release(&f);
+}
+
 struct waiter {
     struct log *log;
     log_position upto;
@@ -222,6 +264,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(eight_threads_share_syncs_while_segments_come_and_go),
         cmocka_unit_test(so_they_do_while_the_log_becomes_direct_and_mapped_again),
+        cmocka_unit_test(appends_to_touched_memory_wait_for_no_page),
         cmocka_unit_test(a_failed_sync_tells_every_waiter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

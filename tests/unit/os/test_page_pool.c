@@ -50,10 +50,28 @@ static void tells_when_few_pages_are_left(void **state) {
     page_pool_release(&pool);
 }
 
+static void gives_back_as_much_as_it_is_told(void **state) {
+    (void)state;
+    struct page_pool pool;
+    page_pool_init(&pool, 100 * HUGE_PAGE_BYTES);
+    page_pool_shrink(&pool, HUGE_PAGE_BYTES);
+    while (page_pool_grow(&pool, 0)) {
+    }
+    page_pool_shrink(&pool, 0);
+    assert_int_equal(atomic_load(&pool.pooled_bytes), 8 * HUGE_PAGE_BYTES);
+    page_pool_shrink(&pool, HUGE_PAGE_BYTES + 1);
+    assert_int_equal(atomic_load(&pool.pooled_bytes), 6 * HUGE_PAGE_BYTES);
+    page_pool_shrink(&pool, UINT64_MAX);
+    assert_int_equal(atomic_load(&pool.pooled_bytes), 0);
+    assert_null(page_pool_take(&pool));
+    page_pool_release(&pool);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(grows_to_a_few_pages_within_its_limit),
         cmocka_unit_test(tells_when_few_pages_are_left),
+        cmocka_unit_test(gives_back_as_much_as_it_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
