@@ -100,6 +100,16 @@ struct engine_change {
     bool range_has_end;
 };
 
+/* Where a change will go, as a reader found it: see find_place. Zero: unknown. */
+struct change_place {
+    const struct engine *engine;
+    uint64_t generation; /* of the database's view in which it was looked for */
+    void *node;          /* the engine's */
+    uint64_t version;
+    void *entry;
+    uint32_t position;
+};
+
 /* XXH3 of a key with this seed: what the default hasher gives. */
 uint64_t engine_key_hash(uint64_t seed, tern_slice key);
 
@@ -246,8 +256,13 @@ struct engine_methods {
     /* ---- applier role ---- */
 
     /* Begins to fetch the memory that applying this change will touch, while other work is done.
-     * Nothing follows from it. May be NULL. */
-    void (*prefetch)(struct engine *engine, const struct engine_change *change);
+     * Nothing follows from it. `place`: where a reader of the current view has found that it will
+     * go, or NULL. May be NULL. */
+    void (*prefetch)(struct engine *engine, const struct engine_change *change,
+                     const struct change_place *place);
+    /* The second step, when that memory has had some time to come: fetches what it leads to. May be
+     * NULL. */
+    void (*prefetch_next)(struct engine *engine, const struct engine_change *change);
     /* Makes room for `count` changes with `bytes` of keys and values in all: TERN_NO_MEMORY. */
     tern_status (*reserve)(struct engine *engine, size_t count, size_t bytes, tern_error *error);
     /* Applies the changes of one commit. Cannot fail after reserve. */
@@ -371,6 +386,10 @@ struct engine_methods {
     tern_status (*get)(struct engine_view *view, tern_slice key, uint64_t key_hash,
                        const struct engine_moment *moment, struct engine_scratch *scratch,
                        struct engine_result *out_result, tern_error *error);
+    /* Where the change would go in what the view's newest commits are in. A hint for the applier,
+     * good as long as the view is the current one. Inside an epoch. May be NULL. */
+    void (*find_place)(struct engine_view *view, const struct engine_change *change,
+                       struct change_place *out_place);
     /* Many at once, interleaved. Scratch results are copied by the callback before the next. */
     tern_status (*multi_get)(struct engine_view *view, struct engine_get *gets, size_t count,
                              const struct engine_moment *moment, struct engine_scratch *scratch,

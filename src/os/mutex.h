@@ -38,6 +38,9 @@ void futex_wake(_Atomic uint32_t *word, uint32_t waiters_max);
 void futex_wait_bits(_Atomic uint32_t *word, uint32_t expected, uint32_t bits);
 void futex_wake_bits(_Atomic uint32_t *word, uint32_t bits);
 
+/* Processors that threads of this process may run on, at least 1. */
+uint32_t processors_online(void);
+
 /* A hint inside a spin loop. */
 static inline void spin_pause(void) {
 #if defined(__x86_64__)

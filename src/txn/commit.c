@@ -27,14 +27,24 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/error.h"
+#include "os/mutex.h"
 #include "txn/commit_codec.h"
 #include "txn/commit_queue.h"
 
 /* Rounds that a leader goes on for others after its own request is done, but not longer than one
  * that waits for the device: its own caller waits, too. */
 #define EXTRA_ROUNDS 4
-/* How long a follower looks at its state before it sleeps. */
-#define SPIN_ROUNDS 60
+/*
+ * How long a follower looks at its state before it sleeps. Being put to sleep and woken costs both
+ * sides several times what a commit costs, so one that has a processor of its own stays awake for
+ * longer than a leader is ever away but for a device. Where that was in vain (the leader's
+ * processor is wanted by others), so many of the next waits are short.
+ */
+#define SPIN_ROUNDS      60
+#define SPIN_ROUNDS_LONG 400
+#define SHORT_WAITS      4
+/* Who has led so often in a row counts as being alone. */
+#define COMPANY_LEADS 32
 
 tern_status commit_queue_create(struct txn_manager *manager, struct commit_queue **out_queue,
                                 tern_error *error) {
@@ -46,12 +56,29 @@ tern_status commit_queue_create(struct txn_manager *manager, struct commit_queue
     memset(queue, 0, sizeof(*queue));
     queue->manager = manager;
     queue->descriptor = -1;
+    queue->watchers_max = processors_online() - 1;
     queue->lead_task = (tern_task)TERN_TASK_INIT(commit_lead_step, "commit");
     queue->callback_task = (tern_task)TERN_TASK_INIT(commit_callback_step, "callbacks");
     range_history_init(&queue->ranges, manager->allocator);
     mutex_init(&queue->done_mutex);
     *out_queue = queue;
     return TERN_OK;
+}
+
+/* Threads are told apart by their stacks: well enough for a guess, and for nothing. */
+static uintptr_t this_thread(void) {
+    return (uintptr_t)__builtin_frame_address(0) >> 16;
+}
+
+static void note_leader(struct commit_queue *queue) {
+    uintptr_t own = this_thread();
+    uint32_t company = atomic_load_explicit(&queue->company, memory_order_relaxed);
+    if (atomic_load_explicit(&queue->last_leader, memory_order_relaxed) != own) {
+        atomic_store_explicit(&queue->last_leader, own, memory_order_relaxed);
+        atomic_store_explicit(&queue->company, COMPANY_LEADS, memory_order_relaxed);
+    } else if (company > 0) {
+        atomic_store_explicit(&queue->company, company - 1, memory_order_relaxed);
+    }
 }
 
 /* ---- the stack ---- */
@@ -98,12 +125,21 @@ static void append(struct request_list *list, struct commit_request *request) {
     list->last = request;
 }
 
+/* What is in front of a request that is not of a commit_single is fetched in vain. */
+static void fetch_request(const struct commit_request *request) {
+    const char *begin = (const char *)request - offsetof(struct commit_single, request);
+    for (size_t at = 0; at < offsetof(struct commit_single, request.error); at += 64) {
+        __builtin_prefetch(begin + at);
+    }
+}
+
 bool commit_queue_take(struct commit_queue *queue) {
     if (atomic_load_explicit(&queue->head, memory_order_relaxed) != QUEUE_LED) {
         uintptr_t head = atomic_exchange_explicit(&queue->head, QUEUE_LED, memory_order_seq_cst);
         struct commit_request *newest = (struct commit_request *)(head & ~QUEUE_LED);
         struct commit_request *oldest = NULL;
         while (newest != NULL) {
+            fetch_request(newest);
             struct commit_request *next = newest->next;
             newest->next = oldest;
             oldest = newest;
@@ -204,6 +240,7 @@ static void stop_leading(struct commit_queue *queue) {
 /* With the role held. `own`: not queued; or NULL, then what waits comes first. */
 static void lead(struct txn_manager *manager, struct commit_request *own) {
     struct commit_queue *queue = manager->queue;
+    note_leader(queue);
     bool goes_on = commit_process_group(manager, own);
     for (int extra = 0; goes_on && extra < EXTRA_ROUNDS; extra++) {
         goes_on =
@@ -231,19 +268,45 @@ static void sleep_until_set(struct commit_queue *queue, struct commit_request *r
     }
 }
 
-/* REQUEST_DONE or REQUEST_LEAD. */
-static uint32_t wait_for_turn(struct commit_queue *queue, struct commit_request *request) {
-    for (int i = 0; i < SPIN_ROUNDS; i++) {
-        uint32_t state = atomic_load_explicit(&request->state, memory_order_acquire);
-        if (state != REQUEST_WAITING) {
-            return state;
+/* Looks at the state for so many rounds, or until a device is at work. */
+static bool watch(const struct commit_queue *queue, const struct commit_request *request,
+                  int rounds) {
+    for (int i = 0; i < rounds; i++) {
+        if (atomic_load_explicit(&request->state, memory_order_acquire) != REQUEST_WAITING) {
+            return true;
         }
         if (atomic_load_explicit(&queue->is_syncing, memory_order_relaxed)) {
             break;
         }
         spin_pause();
     }
-    sleep_until_set(queue, request);
+    return false;
+}
+
+/* The same for long, where there is a processor to spare for it. */
+static bool watch_longer(struct commit_queue *queue, const struct commit_request *request) {
+    if (atomic_load_explicit(&queue->watchers, memory_order_relaxed) >= queue->watchers_max) {
+        return false;
+    }
+    uint32_t short_waits = atomic_load_explicit(&queue->short_waits, memory_order_relaxed);
+    if (short_waits > 0) {
+        atomic_store_explicit(&queue->short_waits, short_waits - 1, memory_order_relaxed);
+        return false;
+    }
+    atomic_fetch_add_explicit(&queue->watchers, 1, memory_order_relaxed);
+    bool is_set = watch(queue, request, SPIN_ROUNDS_LONG);
+    atomic_fetch_sub_explicit(&queue->watchers, 1, memory_order_relaxed);
+    if (!is_set && !atomic_load_explicit(&queue->is_syncing, memory_order_relaxed)) {
+        atomic_store_explicit(&queue->short_waits, SHORT_WAITS, memory_order_relaxed);
+    }
+    return is_set;
+}
+
+/* REQUEST_DONE or REQUEST_LEAD. */
+static uint32_t wait_for_turn(struct commit_queue *queue, struct commit_request *request) {
+    if (!watch(queue, request, SPIN_ROUNDS) && !watch_longer(queue, request)) {
+        sleep_until_set(queue, request);
+    }
     return atomic_load_explicit(&request->state, memory_order_acquire);
 }
 
@@ -259,6 +322,24 @@ void commit_applier_lock(struct txn_manager *manager) {
 
 void commit_applier_unlock(struct txn_manager *manager) {
     stop_leading(manager->queue);
+}
+
+void commit_find_place(struct txn_manager *manager, struct commit_request *request) {
+    const struct commit_queue *queue = manager->queue;
+    if ((atomic_load_explicit(&queue->head, memory_order_relaxed) & QUEUE_LED) == 0 &&
+        atomic_load_explicit(&queue->company, memory_order_relaxed) == 0) {
+        return;
+    }
+    const struct commit_part *part = &request->parts[0];
+    struct epoch_slot *epoch = epoch_enter(manager->epoch);
+    struct database_view *view = atomic_load_explicit(&manager->view, memory_order_acquire);
+    struct engine_view *engine_view = view_part(view, part->keyspace);
+    if (engine_view != NULL && engine_view->methods->find_place != NULL) {
+        engine_view->methods->find_place(engine_view, &part->changes[0], &request->place);
+        request->place.engine = engine_view->engine;
+        request->place.generation = view->generation;
+    }
+    epoch_exit(epoch);
 }
 
 tern_status commit_submit(struct txn_manager *manager, struct commit_request *request) {

@@ -60,18 +60,29 @@ struct commit_request {
     const struct commit_range *read_ranges;
     size_t range_count;
     uint64_t owner_id; /* transaction id for lock checks; 0 none */
+    /* Of the one change, when it was looked for beforehand (commit_find_place); else zero. */
+    struct change_place place;
     /* For asynchronous commits: called when done, in commit order; NULL for synchronous ones. */
     void (*on_done)(struct commit_request *request);
     void *on_done_context;
+
+    struct commit_request *next; /* the pipeline's own */
 
     /* Outcome. */
     tern_status status;
     seq_no seq; /* of the commit */
     tern_error error;
 
-    /* The pipeline's own. */
-    struct commit_request *next;
+    /* The pipeline's own: looked at by the owner all the while, so apart from the rest. */
     _Atomic uint32_t state;
+};
+
+/* A commit of a single change, in one piece: a leader, in whose processor's caches nothing of it
+ * is, fetches it at once instead of following pointers from line to line. */
+struct commit_single {
+    struct engine_change change;
+    struct commit_part part;
+    struct commit_request request;
 };
 
 TERN_MUST_CHECK tern_status commit_queue_create(struct txn_manager *manager,
@@ -81,6 +92,10 @@ void commit_queue_destroy(struct commit_queue *queue);
 
 /* Commits and waits; the outcome is in the request and returned. Leads when it must. */
 tern_status commit_submit(struct txn_manager *manager, struct commit_request *request);
+
+/* For a request with a single change, before it is submitted: when others commit, too, looks for
+ * where the change will go, so that the leader need not. */
+void commit_find_place(struct txn_manager *manager, struct commit_request *request);
 
 /* The same by who has the applier role already: nothing that waits in the queue comes before. */
 tern_status commit_submit_leading(struct txn_manager *manager, struct commit_request *request);

@@ -19,6 +19,8 @@
 #include "txn/commit_codec.h"
 #include "txn/commit_queue.h"
 
+#define VALUE_FETCH_BYTES ((size_t)256)
+
 static void undo_catalog(struct txn_manager *manager, struct commit_request *request) {
     if (request->catalog_count > 0) {
         manager->callbacks.catalog_undo(manager->callbacks.context, request->catalog,
@@ -123,6 +125,38 @@ static tern_status append_in_parts(struct txn_manager *manager, struct commit_re
     return status;
 }
 
+/* What was found in the view that is still current, and in the engine that the keyspace still has.
+ */
+static const struct change_place *usable_place(const struct txn_manager *manager,
+                                               const struct commit_request *request) {
+    const struct change_place *place = &request->place;
+    bool is_usable =
+        place->engine != NULL && place->engine == request->parts[0].keyspace->engine &&
+        place->generation == atomic_load_explicit(&manager->view, memory_order_relaxed)->generation;
+    return is_usable ? place : NULL;
+}
+
+/* The memory that a single change will touch comes while its record is encoded, */
+static void prefetch(const struct txn_manager *manager, const struct commit_request *request) {
+    if (request->change_count == 1) {
+        const struct commit_part *part = &request->parts[0];
+        if (part->keyspace->methods->prefetch != NULL) {
+            part->keyspace->methods->prefetch(part->keyspace->engine, &part->changes[0],
+                                              usable_place(manager, request));
+        }
+    }
+}
+
+/* and what it leads to while the checksum is computed. */
+static void prefetch_next(const struct commit_request *request) {
+    if (request->change_count == 1) {
+        const struct commit_part *part = &request->parts[0];
+        if (part->keyspace->methods->prefetch_next != NULL) {
+            part->keyspace->methods->prefetch_next(part->keyspace->engine, &part->changes[0]);
+        }
+    }
+}
+
 static tern_status append(struct txn_manager *manager, struct commit_request *request, seq_no seq,
                           uint64_t time_ms) {
     struct log *log = manager->log;
@@ -137,6 +171,7 @@ static tern_status append(struct txn_manager *manager, struct commit_request *re
         return status;
     }
     size_t size = commit_encode(request, seq, time_ms, payload);
+    prefetch_next(request);
     ASSERT_DEBUG(size <= bound);
     return log_end(log, size, &end, &request->error);
 }
@@ -217,16 +252,6 @@ static void apply(struct txn_manager *manager, struct commit_request *request, s
     }
 }
 
-/* The memory that a single change will touch comes while its record is encoded. */
-static void prefetch(const struct commit_request *request) {
-    if (request->change_count == 1) {
-        const struct commit_part *part = &request->parts[0];
-        if (part->keyspace->methods->prefetch != NULL) {
-            part->keyspace->methods->prefetch(part->keyspace->engine, &part->changes[0]);
-        }
-    }
-}
-
 /* One request, up to and including its overlays. */
 static tern_status commit_one(struct commit_queue *queue, struct commit_request *request,
                               uint64_t time_ms, const struct engine_horizon *horizon) {
@@ -250,7 +275,7 @@ static tern_status commit_one(struct commit_queue *queue, struct commit_request 
         return status;
     }
     seq_no seq = manager->next_seq;
-    prefetch(request);
+    prefetch(manager, request);
     status = reserve(request);
     if (status == TERN_OK) {
         stamp(request, time_ms);
@@ -334,6 +359,18 @@ static void finish(struct commit_queue *queue, struct commit_request *group,
     }
 }
 
+/* The bytes of a single change, which are in another processor's caches. */
+static void fetch_bytes(const struct commit_request *request) {
+    if (request->change_count == 1) {
+        const struct engine_change *change = &request->parts[0].changes[0];
+        const char *value = change->record.value.data;
+        __builtin_prefetch(change->key.data);
+        for (size_t at = 0; at < change->record.value.size && at < VALUE_FETCH_BYTES; at += 64) {
+            __builtin_prefetch(value + at);
+        }
+    }
+}
+
 /* All that waits, oldest first, then `own`. */
 static struct commit_request *take_group(struct commit_queue *queue, struct commit_request *own) {
     struct commit_request *group = own;
@@ -342,6 +379,10 @@ static struct commit_request *take_group(struct commit_queue *queue, struct comm
     }
     if (commit_queue_take(queue)) {
         group = queue->waiting.first;
+        for (const struct commit_request *request = group; request != NULL;
+             request = request->next) {
+            fetch_bytes(request);
+        }
         queue->waiting.last->next = own;
         queue->waiting = (struct request_list){NULL, NULL};
     }

@@ -23,16 +23,22 @@ struct request_list {
 struct commit_queue {
     struct txn_manager *manager;
     _Alignas(64) _Atomic uintptr_t head; /* newest request that waits, and QUEUE_LED */
-    _Alignas(64) _Atomic uint32_t round; /* groups begun; written by the applier */
-    _Atomic uint32_t wakeups[2];         /* what sleepers wait on, by parity of the round */
-    _Atomic bool is_syncing;             /* a device is at work: waiting will take longer */
+    _Atomic uintptr_t last_leader;       /* thread that led last, more or less */
+    _Atomic uint32_t company;            /* leads until it counts as being alone */
+    /* Looked at again and again by who waits, and seldom written. */
+    _Alignas(64) _Atomic bool is_syncing; /* a device is at work: waiting will take longer */
+    _Atomic uint32_t wakeups[2];          /* what sleepers wait on, by parity of the round */
+    _Atomic uint32_t watchers;            /* who stay awake for long */
+    _Atomic uint32_t short_waits;         /* that come before the next long one */
+    uint32_t watchers_max;
 
     /* The applier's. */
-    struct request_list waiting; /* taken off the stack */
-    struct request_list roles;   /* the same, who only want the role */
-    bool role_was_last;          /* the role went to one of the latter */
-    bool has_synced;             /* the last group waited for the device */
-    bool has_left_some;          /* who led last left asynchronous requests behind */
+    _Alignas(64) _Atomic uint32_t round; /* groups begun */
+    struct request_list waiting;         /* taken off the stack */
+    struct request_list roles;           /* the same, who only want the role */
+    bool role_was_last;                  /* the role went to one of the latter */
+    bool has_synced;                     /* the last group waited for the device */
+    bool has_left_some;                  /* who led last left asynchronous requests behind */
     struct range_history ranges;
 
     /* Asynchronous commits. */

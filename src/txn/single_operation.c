@@ -68,16 +68,18 @@ tern_status single_multi_get(tern_keyspace *keyspace, tern_get_request *requests
 
 /* ---- blind writes ---- */
 
-/* What a commit of one change needs; field by field, for the error is long. */
-static void init_request(struct commit_request *request, struct commit_part *part, size_t bytes,
-                         tern_durability durability) {
-    const struct txn_manager *manager = part->keyspace->manager;
-    request->parts = part;
+/* What a commit of the one change needs; field by field, for the error is long. */
+static void init_single(struct commit_single *single, tern_keyspace *keyspace,
+                        tern_durability durability) {
+    const struct txn_manager *manager = keyspace->manager;
+    struct commit_request *request = &single->request;
+    single->part = (struct commit_part){keyspace, &single->change, 1};
+    request->parts = &single->part;
     request->part_count = 1;
     request->catalog = NULL;
     request->catalog_count = 0;
-    request->change_count = part->count;
-    request->bytes = bytes;
+    request->change_count = 1;
+    request->bytes = single->change.key.size + single->change.record.value.size;
     request->flags = 0;
     request->durability =
         durability != TERN_DURABILITY_DEFAULT ? durability : manager->default_durability;
@@ -88,6 +90,8 @@ static void init_request(struct commit_request *request, struct commit_part *par
     request->read_ranges = NULL;
     request->range_count = 0;
     request->owner_id = 0;
+    request->place.engine = NULL;
+    request->place.node = NULL;
     request->on_done = NULL;
     request->on_done_context = NULL;
     request->status = TERN_OK;
@@ -123,6 +127,7 @@ static tern_status submit(struct commit_request *request, struct txn_manager *ma
                           tern_error *error) {
     tern_status status = write_throttle(manager, request->bytes, error);
     if (status == TERN_OK) {
+        commit_find_place(manager, request);
         status = commit_submit(manager, request);
         if (__builtin_expect(status != TERN_OK, 0)) {
             error_copy(error, &request->error);
@@ -131,15 +136,14 @@ static tern_status submit(struct commit_request *request, struct txn_manager *ma
     return status;
 }
 
-static tern_status commit_change(tern_keyspace *keyspace, struct engine_change *change,
+/* The change is filled in. */
+static tern_status commit_change(tern_keyspace *keyspace, struct commit_single *single,
                                  tern_durability durability, tern_error *error) {
-    struct commit_part part = {keyspace, change, 1};
-    struct commit_request request;
-    init_request(&request, &part, change->key.size + change->record.value.size, durability);
+    init_single(single, keyspace, durability);
     if (atomic_load_explicit(&keyspace->manager->live_writers, memory_order_relaxed) > 0) {
-        conflict_table_prefetch(keyspace->manager->conflicts, change->key_hash);
+        conflict_table_prefetch(keyspace->manager->conflicts, single->change.key_hash);
     }
-    return submit(&request, keyspace->manager, error);
+    return submit(&single->request, keyspace->manager, error);
 }
 
 /* After an unknown outcome the commit may hold: what it refers to must stay. */
@@ -161,8 +165,9 @@ static tern_status put_large(tern_keyspace *keyspace, tern_slice key, uint64_t k
         if (status != TERN_OK) {
             return status;
         }
-        struct engine_change change = large_value_change(&large, key, key_hash, ttl_ms);
-        status = commit_change(keyspace, &change, durability, error);
+        struct commit_single single;
+        single.change = large_value_change(&large, key, key_hash, ttl_ms);
+        status = commit_change(keyspace, &single, durability, error);
         is_stale = status == TERN_CONFLICT && large_value_is_stale(&large);
         large_value_close(&large, must_discard(status));
     }
@@ -183,11 +188,12 @@ tern_status single_put(tern_keyspace *keyspace, tern_slice key, tern_slice value
         return put_large(keyspace, key, key_hash, value, ttl_ms, durability, error);
     }
     write_note_ttl(keyspace->manager, ttl_ms);
-    struct engine_change change = {.key = key,
-                                   .key_hash = key_hash,
-                                   .record = {.kind = RECORD_PUT, .value = value},
-                                   .ttl_ms = ttl_ms};
-    return commit_change(keyspace, &change, durability, error);
+    struct commit_single single;
+    single.change = (struct engine_change){.key = key,
+                                           .key_hash = key_hash,
+                                           .record = {.kind = RECORD_PUT, .value = value},
+                                           .ttl_ms = ttl_ms};
+    return commit_change(keyspace, &single, durability, error);
 }
 
 tern_status single_delete(tern_keyspace *keyspace, tern_slice key, tern_durability durability,
@@ -196,10 +202,11 @@ tern_status single_delete(tern_keyspace *keyspace, tern_slice key, tern_durabili
     if (status != TERN_OK) {
         return status;
     }
-    struct engine_change change = {.key = key,
-                                   .key_hash = keyspace_key_hash(keyspace, key),
-                                   .record = {.kind = RECORD_DELETE}};
-    return commit_change(keyspace, &change, durability, error);
+    struct commit_single single;
+    single.change = (struct engine_change){.key = key,
+                                           .key_hash = keyspace_key_hash(keyspace, key),
+                                           .record = {.kind = RECORD_DELETE}};
+    return commit_change(keyspace, &single, durability, error);
 }
 
 tern_status single_merge(tern_keyspace *keyspace, tern_slice key, tern_merge_kind kind,
@@ -208,11 +215,12 @@ tern_status single_merge(tern_keyspace *keyspace, tern_slice key, tern_merge_kin
     if (status != TERN_OK) {
         return status;
     }
-    struct engine_change change = {
+    struct commit_single single;
+    single.change = (struct engine_change){
         .key = key,
         .key_hash = keyspace_key_hash(keyspace, key),
         .record = {.kind = RECORD_MERGE, .merge_kind = (uint32_t)kind, .value = operand}};
-    return commit_change(keyspace, &change, durability, error);
+    return commit_change(keyspace, &single, durability, error);
 }
 
 tern_status single_delete_range(tern_keyspace *keyspace, const tern_slice *begin,
@@ -222,11 +230,12 @@ tern_status single_delete_range(tern_keyspace *keyspace, const tern_slice *begin
     if (status != TERN_OK) {
         return status;
     }
-    struct engine_change change = {
+    struct commit_single single;
+    single.change = (struct engine_change){
         .key = begin != NULL ? *begin : tern_slice_of("", 0),
         .record = {.kind = CHANGE_DELETE_RANGE, .value = end != NULL ? *end : tern_slice_of("", 0)},
         .range_has_end = end != NULL};
-    return commit_change(keyspace, &change, durability, error);
+    return commit_change(keyspace, &single, durability, error);
 }
 
 /* ---- compare and set ----
@@ -308,11 +317,12 @@ done:
 }
 
 /* Commits `change` as long as the comparison holds. */
-static tern_status commit_compared(struct comparison *comparison, struct engine_change *change,
-                                   tern_durability durability, tern_error *error) {
+static tern_status commit_compared(struct comparison *comparison,
+                                   const struct engine_change *change, tern_durability durability,
+                                   tern_error *error) {
     struct txn_manager *manager = comparison->keyspace->manager;
-    struct commit_part part = {comparison->keyspace, change, 1};
-    struct commit_request request;
+    struct commit_single single;
+    single.change = *change;
     for (int tries = 0; tries < COMPARE_TRIES_MAX; tries++) {
         tern_status status = compare(comparison, error);
         if (status != TERN_OK) {
@@ -331,11 +341,11 @@ static tern_status commit_compared(struct comparison *comparison, struct engine_
             txn_wait_for_commits(manager);
             continue;
         }
-        init_request(&request, &part, change->key.size + change->record.value.size, durability);
-        request.flags = COMMIT_EXPECT;
-        request.snapshot_seq = comparison->seq;
-        request.expected_until_ms = comparison->until_ms;
-        status = submit(&request, manager, error);
+        init_single(&single, comparison->keyspace, durability);
+        single.request.flags = COMMIT_EXPECT;
+        single.request.snapshot_seq = comparison->seq;
+        single.request.expected_until_ms = comparison->until_ms;
+        status = submit(&single.request, manager, error);
         if (status == TERN_CONFLICT && comparison->until_ms != 0) {
             tern_status ticked = commit_tick(manager, error);
             status = ticked == TERN_OK ? status : ticked;

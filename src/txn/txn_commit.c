@@ -94,6 +94,8 @@ static tern_status make_request(tern_txn *txn) {
     request->read_ranges = txn->reads.ranges;
     request->range_count = txn->reads.range_count;
     request->owner_id = txn->locks.id;
+    request->place.engine = NULL;
+    request->place.node = NULL;
     request->on_done = NULL;
     request->on_done_context = NULL;
     request->status = TERN_OK;
@@ -158,6 +160,9 @@ tern_status txn_commit(tern_txn *txn) {
     status = make_request(txn);
     if (status != TERN_OK) {
         return refuse(txn, status);
+    }
+    if (txn->request.change_count == 1) {
+        commit_find_place(txn->manager, &txn->request);
     }
     status = commit_submit(txn->manager, &txn->request);
     take_outcome(txn, true);

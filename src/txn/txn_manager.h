@@ -69,10 +69,12 @@ struct txn_manager {
     _Atomic seq_no visible_seq;
     _Atomic uint64_t visible_time_ms; /* logged time of visible_seq or later; never goes back */
 
-    /* Applier role: the commit leader, or maintenance between groups. */
+    /* Applier role: the commit leader, or maintenance between groups. What it writes with every
+     * group lies apart from what all others read. */
     _Alignas(64) seq_no next_seq;
+    _Atomic uint64_t commits, groups;
 
-    _Atomic bool has_expiring; /* some record with an expiry was ever written */
+    _Alignas(64) _Atomic bool has_expiring; /* some record with an expiry was ever written */
     _Atomic uint64_t next_large_token;
     struct commit_queue *queue;
 
@@ -89,7 +91,7 @@ struct txn_manager {
     struct database_view *live_views;
 
     /* Statistics. */
-    _Atomic uint64_t commits, conflicts_found, false_conflicts_possible, deadlocks, groups;
+    _Atomic uint64_t conflicts_found, false_conflicts_possible, deadlocks;
     _Atomic uint64_t async_commits, rollbacks, reads_retried;
 };
 

@@ -295,8 +295,18 @@ static struct overlay *active_overlay(const struct btree_engine *engine) {
     return engine->current->stack.active->overlay;
 }
 
-static void btree_prefetch(struct engine *base, const struct engine_change *change) {
-    overlay_prefetch(active_overlay(btree_of(base)), change);
+static void btree_find_place(struct engine_view *view, const struct engine_change *change,
+                             struct change_place *out_place) {
+    overlay_find_place(btree_view_of(view)->stack.active->overlay, change, out_place);
+}
+
+static void btree_prefetch(struct engine *base, const struct engine_change *change,
+                           const struct change_place *place) {
+    overlay_prefetch(active_overlay(btree_of(base)), change, place);
+}
+
+static void btree_prefetch_next(struct engine *base, const struct engine_change *change) {
+    overlay_prefetch_next(active_overlay(btree_of(base)), change);
 }
 
 static tern_status btree_reserve(struct engine *base, size_t count, size_t bytes,
@@ -467,6 +477,7 @@ const struct engine_methods btree_engine_methods = {
     .destroy = btree_destroy,
     .key_bytes_max = btree_key_bytes_max,
     .prefetch = btree_prefetch,
+    .prefetch_next = btree_prefetch_next,
     .reserve = btree_reserve,
     .apply = btree_apply,
     .replay = btree_replay,
@@ -488,6 +499,7 @@ const struct engine_methods btree_engine_methods = {
     .view_destroy = btree_view_destroy,
     .is_held = btree_is_held,
     .get = btree_get,
+    .find_place = btree_find_place,
     .multi_get = btree_multi_get,
     .pin = btree_pin,
     .unpin = btree_unpin,

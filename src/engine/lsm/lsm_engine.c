@@ -48,6 +48,7 @@ static tern_status create_active(const struct lsm_engine *engine, uint64_t expec
         .allocator = lsm_allocator(&engine->lsm),
         .budget = engine->lsm.environment->budget,
         .epoch = engine->lsm.environment->epoch,
+        .pool = engine->lsm.environment->overlay_pool,
         .expected_bytes = expected_bytes,
     };
     return shared_overlay_create(&options, out_overlay, error);
@@ -250,8 +251,18 @@ static struct overlay *active_overlay(const struct lsm_engine *engine) {
     return engine->current->stack.active->overlay;
 }
 
-static void lsm_prefetch(struct engine *base, const struct engine_change *change) {
-    overlay_prefetch(active_overlay(lsm_of(base)), change);
+static void lsm_find_place(struct engine_view *view, const struct engine_change *change,
+                           struct change_place *out_place) {
+    overlay_find_place(lsm_view_of(view)->stack.active->overlay, change, out_place);
+}
+
+static void lsm_prefetch(struct engine *base, const struct engine_change *change,
+                         const struct change_place *place) {
+    overlay_prefetch(active_overlay(lsm_of(base)), change, place);
+}
+
+static void lsm_prefetch_next(struct engine *base, const struct engine_change *change) {
+    overlay_prefetch_next(active_overlay(lsm_of(base)), change);
 }
 
 static tern_status lsm_reserve(struct engine *base, size_t count, size_t bytes, tern_error *error) {
@@ -429,6 +440,7 @@ const struct engine_methods lsm_engine_methods = {
     .destroy = lsm_destroy,
     .key_bytes_max = lsm_key_bytes_max,
     .prefetch = lsm_prefetch,
+    .prefetch_next = lsm_prefetch_next,
     .reserve = lsm_reserve,
     .apply = lsm_apply,
     .replay = lsm_replay,
@@ -453,6 +465,7 @@ const struct engine_methods lsm_engine_methods = {
     .view_destroy = lsm_view_destroy,
     .is_held = lsm_is_held,
     .get = lsm_get,
+    .find_place = lsm_find_place,
     .multi_get = lsm_multi_get,
     .pin = lsm_pin,
     .unpin = lsm_unpin,

@@ -142,11 +142,11 @@ static void carry_leaf_over(struct overlay *overlay) {
     struct overlay_node *leaf = overlay->next_filter_leaf;
     uint32_t count = atomic_load_explicit(&leaf->count, memory_order_relaxed);
     for (uint32_t i = 0; i < count; i++) {
-        __builtin_prefetch(atomic_load_explicit(&node_slot(leaf, i)->key, memory_order_relaxed));
+        __builtin_prefetch(atomic_load_explicit(&node_keys(leaf)[i], memory_order_relaxed));
     }
     for (uint32_t i = 0; i < count; i++) {
         const struct overlay_entry *entry =
-            atomic_load_explicit(&node_slot(leaf, i)->key, memory_order_relaxed);
+            atomic_load_explicit(&node_keys(leaf)[i], memory_order_relaxed);
         filter_add(overlay->next_filter, entry->filter_hash);
     }
     overlay->next_filter_leaf = leaf->next;
@@ -198,10 +198,17 @@ void overlay_prefetch_filter(const struct overlay *overlay, uint64_t key_hash) {
     __builtin_prefetch(filter_block(filter, filter_hash(key_hash)));
 }
 
-void overlay_prefetch(struct overlay *overlay, const struct engine_change *change) {
+void overlay_prefetch(struct overlay *overlay, const struct engine_change *change,
+                      const struct change_place *place) {
     if (change->record.kind != CHANGE_DELETE_RANGE) {
         overlay_prefetch_filter(overlay, change->key_hash);
-        tree_prefetch(overlay, change->key);
+        tree_prefetch(overlay, change->key, place);
+    }
+}
+
+void overlay_prefetch_next(const struct overlay *overlay, const struct engine_change *change) {
+    if (change->record.kind != CHANGE_DELETE_RANGE) {
+        tree_prefetch_entry(overlay, change->key);
     }
 }
 
@@ -267,7 +274,7 @@ void overlay_apply(struct overlay *overlay, const struct engine_change *changes,
         false; /* commits put their range deletes first: mostly nothing lies before one */
     for (size_t i = 0; i < count; i++) {
         if (i + PREFETCH_DISTANCE < count) {
-            overlay_prefetch(overlay, &changes[i + PREFETCH_DISTANCE]);
+            overlay_prefetch(overlay, &changes[i + PREFETCH_DISTANCE], NULL);
         }
         if (changes[i].record.kind != CHANGE_DELETE_RANGE) {
             has_keys = true;
@@ -281,6 +288,13 @@ void overlay_apply(struct overlay *overlay, const struct engine_change *changes,
 }
 
 /* ---- readers ---- */
+
+void overlay_find_place(const struct overlay *overlay, const struct engine_change *change,
+                        struct change_place *out_place) {
+    if (change->record.kind != CHANGE_DELETE_RANGE) {
+        tree_find_place(overlay, change->key, out_place);
+    }
+}
 
 bool overlay_is_empty(const struct overlay *overlay) {
     return overlay_last_seq(overlay) == SEQ_NONE;

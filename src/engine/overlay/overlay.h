@@ -45,7 +45,11 @@ TERN_MUST_CHECK tern_status overlay_reserve(struct overlay *overlay, size_t coun
                                             tern_error *error);
 
 /* Touches (prefetches) what applying this change will need: call some changes ahead. */
-void overlay_prefetch(struct overlay *overlay, const struct engine_change *change);
+/* `place`: from overlay_find_place of this overlay, or NULL. */
+void overlay_prefetch(struct overlay *overlay, const struct engine_change *change,
+                      const struct change_place *place);
+/* Goes on with the change that was prefetched last, once that has had some time. */
+void overlay_prefetch_next(const struct overlay *overlay, const struct engine_change *change);
 
 /* Applies the changes of one commit (in order; a key may come more than once). horizon may be NULL:
  * then nothing is pruned. */
@@ -62,6 +66,10 @@ TERN_MUST_CHECK tern_status overlay_spill(struct overlay *overlay, struct page_s
                                           tern_error *error);
 
 /* ---- readers, inside an epoch or holding what keeps the overlay alive ---- */
+
+/* Where a change would go: a hint for overlay_prefetch, which sees whether it still holds. */
+void overlay_find_place(const struct overlay *overlay, const struct engine_change *change,
+                        struct change_place *out_place);
 
 /* No changes at all. */
 bool overlay_is_empty(const struct overlay *overlay);

@@ -20,6 +20,12 @@
  * this chain an operand can always be folded: to a PUT with the value's expiry when t < E, else to
  * a PUT without one over a missing value; whoever selects the operand reads at or after t.
  *
+ * Pruning waits. What lies under a new version of a PUT or DELETE has not been looked at for long:
+ * the applier would wait for its line. So that is fetched, and the key pruned when PRUNE_DELAY
+ * others have been pushed to. By then the new version is mostly visible, too, and nothing but it
+ * is left. Readers without a registered snapshot have so many pushes of time before what they look
+ * for may go. An overlay that is frozen keeps what still waited.
+ *
  * Piles. A counter whose value is in the base has operands with many times, which must stay apart.
  * So each operand of a chain without a terminal version also carries the fold of itself and all
  * below: a reader takes that, and the resolution asks for the single operands only when the value
@@ -292,21 +298,47 @@ static void prune(struct pruning *pruning) {
 
 /* ---- writing ---- */
 
-void chain_push(struct overlay *overlay, struct overlay_entry *entry, const struct record *record,
-                seq_no seq, const struct engine_horizon *horizon) {
-    struct overlay_version *below = atomic_load_explicit(&entry->newest, memory_order_relaxed);
+static void prune_entry(struct overlay *overlay, struct overlay_entry *entry,
+                        const struct engine_horizon *horizon) {
     struct pruning pruning = {.overlay = overlay, .entry = entry, .horizon = horizon};
     /* What is not pruned for has no spare set aside. */
     pruning.has_taken_spare = horizon == NULL;
     pruning.range_seq = overlay_range_seq(overlay, entry_key(entry), SEQ_MAX);
+    prune(&pruning);
+}
+
+/* The entry joins those that wait, and the one that has waited longest is pruned. */
+static void prune_later(struct overlay *overlay, struct overlay_entry *entry,
+                        const struct overlay_version *below, const struct engine_horizon *horizon) {
+    struct overlay_entry **place = &overlay->unpruned[overlay->unpruned_next++ % PRUNE_DELAY];
+    struct overlay_entry *due = *place;
+    *place = entry;
+    __builtin_prefetch(below, 1);
+    __builtin_prefetch((const char *)below + sizeof(*below), 1);
+    if (due != NULL) {
+        prune_entry(overlay, due, horizon);
+    }
+}
+
+void chain_push(struct overlay *overlay, struct overlay_entry *entry, const struct record *record,
+                seq_no seq, const struct engine_horizon *horizon) {
+    struct overlay_version *below = atomic_load_explicit(&entry->newest, memory_order_relaxed);
+    bool can_wait = record->kind != RECORD_MERGE && horizon != NULL;
     struct version_parts parts = {.record = record, .seq = seq, .has_cut = true, .cut = seq};
-    build_pile(overlay, below, below->seq < pruning.range_seq, &parts);
+    if (record->kind == RECORD_MERGE) {
+        seq_no range_seq = overlay_range_seq(overlay, entry_key(entry), SEQ_MAX);
+        build_pile(overlay, below, below->seq < range_seq, &parts);
+    }
     uint32_t size_class;
     void *memory = overlay_memory_take(&overlay->memory, version_size(&parts), &size_class);
     struct overlay_version *version = version_write(memory, size_class, &parts);
     atomic_store_explicit(&version->block.link, (uintptr_t)below, memory_order_relaxed);
     atomic_store_explicit(&entry->newest, version, memory_order_release);
-    prune(&pruning);
+    if (can_wait) {
+        prune_later(overlay, entry, below, horizon);
+    } else {
+        prune_entry(overlay, entry, horizon);
+    }
 }
 
 void chain_delete_same_seq(struct overlay *overlay, struct overlay_entry *entry, seq_no seq) {

@@ -13,7 +13,7 @@ struct checking {
 };
 
 static struct overlay_entry *key_at(const struct overlay_node *node, uint32_t slot) {
-    return atomic_load_explicit(&node_slot(node, slot)->key, memory_order_acquire);
+    return atomic_load_explicit(&node_keys(node)[slot], memory_order_acquire);
 }
 
 static uint64_t head_of(tern_slice key, uint32_t prefix_size) {
@@ -68,7 +68,7 @@ static const char *check_keys(const struct overlay_node *node, const struct over
             return "overlay: keys of a node share its prefix";
         }
         if (head_of(key, prefix_size) !=
-            atomic_load_explicit(&node_slot(node, i)->head, memory_order_acquire)) {
+            atomic_load_explicit(&node_heads(node)[i], memory_order_acquire)) {
             return "overlay: heads are what follows the prefix";
         }
     }

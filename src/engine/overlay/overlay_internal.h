@@ -55,14 +55,18 @@ struct overlay_entry {
 #define LEAF_SLOTS        32u
 #define NODE_PREFIX_WORDS 3u
 #define TREE_DEPTH_MAX    12u
+/* Pushes that a key waits to be pruned, at most. */
+#define PRUNE_DELAY 32u
 /* Longest key whose place is remembered between prefetching and applying. */
 #define HINT_KEY_BYTES_MAX 40u
 
 /*
- * What nodes begin with; their slots follow. A slot is the 8 key bytes after the common prefix, as
- * a big-endian number, and the key; in inner nodes the key is a separator: number i is the lowest
- * key below children[i + 1]. Leaves are small because an insertion touches most of one, and the
- * lines of a leaf are what it has to wait for; inner nodes stay in the processor's caches.
+ * What nodes begin with; the heads of their keys follow, then the keys. A head is the 8 key bytes
+ * after the common prefix, as a big-endian number; in inner nodes the key is a separator: number i
+ * is the lowest key below children[i + 1]. Heads lie together because a search reads them and one
+ * key at most: half the lines that pairs of both would take. Leaves are small because an insertion
+ * touches most of one, and the lines of a leaf are what it has to wait for; inner nodes stay in the
+ * processor's caches.
  */
 struct overlay_node {
     _Atomic uint64_t version; /* odd: being written */
@@ -75,33 +79,34 @@ struct overlay_node {
     _Atomic uint64_t prefix[NODE_PREFIX_WORDS]; /* its first bytes */
 };
 
-struct node_slot {
-    _Atomic uint64_t head;
-    _Atomic(struct overlay_entry *) key;
-};
-
 struct overlay_leaf_node {
     struct overlay_node node;
-    struct node_slot slots[LEAF_SLOTS];
+    _Atomic uint64_t heads[LEAF_SLOTS];
+    _Atomic(struct overlay_entry *) keys[LEAF_SLOTS];
 };
 
 struct overlay_inner_node {
     struct overlay_node node;
-    struct node_slot slots[NODE_SLOTS];
+    _Atomic uint64_t heads[NODE_SLOTS];
+    _Atomic(struct overlay_entry *) keys[NODE_SLOTS];
     _Atomic(struct overlay_node *) children[NODE_SLOTS + 1];
 };
 
 _Static_assert(sizeof(struct overlay_node) == 64, "the header is one cache line");
-_Static_assert(offsetof(struct overlay_inner_node, slots) ==
-                   offsetof(struct overlay_leaf_node, slots),
-               "slots are found without knowing the level");
-
-static inline struct node_slot *node_slot(const struct overlay_node *node, uint32_t slot) {
-    return (struct node_slot *)(uintptr_t)(node + 1) + slot;
-}
+_Static_assert(offsetof(struct overlay_inner_node, heads) ==
+                   offsetof(struct overlay_leaf_node, heads),
+               "heads are found without knowing the level");
 
 static inline uint32_t node_capacity(const struct overlay_node *node) {
     return node->level == 0 ? LEAF_SLOTS : NODE_SLOTS;
+}
+
+static inline _Atomic uint64_t *node_heads(const struct overlay_node *node) {
+    return (_Atomic uint64_t *)(uintptr_t)(node + 1);
+}
+
+static inline _Atomic(struct overlay_entry *) *node_keys(const struct overlay_node *node) {
+    return (_Atomic(struct overlay_entry *) *)(uintptr_t)(node_heads(node) + node_capacity(node));
 }
 
 /* Sorted by begin; immutable once published. Behind it come those of before, see overlay_ranges.c.
@@ -124,6 +129,11 @@ struct tree_hint {
     uint64_t leaf_count;
     size_t key_size;
     uint8_t key[HINT_KEY_BYTES_MAX];
+    /* A reader has found the very place, which holds as long as the leaf's version: */
+    bool is_exact;
+    uint32_t position;
+    uint64_t version;
+    struct overlay_entry *entry;
 };
 
 struct overlay {
@@ -146,6 +156,10 @@ struct overlay {
     uint32_t depth;
     uint32_t prune_tick;
     struct tree_hint hint;
+
+    /* Keys that got a version of late and are still to be pruned; see overlay_chain.c. */
+    uint32_t unpruned_next;
+    struct overlay_entry *unpruned[PRUNE_DELAY];
 
     /* What was reserved since the last apply. */
     size_t reserved_count;
@@ -182,14 +196,19 @@ static inline bool version_is_terminal(const struct overlay_version *version) {
     return version_kind(version) != RECORD_MERGE;
 }
 
+/* How many bits of four are set; the instruction for that is not in every x86-64. */
+static inline uint32_t count_bits(uint32_t four_bits) {
+    return (uint32_t)(UINT64_C(0x4332322132212110) >> (four_bits * 4)) & 15u;
+}
+
 /* The i-th optional word that `flag` stands for. */
 static inline uint64_t *version_word(const struct overlay_version *version, uint32_t flag) {
-    uint32_t before = (uint32_t)__builtin_popcount(version->block.flags & (flag - 1u));
+    uint32_t before = count_bits(version->block.flags & (flag - 1u));
     return (uint64_t *)(uintptr_t)(version + 1) + before;
 }
 
 static inline size_t version_words(uint32_t flags) {
-    return (size_t)__builtin_popcount(flags & 7u) * 8 +
+    return (size_t)count_bits(flags & 7u) * 8 +
            ((flags & VERSION_HAS_PILE) != 0 ? sizeof(struct version_pile) : 0);
 }
 
@@ -281,7 +300,10 @@ size_t tree_room(const struct overlay *overlay, size_t count);
 /* The entry with this key or NULL. Readers. */
 struct overlay_entry *tree_find(const struct overlay *overlay, tern_slice key);
 
-/* Where a key is or belongs. Applier only. */
+/* Where a key is or belongs. Readers. */
+void tree_find_place(const struct overlay *overlay, tern_slice key, struct change_place *out_place);
+
+/* The same. Applier only. */
 struct tree_place {
     struct overlay_node *leaf;
     uint32_t position;
@@ -290,8 +312,11 @@ struct tree_place {
 void tree_locate(struct overlay *overlay, tern_slice key, struct tree_place *out_place);
 void tree_insert(struct overlay *overlay, const struct tree_place *place,
                  struct overlay_entry *entry);
-/* Prefetches the leaf where the key belongs and remembers it for tree_locate. Applier only. */
-void tree_prefetch(struct overlay *overlay, tern_slice key);
+/* Prefetches the leaf where the key belongs and remembers it for tree_locate; with a place that is
+ * still right, remembers that. Applier only. */
+void tree_prefetch(struct overlay *overlay, tern_slice key, const struct change_place *place);
+/* The next step, once the leaf has come: prefetches what its key with the same head leads to. */
+void tree_prefetch_entry(const struct overlay *overlay, tern_slice key);
 
 /*
  * Copies the entries of the leaf in which the first key >= / > (or the last <= / <) `key` lies, and

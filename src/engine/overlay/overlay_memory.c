@@ -20,7 +20,11 @@
 #define MEMORY_CHUNK_BYTES_MIN ((size_t)1 << 10)
 #define MEMORY_REMNANT_BYTES   ((size_t)4 << 10)
 #define MEMORY_EXHAUSTED_BYTES ((size_t)1 << 10)
-#define MEMORY_COLLECT_BYTES   ((size_t)16 << 10)
+/* Epochs are asked once in so many bytes: at least, at most, and in between a part of all memory.
+ * Asking interrupts every other processor; what waits long falls out of this one's caches. */
+#define COLLECT_BYTES_MIN ((size_t)16 << 10)
+#define COLLECT_BYTES_MAX ((size_t)128 << 10)
+#define COLLECT_PART      64
 
 /* Where a chunk comes from and goes to. */
 enum chunk_source { CHUNK_ALLOCATOR, CHUNK_PAGES, CHUNK_HUGE_PAGES };
@@ -259,7 +263,11 @@ static void *pop_free(struct overlay_memory *memory, uint32_t size_class) {
     if (block != NULL) {
         uintptr_t link = atomic_load_explicit(&block->link, memory_order_relaxed);
         memory->free_lists[size_class] = (struct overlay_block *)(link & ~BLOCK_RETIRED);
-        __builtin_prefetch(memory->free_lists[size_class], 1);
+        const char *next = (const char *)memory->free_lists[size_class];
+        size_t bytes = overlay_memory_class_bytes(size_class);
+        for (size_t at = 0; at < bytes && at < MEMORY_PREFETCH_BYTES; at += 64) {
+            __builtin_prefetch(next + at, 1);
+        }
     }
     return block;
 }
@@ -334,8 +342,17 @@ static void free_limbo(struct overlay_memory *memory, struct memory_limbo *limbo
     limbo->has_blocks = false;
 }
 
+static size_t collect_bytes(const struct overlay_memory *memory) {
+    uint64_t used = atomic_load_explicit(&memory->used_bytes, memory_order_relaxed);
+    uint64_t part = used / COLLECT_PART;
+    return part < COLLECT_BYTES_MIN   ? COLLECT_BYTES_MIN
+           : part > COLLECT_BYTES_MAX ? COLLECT_BYTES_MAX
+                                      : (size_t)part;
+}
+
 void overlay_memory_collect(struct overlay_memory *memory) {
-    if (memory->retired_bytes < MEMORY_COLLECT_BYTES || memory->epoch == NULL) {
+    if (memory->retired_bytes < COLLECT_BYTES_MIN || memory->epoch == NULL ||
+        memory->retired_bytes < collect_bytes(memory)) {
         return;
     }
     memory->retired_bytes = 0;

@@ -2,8 +2,8 @@
 /*
  * The B+tree of an overlay.
  *
- *   inner   head, separator | ... | children     separator i = lowest key below children[i + 1]
- *   leaf    head, entry | ...
+ *   inner   heads ... | separators ... | children     separator i = lowest key below children[i +
+ * 1] leaf    heads ... | entries ...
  *
  * Keys are only ever added, nodes only ever split to the right, and nothing is freed before the
  * overlay is; so a reader may follow any pointer that it loaded, and has only to make sure that
@@ -59,7 +59,7 @@ static uint32_t node_count(const struct overlay_node *node) {
 }
 
 static struct overlay_entry *node_key(const struct overlay_node *node, uint32_t slot) {
-    return atomic_load_explicit(&node_slot(node, slot)->key, memory_order_acquire);
+    return atomic_load_explicit(&node_keys(node)[slot], memory_order_acquire);
 }
 
 static struct overlay_node *node_child(const struct overlay_node *node, uint32_t slot) {
@@ -106,14 +106,14 @@ static inline uint32_t count_heads(const struct overlay_node *node, uint32_t cou
     uint32_t base = 0;
     while (count > 1) {
         uint32_t half = count / 2;
-        base += atomic_load_explicit(&node_slot(node, base + half - 1)->head,
-                                     memory_order_acquire) < head
-                    ? half
-                    : 0;
+        base +=
+            atomic_load_explicit(&node_heads(node)[base + half - 1], memory_order_acquire) < head
+                ? half
+                : 0;
         count -= half;
     }
     return base + (count == 1 &&
-                   atomic_load_explicit(&node_slot(node, base)->head, memory_order_acquire) < head);
+                   atomic_load_explicit(&node_heads(node)[base], memory_order_acquire) < head);
 }
 
 /* Order of a key of the node against `key`; 1 (any) when the slot is being written. */
@@ -143,12 +143,12 @@ static uint32_t node_search(const struct overlay_node *node, tern_slice key, boo
     uint64_t head = node_head(key, prefix_size);
     uint32_t low = count_heads(node, count, head);
     if (low == count ||
-        atomic_load_explicit(&node_slot(node, low)->head, memory_order_acquire) != head) {
+        atomic_load_explicit(&node_heads(node)[low], memory_order_acquire) != head) {
         return low;
     }
     uint32_t high = head == UINT64_MAX ? count : low + 1;
     while (high < count &&
-           atomic_load_explicit(&node_slot(node, high)->head, memory_order_acquire) == head) {
+           atomic_load_explicit(&node_heads(node)[high], memory_order_acquire) == head) {
         high++;
     }
     while (low < high) {
@@ -169,10 +169,15 @@ static uint32_t node_search(const struct overlay_node *node, tern_slice key, boo
     return low;
 }
 
-/* All lines of a leaf at once: which are needed is known only as they come. */
-static inline void prefetch_leaf(const struct overlay_node *node) {
+/*
+ * All lines that a search may read, at once: which are needed is known only as they come. Of an
+ * inner node those of the heads, which a search would else wait for one after the other.
+ */
+static inline void prefetch_node(const struct overlay_node *node, uint32_t level) {
     const char *line = (const char *)node;
-    for (size_t i = 0; i < sizeof(struct overlay_leaf_node); i += 64) {
+    size_t bytes =
+        level == 0 ? sizeof(struct overlay_leaf_node) : offsetof(struct overlay_inner_node, keys);
+    for (size_t i = 0; i < bytes; i += 64) {
         __builtin_prefetch(line + i);
     }
 }
@@ -227,9 +232,7 @@ static bool try_descend(const struct overlay *overlay, enum descent descent, ter
         if (child == NULL) {
             return false;
         }
-        if (level == 1) {
-            prefetch_leaf(child);
-        }
+        prefetch_node(child, level - 1);
         uint64_t child_version = node_begin(child);
         if (!node_is_unchanged(node, version)) {
             return false;
@@ -258,6 +261,23 @@ struct overlay_entry *tree_find(const struct overlay *overlay, tern_slice key) {
         (void)node_search(view.leaf, key, false, &entry);
         if (node_is_unchanged(view.leaf, view.version)) {
             return entry;
+        }
+    }
+}
+
+void tree_find_place(const struct overlay *overlay, tern_slice key,
+                     struct change_place *out_place) {
+    for (;;) {
+        struct leaf_view view;
+        descend(overlay, DESCEND_TO_KEY, key, &view);
+        struct overlay_entry *entry = NULL;
+        uint32_t position = node_search(view.leaf, key, false, &entry);
+        if (node_is_unchanged(view.leaf, view.version)) {
+            out_place->node = (void *)(uintptr_t)view.leaf;
+            out_place->version = view.version;
+            out_place->entry = entry;
+            out_place->position = position;
+            return;
         }
     }
 }
@@ -360,8 +380,8 @@ static void node_unlock(struct overlay_node *node) {
 
 static void set_key(struct overlay_node *node, uint32_t slot, uint64_t head,
                     struct overlay_entry *entry) {
-    atomic_store_explicit(&node_slot(node, slot)->head, head, memory_order_release);
-    atomic_store_explicit(&node_slot(node, slot)->key, entry, memory_order_release);
+    atomic_store_explicit(&node_heads(node)[slot], head, memory_order_release);
+    atomic_store_explicit(&node_keys(node)[slot], entry, memory_order_release);
 }
 
 static void set_prefix(struct overlay_node *node, tern_slice prefix) {
@@ -380,7 +400,7 @@ static void rebuild_heads(struct overlay_node *node, tern_slice prefix) {
     uint32_t count = node_count(node);
     for (uint32_t i = 0; i < count; i++) {
         uint64_t head = node_head(entry_key(node_key(node, i)), (uint32_t)prefix.size);
-        atomic_store_explicit(&node_slot(node, i)->head, head, memory_order_release);
+        atomic_store_explicit(&node_heads(node)[i], head, memory_order_release);
     }
 }
 
@@ -405,9 +425,8 @@ static void regrow_prefix(struct overlay_node *node) {
     if (count == 0) {
         return;
     }
-    uint64_t differing =
-        atomic_load_explicit(&node_slot(node, 0)->head, memory_order_relaxed) ^
-        atomic_load_explicit(&node_slot(node, count - 1)->head, memory_order_relaxed);
+    uint64_t differing = atomic_load_explicit(&node_heads(node)[0], memory_order_relaxed) ^
+                         atomic_load_explicit(&node_heads(node)[count - 1], memory_order_relaxed);
     if (differing >> (64u - 8u * PREFIX_REGROW_BYTES) != 0) {
         return;
     }
@@ -418,7 +437,7 @@ static void regrow_prefix(struct overlay_node *node) {
 
 static void open_slot(struct overlay_node *node, uint32_t slot, uint32_t count) {
     for (uint32_t i = count; i > slot; i--) {
-        set_key(node, i, atomic_load_explicit(&node_slot(node, i - 1)->head, memory_order_relaxed),
+        set_key(node, i, atomic_load_explicit(&node_heads(node)[i - 1], memory_order_relaxed),
                 node_key(node, i - 1));
     }
 }
@@ -479,8 +498,7 @@ static struct overlay_node *split_leaf(struct overlay *overlay, struct overlay_n
     uint32_t count = node_count(leaf);
     uint32_t prefix_size = atomic_load_explicit(&leaf->prefix_size, memory_order_relaxed);
     for (uint32_t i = from; i < count; i++) {
-        set_key(right, i - from,
-                atomic_load_explicit(&node_slot(leaf, i)->head, memory_order_relaxed),
+        set_key(right, i - from, atomic_load_explicit(&node_heads(leaf)[i], memory_order_relaxed),
                 node_key(leaf, i));
     }
     atomic_store_explicit(&right->count, count - from, memory_order_release);
@@ -513,7 +531,7 @@ static struct overlay_node *split_inner(struct overlay *overlay, struct overlay_
     uint32_t prefix_size = atomic_load_explicit(&node->prefix_size, memory_order_relaxed);
     for (uint32_t i = middle + 1; i < count; i++) {
         set_key(right, i - middle - 1,
-                atomic_load_explicit(&node_slot(node, i)->head, memory_order_relaxed),
+                atomic_load_explicit(&node_heads(node)[i], memory_order_relaxed),
                 node_key(node, i));
     }
     for (uint32_t i = middle + 1; i <= count; i++) {
@@ -631,17 +649,48 @@ static struct overlay_node *find_leaf(const struct overlay *overlay, tern_slice 
     struct overlay_node *node = atomic_load_explicit(&overlay->root, memory_order_relaxed);
     for (uint32_t level = node->level; level > 0; level--) {
         node = node_child(node, node_search(node, key, true, NULL));
-        if (level == 1) {
-            prefetch_leaf(node);
-        }
+        prefetch_node(node, level - 1);
     }
     return node;
 }
 
-void tree_prefetch(struct overlay *overlay, tern_slice key) {
-    struct overlay_node *leaf = find_leaf(overlay, key);
+void tree_prefetch_entry(const struct overlay *overlay, tern_slice key) {
+    const struct overlay_node *leaf = overlay->hint.leaf;
+    if (leaf == NULL || overlay->hint.is_exact) {
+        return;
+    }
+    uint32_t count = node_count(leaf);
+    if (count == 0) {
+        return;
+    }
+    /* Where the prefix differs a line is fetched in vain. */
+    uint32_t prefix_size = atomic_load_explicit(&leaf->prefix_size, memory_order_relaxed);
+    uint64_t head = node_head(key, prefix_size);
+    uint32_t low = count_heads(leaf, count, head);
+    if (low < count && atomic_load_explicit(&node_heads(leaf)[low], memory_order_relaxed) == head) {
+        __builtin_prefetch(node_key(leaf, low), 1);
+    }
+}
+
+/* No key has come to the leaf, or gone to another, since a reader found the place. */
+static bool place_is_right(const struct change_place *place) {
+    const struct overlay_node *leaf = place != NULL ? place->node : NULL;
+    return leaf != NULL && node_is_unchanged(leaf, place->version);
+}
+
+void tree_prefetch(struct overlay *overlay, tern_slice key, const struct change_place *place) {
     struct tree_hint *hint = &overlay->hint;
     hint->leaf = NULL;
+    hint->is_exact = place_is_right(place);
+    struct overlay_node *leaf;
+    if (hint->is_exact) {
+        leaf = place->node;
+        hint->position = place->position;
+        hint->version = place->version;
+        hint->entry = place->entry;
+    } else {
+        leaf = find_leaf(overlay, key);
+    }
     if (key.size <= sizeof(hint->key)) {
         copy_small(hint->key, key.data, key.size);
         hint->key_size = key.size;
@@ -660,6 +709,12 @@ void tree_locate(struct overlay *overlay, tern_slice key, struct tree_place *out
     out_place->entry = NULL;
     if (hint_fits(overlay, key)) {
         out_place->leaf = overlay->hint.leaf;
+        if (overlay->hint.is_exact &&
+            node_is_unchanged(overlay->hint.leaf, overlay->hint.version)) {
+            out_place->position = overlay->hint.position;
+            out_place->entry = overlay->hint.entry;
+            return;
+        }
     } else if (belongs_last(overlay, key)) {
         out_place->leaf = overlay->last_leaf;
         out_place->position = node_count(overlay->last_leaf);

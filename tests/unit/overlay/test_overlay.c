@@ -138,11 +138,21 @@ static void fetching_ahead_changes_nothing(void **state) {
         put_u64(key, mixed(i / 3 * 3 + 1 + i % 2));
         struct engine_change ahead =
             change_of(tern_slice_of(key, i % 5 == 0 ? 48 : 8), RECORD_PUT, tern_slice_of(key, 8));
+        struct change_place place = {.node = NULL};
+        if (i % 4 < 2) {
+            overlay_find_place(fixture->overlay, &ahead, &place);
+        }
+        if (i % 11 == 0) {
+            put_number(fixture, mixed(i + 2000000));
+            put_number(fixture, get_u64(key) + 1); /* beside it, mostly in the same leaf */
+        }
         if (i % 3 != 2) {
-            overlay_prefetch(fixture->overlay, &ahead);
+            overlay_prefetch(fixture->overlay, &ahead, i % 4 < 2 ? &place : NULL);
+            overlay_prefetch_next(fixture->overlay, &ahead);
         }
         if (i % 7 == 0) {
             put_number(fixture, mixed(i + 1000000));
+            put_number(fixture, get_u64(key) - 1);
         }
         apply_one(fixture, &ahead, true);
         assert_true(has_number(fixture, mixed(i / 3 * 3 + 1 + i % 2)) || i % 5 == 0);
@@ -273,6 +283,21 @@ static void overwriting_one_key_takes_no_memory(void **state) {
     }
     assert_sound(fixture);
     assert_true(overlay_bytes(fixture->overlay) < 8 << 20);
+}
+
+static void keys_overwritten_in_turn_hold_one_version_each(void **state) {
+    struct fixture *fixture = *state;
+    static const uint8_t value[1100];
+    for (uint64_t i = 0; i < 100000; i++) {
+        uint8_t key[8];
+        put_u64(key, mixed(i % 5000));
+        struct engine_change change =
+            change_of(tern_slice_of(key, 8), RECORD_PUT, tern_slice_of(value, sizeof(value)));
+        apply_one(fixture, &change, true);
+    }
+    assert_sound(fixture);
+    /* 6 MB of them, in chunks of two; those of before would be as much again. */
+    assert_true(overlay_bytes(fixture->overlay) < 9 << 20);
 }
 
 static void appends_fold_into_few_pieces(void **state) {
@@ -561,6 +586,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(hot_counter_over_base_stays_small_and_quick, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(hot_counter_over_own_value_is_one_value, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(keys_overwritten_in_turn_hold_one_version_each, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(overwriting_one_key_takes_no_memory, set_up, tear_down),
         cmocka_unit_test_setup_teardown(appends_fold_into_few_pieces, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_snapshot_reads_on_while_its_operands_are_folded, set_up,

@@ -20,6 +20,7 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "engine/overlay/overlay.h"
+#include "os/mutex.h"
 
 #define COMMITS     20000u
 #define RING        499u /* commit n puts n under key n % RING */
@@ -28,7 +29,17 @@
 #define DOOMED      3u
 #define READERS     2u
 
+/* Where readers have found that the first change of a commit to come will go. */
+#define PLACES 64u
+struct found_place {
+    seq_no seq; /* of the commit */
+    struct change_place place;
+};
+
 struct shared {
+    struct mutex places_mutex;
+    struct found_place places[PLACES];
+    uint64_t places_used;
     struct overlay *overlay;
     struct epoch_domain *epoch;
     struct budget budget;
@@ -89,6 +100,20 @@ static size_t make_commit(seq_no n, struct engine_change *changes, struct key *k
     return count;
 }
 
+static void take_place(struct shared *shared, seq_no n, const struct engine_change *change) {
+    struct change_place place = {.node = NULL};
+    mutex_lock(&shared->places_mutex);
+    if (shared->places[n % PLACES].seq == n) {
+        place = shared->places[n % PLACES].place;
+        shared->places_used++;
+    }
+    mutex_unlock(&shared->places_mutex);
+    if (place.node != NULL) {
+        overlay_prefetch(shared->overlay, change, &place);
+        overlay_prefetch_next(shared->overlay, change);
+    }
+}
+
 static void apply_all(struct shared *shared) {
     static const seq_no live = FIXED_SEQ;
     for (seq_no n = 1; n <= COMMITS; n++) {
@@ -97,6 +122,7 @@ static void apply_all(struct shared *shared) {
         size_t count = make_commit(n, changes, keys);
         struct engine_horizon horizon = {&live, n > FIXED_SEQ ? 1 : 0, n - 1};
         ASSERT(overlay_reserve(shared->overlay, count, count * 32, NULL) == TERN_OK);
+        take_place(shared, n, &changes[0]);
         overlay_apply(shared->overlay, changes, count, n, &horizon);
         atomic_store_explicit(&shared->visible_seq, n, memory_order_release);
     }
@@ -159,6 +185,25 @@ static void check_points(struct shared *shared, uint64_t random) {
     epoch_exit(slot);
 }
 
+/* Keys of the ring are overwritten, but for the first round: then their places are where they go.
+ */
+static void give_place(struct shared *shared, uint64_t random) {
+    struct key key;
+    static const uint64_t value = 0;
+    struct engine_change change;
+    struct found_place found = {.place = {.node = NULL}};
+    struct epoch_slot *slot = epoch_enter(shared->epoch);
+    seq_no now = atomic_load_explicit(&shared->visible_seq, memory_order_acquire);
+    found.seq = now + 1 + random % PLACES;
+    fill(&change, make_key(&key, 'r', found.seq % RING), RECORD_PUT, &value);
+    overlay_find_place(shared->overlay, &change, &found.place);
+    ASSERT(found.place.node != NULL && (found.place.entry != NULL || now < RING));
+    epoch_exit(slot);
+    mutex_lock(&shared->places_mutex);
+    shared->places[found.seq % PLACES] = found;
+    mutex_unlock(&shared->places_mutex);
+}
+
 /* All fresh keys up to the moment are met, in order, both ways. */
 static void check_walk(struct shared *shared, bool backward) {
     struct key key;
@@ -192,6 +237,7 @@ static void *read_all(void *context) {
     while (atomic_load_explicit(&shared->visible_seq, memory_order_acquire) < COMMITS) {
         random = random * UINT64_C(6364136223846793005) + 1442695040888963407u;
         check_points(shared, random >> 20);
+        give_place(shared, random >> 30);
         if (round++ % 512 == 0) {
             check_walk(shared, (round & 1024) != 0);
         }
@@ -206,6 +252,7 @@ static void readers_see_exactly_their_moment_beside_the_applier(void **state) {
     struct overlay_options options = {tern_allocator_default(), &shared.budget, shared.epoch, NULL,
                                       0};
     assert_int_equal(overlay_create(&options, &shared.overlay, NULL), TERN_OK);
+    mutex_init(&shared.places_mutex);
     pthread_t threads[READERS];
     for (size_t i = 0; i < READERS; i++) {
         assert_int_equal(pthread_create(&threads[i], NULL, read_all, &shared), 0);
@@ -218,11 +265,14 @@ static void readers_see_exactly_their_moment_beside_the_applier(void **state) {
     if (broken != NULL) {
         fail_msg("%s", broken);
     }
-    printf("%llu answered, %llu too old, %llu bytes\n", (unsigned long long)shared.answered,
-           (unsigned long long)shared.cancelled, (unsigned long long)overlay_bytes(shared.overlay));
+    printf("%llu answered, %llu too old, %llu places used, %llu bytes\n",
+           (unsigned long long)shared.answered, (unsigned long long)shared.cancelled,
+           (unsigned long long)shared.places_used,
+           (unsigned long long)overlay_bytes(shared.overlay));
     check_points(&shared, 12345);
     overlay_destroy(shared.overlay);
     epoch_domain_destroy(shared.epoch);
+    mutex_destroy(&shared.places_mutex);
     assert_int_equal(budget_used(&shared.budget, BUDGET_OVERLAY), 0);
 }
 
