@@ -15,6 +15,7 @@ from .base import EngineFile
 from .cache_hot import read_cache_hot
 from .database import Database, read_partition
 from .dump import read_dump
+from .hash import CRC32C, FNV1A, XXH3, key_hash
 from .log import Log, show
 from .manifest import read_manifest
 from .octets import Damage
@@ -90,6 +91,12 @@ class Golden(Directory):
             self.assertEqual(keyspace.engine, expected[name][0])
             self.assert_content(keyspace.content, expectation.content(name, expectation.FIRST),
                                 name)
+
+
+class Hashes(unittest.TestCase):
+    def test_hashes_of_a_key_are_those_of_the_page(self):
+        self.assertEqual([key_hash(function, 7, b"tern") for function in (XXH3, CRC32C, FNV1A)],
+                         [0x5e95e86414ac46bd, 0x38b098162fc8742a, 0x7673c0231040d275])
 
 
 class Session:
