@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # ctest: only=release
-# ctest: timeout=300
+# ctest: timeout=600
 #
 # A reader in Python, written from docs/format/*.md alone, finds in databases what the rules of the
 # golden ones and the library itself say is in them.

@@ -4,7 +4,7 @@
  * book (by_the_book/compare.py): the reader and the library find the same in each.
  *
  * ctest: only=release
- * ctest: timeout=300
+ * ctest: timeout=600
  */
 #include <stdio.h>
 #include <stdlib.h>

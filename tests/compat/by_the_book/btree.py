@@ -109,9 +109,12 @@ class Tree(EngineFile):
             key = prefix + key
         fields.require(key != b"", "leaf.key")
         if flags & LARGE:
-            fields.require(value_size <= 64 and whole_size <= 1 << 40, "leaf.records: sizes")
+            fields.require(value_size <= 64 and self.page_bytes // 4 < whole_size <= 1 << 40,
+                           "leaf.records: sizes")
             value = values.read_from_btree(self, value)
             fields.require(len(value) == whole_size, "value.pieces: the whole size")
+        else:
+            fields.require(value_size <= self.page_bytes // 4, "a longer value lies apart")
         return key, Record(value, expires), whole_size
 
     # ---- inner pages ----

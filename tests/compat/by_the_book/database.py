@@ -67,7 +67,7 @@ class Database:
     # ---- replay ----
 
     def _replay(self):
-        reader = CommitReader()
+        reader, last_time = CommitReader(), 0
         for record in self.log.replayed():
             where = log.show(record.position)
             change_set = reader.take(record)
@@ -75,6 +75,8 @@ class Database:
                 continue
             require(self.last_seq in (None, change_set.seq - 1), where, "seqs follow each other")
             self.last_seq = change_set.seq
+            require(change_set.time >= last_time, where, "logged time does not go back")
+            last_time = change_set.time
             if change_set.seq > self.manifest.catalog_seq:
                 for change in change_set.catalog:
                     self._change_catalog(change, change_set.seq, where)

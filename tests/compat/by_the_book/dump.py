@@ -27,6 +27,13 @@ class DumpedKeyspace:
     filter_bits: int = 0
     level_compression: int = 0
     content: dict = field(default_factory=dict)
+    last_key: bytes = b""
+
+    def add(self, fields, key, value):
+        fields.require(self.engine == ENGINE_HASH or self.last_key < key, "order of keys")
+        fields.require(key not in self.content, "no key is there twice")
+        self.content[key] = value
+        self.last_key = key
 
 
 def _blocks(fields):
@@ -79,12 +86,12 @@ def read_dump(path):
             for _ in range(count):
                 key_size, value_size = payload.numbers("II")
                 key = payload.take(key_size)
-                current.content[key] = payload.take(value_size)
+                current.add(payload, key, payload.take(value_size))
             payload.end()
         elif kind == LARGE:
             size = payload.u64()
             large = (payload.take(len(payload.data) - 8), bytearray(), size)
-            current.content[large[0]] = large[1]
+            current.add(payload, *large[:2])
         elif kind == CHUNK:
             payload.require(payload.data and large, "at least a byte, of a large value")
             large[1].extend(payload.data)

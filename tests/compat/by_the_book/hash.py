@@ -112,6 +112,8 @@ class HashFile(EngineFile):
     def _records(self, reference, size, block_flags, live):
         payload, where = self.block(reference)
         require(len(payload) == size, where, "directory: bytes of payload")
+        require(16 + size <= self.keyspace.page_bytes or len(live) == 1, where,
+                "records: as many as fit into a page")
         fields = Octets(payload, where)
         require(fields.u16() == len(live), where, "directory: records of a block")
         fields.zeros(2)

@@ -18,6 +18,7 @@ DATA, INDEX, FILTER, META = 0x21, 0x22, 0x23, 0x24
 PUT, DELETE, MERGE, LARGE, EXPIRES = 1, 2, 3, 4, 8
 HAS_LARGE = 1
 RESTART_EVERY = 8
+BLOCKS_MAX = 128
 NO_RESTART, SEVERAL_RESTARTS = 254, 255
 PAYLOAD_MAX = (1 << 24) - 1
 SALTS = (0x47b6137b, 0x44974d91, 0x8824ad5b, 0xa2b7289d, 0x705495c7, 0x2df1424b, 0x9efc4947,
@@ -118,6 +119,7 @@ class Table(EngineFile):
         meta, found, blocks = self.meta, [], 0
         for lower, index, filter_, first_block, block_count, record_count in meta.partitions:
             require(first_block == blocks, self.name, "meta: first block of a partition")
+            require(1 <= block_count <= BLOCKS_MAX, self.name, "meta: blocks of a partition")
             of_partition = self._partition(index, block_count)
             require(len(of_partition) == record_count, self.name, "meta: records of a partition")
             keys = [entry.key for entry in of_partition]

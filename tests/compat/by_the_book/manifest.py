@@ -135,4 +135,6 @@ def read_manifest(path):
     if damage:
         raise damage[0]
     require(found, "tern.root", "one slot is whole")
+    require(len(found) == 1 or abs(found[0].generation - found[1].generation) == 1, "tern.root",
+            "the generation grows by one with every switch")
     return max(found, key=lambda body: body.generation)
