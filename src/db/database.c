@@ -291,6 +291,7 @@ static void destroy(struct tern_db *db) {
         epoch_drain(manager->epoch);
     }
     catalog_release(db);
+    logged_values_release(&db->logged);
     manifest_close(db->manifest);
     cache_destroy(db->cache);
     io_queue_destroy(db->write_queue);

@@ -18,6 +18,7 @@
 #include "db/aside.h"
 #include "db/catalog_index.h"
 #include "db/database.h"
+#include "db/logged_values.h"
 #include "db/manifest.h"
 #include "db/prewarm.h"
 #include "os/file.h"
@@ -96,6 +97,7 @@ struct tern_db {
     struct io_queue *write_queue;     /* of drains */
     struct io_queue_pool read_queues; /* of readers that have several pages to wait for */
     struct engine_environment environment;
+    struct logged_values logged; /* of a read-only one */
     tern_thread_executor *own_executor;
 
     /* Catalog. */

@@ -15,6 +15,7 @@
 #include "db/conversion_search.h"
 #include "db/creation_list.h"
 #include "db/database_internal.h"
+#include "log/log_format.h"
 #include "txn/commit_codec.h"
 
 /* So many syncs to a segment of the log, and writing it once ahead has paid for itself. */
@@ -28,6 +29,7 @@ struct replayed_value {
     const struct engine *engine;          /* that holds it, */
     const struct engine_methods *methods; /* whatever becomes of the keyspace */
     struct engine_large_writer *writer;   /* NULL: there is no room for it; see `failure` */
+    bool is_logged;                       /* it stays in the log, and is read there */
     tern_error failure;
 };
 
@@ -87,10 +89,7 @@ static tern_status begin_value(struct replay *replay, uint64_t token, tern_keysp
     value->methods = keyspace->methods;
     tern_status status = TERN_OK;
     if (db->options.read_only) {
-        /* What to say should it be committed. */
-        (void)ERROR_SET(&value->failure, TERN_UNSUPPORTED,
-                        "the log holds large values that no checkpoint has moved yet; open the "
-                        "database for writing once");
+        value->is_logged = true;
     } else {
         status = keyspace->methods->large_begin(keyspace->engine, &value->writer, &value->failure);
     }
@@ -145,9 +144,17 @@ static tern_status keyspace_of_value(struct replay *replay, partition_id id,
  * Most likely it was for want of room that a value was never committed: then its chunks are still
  * in the log, and do not find room again. That is nobody's loss unless a commit follows.
  */
-static tern_status append_chunk(struct replayed_value *value, const struct log_record *record,
-                                tern_error *error) {
+static tern_status append_chunk(struct replay *replay, struct replayed_value *value,
+                                const struct log_record *record, tern_error *error) {
     size_t size = record->payload_size - COMMIT_CHUNK_HEADER_BYTES;
+    if (value->is_logged) {
+        tern_status status = logged_values_add(
+            &replay->db->logged, value->token, value->size,
+            record->position + LOG_RECORD_HEADER_BYTES + COMMIT_CHUNK_HEADER_BYTES,
+            record->payload + COMMIT_CHUNK_HEADER_BYTES, size, error);
+        value->size += status == TERN_OK ? size : 0;
+        return status;
+    }
     value->size += size;
     if (value->writer == NULL) {
         return TERN_OK;
@@ -194,7 +201,7 @@ static tern_status replay_chunk(struct replay *replay, const struct log_record *
     } else if (value->size != offset) {
         return ERROR_SET(error, TERN_CORRUPTION, "commit-chunk: chunks are not contiguous");
     }
-    return status == TERN_OK ? append_chunk(value, record, error) : status;
+    return status == TERN_OK ? append_chunk(replay, value, record, error) : status;
 }
 
 /* Turns the change's token into a reference; *out_skip: the base must hold it already. */
@@ -210,7 +217,7 @@ static tern_status resolve_large(struct replay *replay, const tern_keyspace *key
     if (value->size != change->record.value_size) {
         return ERROR_SET(error, TERN_CORRUPTION, "commit-chunk: a large value is incomplete");
     }
-    if (value->writer == NULL) {
+    if (value->writer == NULL && !value->is_logged) {
         error_copy(error, &value->failure);
         return value->failure.status;
     }
@@ -221,8 +228,13 @@ static tern_status resolve_large(struct replay *replay, const tern_keyspace *key
     if (reference == NULL) {
         return ERROR_NO_MEMORY(error, "reading the log");
     }
-    size_t size = 0;
-    tern_status status = value->methods->large_finish(value->writer, reference, &size, error);
+    size_t size = ENGINE_LARGE_REFERENCE_BYTES_MAX;
+    tern_status status = TERN_OK;
+    if (value->is_logged) {
+        engine_logged_reference(value->token, value->size, reference);
+    } else {
+        status = value->methods->large_finish(value->writer, reference, &size, error);
+    }
     value->writer = NULL;
     if (status == TERN_OK) {
         change->record.value = tern_slice_of(reference, size);
@@ -484,6 +496,10 @@ tern_status recovery_run(struct tern_db *db, const struct manifest *manifest, te
         .archive_context = db->options.archive_context};
     struct replay replay = {.db = db, .manifest = manifest, .last_time_ms = manifest->time_ms};
     struct log_recovery recovery;
+    if (db->options.read_only) {
+        logged_values_init(&db->logged, &options, &db->budget);
+        db->environment.logged = &db->logged.values;
+    }
     creation_list_init(&replay.creations, &options, manifest->log_start, false);
     arena_init(&replay.arena, db->allocator, 16384);
     commit_assembler_init(&replay.assembler, db->allocator);

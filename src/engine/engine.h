@@ -52,6 +52,16 @@ struct engine_view;
 struct engine_cursor;
 
 /* What all partitions of a database share. Outlives them. */
+/*
+ * Values that lie in the log alone, for a database that is open read-only. Their references are as
+ * long as none of an engine's own.
+ */
+struct engine_logged_values {
+    tern_status (*read)(void *context, uint64_t token, uint64_t offset, void *buffer,
+                        size_t capacity, size_t *out_size, tern_error *error);
+    void *context;
+};
+
 struct engine_environment {
     const tern_allocator *allocator;
     const tern_file_system *file_system;
@@ -66,6 +76,7 @@ struct engine_environment {
     struct io_queue_pool *read_queues; /* for reads that go together; may be NULL */
     uint32_t incarnation;
     bool read_only;
+    const struct engine_logged_values *logged; /* NULL: there are none */
     bool buffered_io;
     tern_page_source page_source;
     uint64_t read_ahead_bytes; /* 0: default; TERN_READ_AHEAD_OFF */
@@ -508,6 +519,24 @@ struct engine_methods {
     tern_status (*stats)(struct engine_view *view, tern_stat_visitor visit, void *context,
                          tern_error *error);
 };
+
+/* A reference to such a value. */
+void engine_logged_reference(uint64_t token, uint64_t size_bytes,
+                             uint8_t out_reference[ENGINE_LARGE_REFERENCE_BYTES_MAX]);
+static inline bool engine_is_logged(const struct engine_environment *environment,
+                                    tern_slice reference) {
+    return __builtin_expect(environment->logged != NULL, 0) &&
+           reference.size == ENGINE_LARGE_REFERENCE_BYTES_MAX;
+}
+uint64_t engine_logged_size(tern_slice reference);
+/* As large_read, and all of it in place of what the buffer holds. */
+TERN_MUST_CHECK tern_status engine_logged_read(const struct engine_environment *environment,
+                                               tern_slice reference, uint64_t offset, void *buffer,
+                                               size_t capacity, size_t *out_size,
+                                               tern_error *error);
+TERN_MUST_CHECK tern_status engine_logged_load(const struct engine_environment *environment,
+                                               tern_slice reference, struct buffer *out_value,
+                                               tern_error *error);
 
 /* The table of an engine, or NULL for an unknown kind. */
 const struct engine_methods *engine_methods_of(tern_engine_kind kind);

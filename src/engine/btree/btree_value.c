@@ -219,6 +219,10 @@ static tern_status find_piece(struct btree *tree, const struct value_reference *
 
 tern_status btree_value_read(struct btree *tree, tern_slice reference_bytes, uint64_t offset,
                              void *buffer, size_t capacity, size_t *out_size, tern_error *error) {
+    if (engine_is_logged(tree->environment, reference_bytes)) {
+        return engine_logged_read(tree->environment, reference_bytes, offset, buffer, capacity,
+                                  out_size, error);
+    }
     struct value_reference reference;
     tern_status status = btree_value_reference_decode(reference_bytes, btree_file_path(tree->file),
                                                       &reference, error);
@@ -263,6 +267,9 @@ tern_status btree_value_read(struct btree *tree, tern_slice reference_bytes, uin
 tern_status btree_value_load(void *context, const struct record *large, struct buffer *out_value,
                              tern_error *error) {
     struct btree *tree = context;
+    if (engine_is_logged(tree->environment, large->value)) {
+        return engine_logged_load(tree->environment, large->value, out_value, error);
+    }
     struct value_reference reference;
     tern_status status =
         btree_value_reference_decode(large->value, btree_file_path(tree->file), &reference, error);

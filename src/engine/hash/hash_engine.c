@@ -556,6 +556,10 @@ static tern_status hash_large_read(struct engine *base, tern_slice reference, ui
                                    void *buffer, size_t capacity, size_t *out_size,
                                    tern_error *error) {
     struct hash_engine *engine = hash_of(base);
+    if (engine_is_logged(engine->environment, reference)) {
+        return engine_logged_read(engine->environment, reference, offset, buffer, capacity,
+                                  out_size, error);
+    }
     return hash_value_read(engine->base.file, hash_allocator(engine), reference, offset, buffer,
                            capacity, out_size, error);
 }

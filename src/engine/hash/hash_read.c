@@ -64,7 +64,9 @@ static tern_status add_version(const struct hash_version *version, struct resolu
                             .value_size = version->value_size,
                             .value = version_value(version)};
     if (record.kind == RECORD_LARGE) {
-        record.value_size = hash_value_size(record.value);
+        record.value_size = record.value.size == ENGINE_LARGE_REFERENCE_BYTES_MAX
+                                ? engine_logged_size(record.value)
+                                : hash_value_size(record.value);
     }
     return resolution_add(resolution, &record, ENGINE_SOURCE_OVERLAY, NULL);
 }
@@ -357,6 +359,9 @@ tern_status hash_lookup(const struct hash_lookup *lookup, tern_error *error) {
 tern_status hash_load_large(void *context, const struct record *large, struct buffer *out_value,
                             tern_error *error) {
     struct hash_engine *engine = context;
+    if (engine_is_logged(engine->environment, large->value)) {
+        return engine_logged_load(engine->environment, large->value, out_value, error);
+    }
     return hash_value_load(engine->base.file, hash_allocator(engine), large->value, out_value,
                            error);
 }

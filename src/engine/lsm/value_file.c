@@ -406,6 +406,10 @@ static tern_status read_piece(struct value_input *input, const struct value_refe
 
 tern_status value_read(struct lsm *lsm, tern_slice reference_bytes, uint64_t offset, void *buffer,
                        size_t capacity, size_t *out_size, tern_error *error) {
+    if (engine_is_logged(lsm->environment, reference_bytes)) {
+        return engine_logged_read(lsm->environment, reference_bytes, offset, buffer, capacity,
+                                  out_size, error);
+    }
     struct value_reference reference;
     struct value_input input;
     tern_status status = value_reference_decode(reference_bytes, &reference, error);
@@ -441,6 +445,9 @@ tern_status value_read(struct lsm *lsm, tern_slice reference_bytes, uint64_t off
 tern_status lsm_value_load(void *context, const struct record *large, struct buffer *out_value,
                            tern_error *error) {
     struct lsm *lsm = context;
+    if (engine_is_logged(lsm->environment, large->value)) {
+        return engine_logged_load(lsm->environment, large->value, out_value, error);
+    }
     struct value_reference reference;
     tern_status status = value_reference_decode(large->value, &reference, error);
     if (status != TERN_OK) {
