@@ -120,8 +120,8 @@ typedef struct tern_db_options {
     uint32_t sync_interval_ms;   /**< for interval durability; 100 */
     uint64_t memory_bytes;       /**< one budget for overlays, cache, filters, pins; 256 MiB, at
                                     least 8 MiB. Kept to within 15 %; pages of temporary files
-                                    that old snapshots are reading come on top: clean, and the
-                                    system's to take back */
+                                    that old snapshots are reading come on top, a few MiB for each
+                                    thread that reads: clean, and the system's to take back */
     uint64_t overlay_bytes;      /**< share of memory_bytes for overlays, at most half; 30 % */
     uint64_t segment_bytes;      /**< size of a log segment, 64 KiB to 1 GiB, a multiple of 4 KiB; a
                                     sixteenth of memory_bytes, 1 to 32 MiB */

@@ -254,6 +254,11 @@ static void wake_page_task(void *context) {
     }
 }
 
+/* The memory task comes too late when a reader brings back gigabytes a second. */
+static void forget_for_reader(void *context) {
+    old_views_forget(context);
+}
+
 /* The log has moved on since: its memory wants to be made ready ahead. To another segment: it wants
  * a new spare, too, and it may have grown long without anything else that would ask for a
  * checkpoint. */
@@ -375,6 +380,7 @@ void maintenance_start(struct tern_db *db) {
     if (!db->options.read_only) {
         db->overlay_pool.on_low_context = db;
         db->overlay_pool.on_low = wake_page_task;
+        db->overlay_pool.on_spilled_reads = forget_for_reader;
         executor->post(executor->context, &db->maintenance_task);
         executor->post(executor->context, &db->prepare_task);
         executor->post(executor->context, &db->sync_task);

@@ -16,7 +16,7 @@
 
 #define SPILL_RETRY_NS ((uint64_t)1000000000)
 /* So few page faults have not brought back much: up to 64 KiB each. */
-#define FAULTS_MIN ((uint64_t)32)
+#define FAULTS_MIN ((uint64_t)16)
 
 uint64_t old_views_held(struct tern_db *db) {
     uint64_t current = 0;

@@ -14,6 +14,7 @@ void page_pool_init(struct page_pool *pool, uint64_t limit_bytes) {
     pool->limit_bytes = limit_bytes;
     pool->first = NULL;
     pool->on_low = NULL;
+    pool->on_spilled_reads = NULL;
     pool->on_low_context = NULL;
     atomic_init(&pool->pooled_bytes, 0);
 }

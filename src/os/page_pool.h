@@ -17,6 +17,9 @@ struct page_pool {
     /* Called by whoever takes pages when few are left, without locks. NULL: nobody brings more. Set
      * before the first use. */
     void (*on_low)(void *context);
+    /* Called by readers after some reads of pages that were moved to files, maybe inside an epoch,
+     * with the same context. NULL: nobody wants to know. */
+    void (*on_spilled_reads)(void *context);
     void *on_low_context;
     struct mutex mutex;
     uint64_t limit_bytes; /* for what is kept and what is in use, together */

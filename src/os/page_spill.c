@@ -5,6 +5,9 @@
 #include "os/file.h"
 #include "os/pages.h"
 
+/* What a file system keeps of one write in one piece, one read of a byte brings back. */
+#define PIECE_BYTES ((size_t)64 << 10)
+
 void page_spill_init(struct page_spill *spill, const tern_allocator *allocator) {
     *spill = (struct page_spill){.allocator = allocator};
 }
@@ -75,9 +78,11 @@ static tern_status make_room(struct page_spill *spill, tern_error *error) {
 tern_status page_spill_put(struct page_spill *spill, void *memory, size_t size_bytes,
                            tern_error *error) {
     tern_status status = make_room(spill, error);
-    if (status == TERN_OK) {
-        /* In full, before: a mapped page that has no block would be a signal, not an error. */
-        status = file_write(spill->file, spill->size_bytes, memory, size_bytes, error);
+    /* In full, before: a mapped page that has no block would be a signal, not an error. */
+    for (size_t done = 0; status == TERN_OK && done < size_bytes; done += PIECE_BYTES) {
+        size_t left = size_bytes - done;
+        status = file_write(spill->file, spill->size_bytes + done, (const uint8_t *)memory + done,
+                            left < PIECE_BYTES ? left : PIECE_BYTES, error);
     }
     if (status == TERN_OK) {
         status =

@@ -11,6 +11,8 @@
 
 /* A run of deleted keys may be as long as the keyspace; nobody's memory waits for its end. */
 #define MERGE_KEYS_PER_EPOCH 512u
+/* How often overlays that were moved to files hear of it. */
+#define MERGE_KEYS_PER_NOTE 8u
 
 struct merge_source {
     const struct overlay *overlay;
@@ -25,6 +27,7 @@ struct engine_cursor {
     struct epoch_domain *epoch;
     struct epoch_slot *slot; /* inside a call; NULL without a domain */
     uint32_t keys_in_epoch;
+    uint32_t keys_read; /* in all calls */
     const struct overlay_stack *stack;
     struct base_cursor *base; /* NULL: empty */
     struct engine_moment moment;
@@ -74,6 +77,9 @@ tern_status merge_leave(struct engine_cursor *cursor, tern_status status);
 /* Before each key: leaves the epoch for a moment after MERGE_KEYS_PER_EPOCH of them. */
 void merge_enter_again(struct engine_cursor *cursor);
 static inline void merge_count_key(struct engine_cursor *cursor) {
+    if (++cursor->keys_read % MERGE_KEYS_PER_NOTE == 0) {
+        overlay_stack_note_reads(cursor->stack, MERGE_KEYS_PER_NOTE);
+    }
     if (++cursor->keys_in_epoch > MERGE_KEYS_PER_EPOCH) {
         merge_enter_again(cursor);
     }

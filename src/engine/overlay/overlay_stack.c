@@ -2,6 +2,12 @@
 #include "engine/overlay/overlay_stack.h"
 
 #include "base/error.h"
+#include "os/page_pool.h"
+
+/* Each key read may bring back a few pages of 64 KiB: the owner looks after so many. A single
+ * read also brings back the way to its key. */
+#define SPILLED_KEYS 8u
+#define LOOKUP_KEYS  4u
 
 tern_status shared_overlay_create(const struct overlay_options *options,
                                   struct shared_overlay **out_overlay, tern_error *error) {
@@ -21,6 +27,9 @@ tern_status shared_overlay_create(const struct overlay_options *options,
     shared->frozen_time_ms = 0;
     page_spill_init(&shared->spill, options->allocator);
     shared->is_spilled = false;
+    atomic_init(&shared->has_spilled, false);
+    atomic_init(&shared->spilled_reads, 0);
+    shared->pool = options->pool;
     *out_overlay = shared;
     return TERN_OK;
 }
@@ -96,6 +105,7 @@ static tern_status spill_one(struct shared_overlay *shared,
     if (status != TERN_OK) {
         return status;
     }
+    atomic_store_explicit(&shared->has_spilled, true, memory_order_relaxed);
     uint64_t before = overlay_bytes(shared->overlay);
     bool is_whole = false;
     status = overlay_spill(shared->overlay, &shared->spill,
@@ -129,12 +139,38 @@ tern_status overlay_stack_spill(const struct overlay_stack *old,
     return status;
 }
 
+/* An overlay is in many views: that nobody has read it since is cheaply known. */
+static bool may_be_in_memory(struct shared_overlay *shared) {
+    return atomic_load_explicit(&shared->has_spilled, memory_order_relaxed) &&
+           atomic_exchange_explicit(&shared->spilled_reads, 0, memory_order_relaxed) != 0;
+}
+
 void overlay_stack_forget(const struct overlay_stack *stack) {
     for (uint32_t i = 0; i <= stack->frozen_count; i++) {
         struct shared_overlay *shared = i < stack->frozen_count ? stack->frozen[i] : stack->active;
-        if (shared != NULL) {
+        if (shared != NULL && may_be_in_memory(shared)) {
             page_spill_forget(&shared->spill);
         }
+    }
+}
+
+static void note_read(struct shared_overlay *shared, uint32_t keys) {
+    if (__builtin_expect(!atomic_load_explicit(&shared->has_spilled, memory_order_relaxed), 1)) {
+        return;
+    }
+    uint32_t before = atomic_fetch_add_explicit(&shared->spilled_reads, keys, memory_order_relaxed);
+    if (before / SPILLED_KEYS != (before + keys) / SPILLED_KEYS && shared->pool != NULL &&
+        shared->pool->on_spilled_reads != NULL) {
+        shared->pool->on_spilled_reads(shared->pool->on_low_context);
+    }
+}
+
+void overlay_stack_note_reads(const struct overlay_stack *stack, uint32_t keys) {
+    for (uint32_t i = 0; i < stack->frozen_count; i++) {
+        note_read(stack->frozen[i], keys);
+    }
+    if (stack->active != NULL) {
+        note_read(stack->active, keys);
     }
 }
 
@@ -152,12 +188,14 @@ tern_status overlay_stack_lookup(const struct overlay_stack *stack, tern_slice k
     tern_status status = TERN_OK;
     if (stack->active != NULL) {
         status = overlay_lookup(stack->active->overlay, key, key_hash, seq, resolution);
+        note_read(stack->active, LOOKUP_KEYS);
     }
     for (uint32_t i = 0; i < stack->frozen_count; i++) {
         if (status != TERN_OK || resolution->is_complete || !counts(stack, i, key)) {
             break;
         }
         status = overlay_lookup(stack->frozen[i]->overlay, key, key_hash, seq, resolution);
+        note_read(stack->frozen[i], LOOKUP_KEYS);
     }
     return status;
 }

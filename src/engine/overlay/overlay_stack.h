@@ -18,10 +18,14 @@
 struct shared_overlay {
     _Atomic uint64_t references;
     struct overlay *overlay;
-    seq_no frozen_seq;       /* set at freeze: everything in it is <= this */
-    uint64_t frozen_time_ms; /* logged time of frozen_seq */
-    struct page_spill spill; /* what of it has been spilled; maintenance role */
-    bool is_spilled;         /* all that can be; maintenance role */
+    seq_no frozen_seq;        /* set at freeze: everything in it is <= this */
+    uint64_t frozen_time_ms;  /* logged time of frozen_seq */
+    struct page_spill spill;  /* what of it has been spilled; maintenance role */
+    bool is_spilled;          /* all that can be; maintenance role */
+    _Atomic bool has_spilled; /* some of it */
+    /* Keys read since it was last forgotten, counted while has_spilled. */
+    _Atomic uint32_t spilled_reads;
+    struct page_pool *pool; /* whose owner is told of them; may be NULL */
 };
 
 struct overlay_stack {
@@ -57,6 +61,9 @@ TERN_MUST_CHECK tern_status overlay_stack_spill(const struct overlay_stack *old,
                                                 size_t quantum_bytes, uint64_t *out_bytes,
                                                 tern_error *error);
 
+/* After reads of `keys` keys, by whoever reads: of spilled overlays the owner of the page pool is
+ * told now and then, so that what they bring back does not become much. Any thread, no locks. */
+void overlay_stack_note_reads(const struct overlay_stack *stack, uint32_t keys);
 /* What readers have brought back into memory of spilled overlays may go again. Maintenance role. */
 void overlay_stack_forget(const struct overlay_stack *stack);
 
