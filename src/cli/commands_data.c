@@ -88,7 +88,8 @@ static const struct option_spec count_options[] = {
     FROM_OPTION,
     TO_OPTION,
     {OPTION_ESTIMATE, 'e', "estimate", NULL, OPTION_IS_FLAG, NULL,
-     "estimate from the fences of the tree: at once, within 10 % for a thousand keys and more"},
+     "estimate from the fences of the tree: at once, in a B+tree within 10 % for a thousand keys "
+     "and more"},
     KEY_FORMAT_OPTION,
     {0},
 };
