@@ -222,7 +222,8 @@ static tern_status open_existing(struct hash_file *file, tern_error *error) {
         status = ERROR_AT(error, TERN_CORRUPTION, file->path, -1, 0, "the file is too large");
     }
     if (status == TERN_OK) {
-        file->header_is_valid = header_is_ours(file, header);
+        /* What a short write left of the header is written anew, as a whole unit. */
+        file->header_is_valid = size >= HASH_UNIT_BYTES && header_is_ours(file, header);
         file->end_units = (uint32_t)(size / HASH_UNIT_BYTES);
         if (file->end_units > 1) {
             add_free(file, 1, file->end_units - 1);
