@@ -8,6 +8,7 @@
 #include <tern/txn.h>
 
 #include "base/compare.h"
+#include "os/file.h"
 #include "support/cmocka_test.h"
 #include "support/engine_world.h"
 #include "support/fault_allocator.h"
@@ -589,6 +590,43 @@ static void a_destroyed_partition_leaves_no_file(void **state) {
     world_destroy(&world);
 }
 
+/* Cuts a file down to the beginning of its header, checksum included. */
+static bool cut_short(void *context, const char *name) {
+    struct engine_world *world = context;
+    const tern_file_system *system = world->environment.file_system;
+    tern_error error = TERN_ERROR_INIT;
+    tern_file *file = NULL;
+    char path[512];
+    (void)snprintf(path, sizeof(path), "%s/%s", world->environment.directory, name);
+    assert_ok(system->open(system->context, path, 0, &file, &error), error);
+    assert_ok(file->methods->truncate(file, 512, &error), error);
+    assert_ok(file_sync(file, &error), error);
+    assert_ok(file_close(file, &error), error);
+    return true;
+}
+
+/* As a full disk may leave them: nothing that is written then lies where the header belongs. */
+static void files_that_were_cut_short_are_written_anew(void **state) {
+    struct engine_world world;
+    tern_error error = TERN_ERROR_INIT;
+    begin(state, &world);
+    put_many(&world, 50, 1);
+    checkpoint(&world);
+    world_close(&world);
+    const tern_file_system *system = world.environment.file_system;
+    assert_ok(system->list(system->context, world.environment.directory, cut_short, &world, &error),
+              error);
+    /* From a manifest that knows of nothing in them. */
+    free(world.manifests[0].state);
+    world.manifests[0] = (struct world_manifest){0};
+    assert_ok(world_open(&world, 0, &error), error);
+    checkpoint(&world);
+    assert_ok(world_cut_and_open(&world, 0, 1, &error), error);
+    world_verify(&world);
+    world_check_now(&world);
+    world_destroy(&world);
+}
+
 int main(void) {
     int failed = 0;
     for (size_t i = 0; i < sizeof(ENGINES) / sizeof(ENGINES[0]); i++) {
@@ -613,6 +651,7 @@ int main(void) {
             cmocka_unit_test_prestate(an_exported_base_opens_elsewhere, methods),
             cmocka_unit_test_prestate(salvage_finds_every_record_with_and_without_a_state, methods),
             cmocka_unit_test_prestate(a_destroyed_partition_leaves_no_file, methods),
+            cmocka_unit_test_prestate(files_that_were_cut_short_are_written_anew, methods),
         };
         failed += cmocka_run_group_tests(tests, NULL, NULL);
     }

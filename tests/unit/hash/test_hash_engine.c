@@ -301,38 +301,6 @@ static void flip_byte(struct engine_world *world, uint32_t place) {
     assert_ok(file_close(file, &error), error);
 }
 
-/* A full disk may take the beginning of the header, with its checksum, and no more: what is written
- * then must not lie where the header belongs. */
-static void a_header_cut_short_is_written_anew(void **state) {
-    struct engine_world world;
-    tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
-    tern_error error = TERN_ERROR_INIT;
-    char path[1024];
-    tern_file *file = NULL;
-    (void)state;
-    world_create(&world, &hash_engine_methods, &options, (uint64_t)2 << 20, 1,
-                 tern_allocator_default());
-    assert_ok(world_open(&world, 0, &error), error);
-    assert_int_equal(world_put(&world, "key", "value"), TERN_OK);
-    assert_ok(world_checkpoint(&world, &error), error);
-    (void)snprintf(path, sizeof(path), "%s",
-                   hash_file_path(((const struct hash_engine *)world.engine)->base.file));
-    world_close(&world);
-
-    const tern_file_system *system = power_cut_interface(world.disk);
-    assert_ok(system->open(system->context, path, 0, &file, &error), error);
-    assert_ok(file->methods->truncate(file, 512, &error), error);
-    assert_ok(file_sync(file, &error), error);
-    assert_ok(file_close(file, &error), error);
-    /* From the manifest before, which knows of nothing in the file. */
-    assert_ok(world_open(&world, 1, &error), error);
-    assert_ok(world_checkpoint(&world, &error), error);
-    assert_ok(world_cut_and_open(&world, 0, 1, &error), error);
-    world_verify(&world);
-    world_check_now(&world);
-    world_destroy(&world);
-}
-
 /* Records that nobody can read must not all go into one bucket. */
 static void opens_with_a_damaged_list_of_hashes_and_damaged_blocks(void **state) {
     struct engine_world world;
@@ -698,7 +666,6 @@ int main(void) {
         cmocka_unit_test_setup_teardown(
             a_cursor_whose_snapshot_was_ended_says_so_instead_of_leaving_keys_out, make_cold,
             make_warm),
-        cmocka_unit_test(a_header_cut_short_is_written_anew),
         cmocka_unit_test(opens_with_a_damaged_list_of_hashes_and_damaged_blocks),
         cmocka_unit_test(a_key_deleted_and_put_again_is_not_missing_before_both),
         cmocka_unit_test(an_impossible_load_of_the_index_is_brought_within_bounds),
