@@ -173,9 +173,11 @@ static void collect(struct run_threads *threads, struct run_result *result) {
 
 static bool prepare_workers(struct run_threads *threads, bool wants_timeline) {
     struct run *run = threads->run;
-    threads->workers = calloc(run->threads, sizeof(*threads->workers));
+    size_t bytes = run->threads * sizeof(*threads->workers);
+    threads->workers = aligned_alloc(WORKER_ALIGNMENT_BYTES, bytes);
     if (threads->workers == NULL)
         return false;
+    memset(threads->workers, 0, bytes);
     for (unsigned i = 0; i < run->threads; i++) {
         struct worker *worker = &threads->workers[i];
         worker->run = run;

@@ -15,6 +15,7 @@
 #include "timeline.h"
 #include "zipf.h"
 
+#include <stdalign.h>
 #include <stdatomic.h>
 
 /* Last writes of a worker, read back after the store has been opened again. */
@@ -37,8 +38,13 @@ struct write_note {
 
 struct run;
 
+/* Workers stand side by side in memory: each begins a cache line of its own, and the line the
+   processor fetches along with it, for a count that one of them raises at every operation must
+   not take away from its neighbour what that reads at every operation. */
+enum { WORKER_ALIGNMENT_BYTES = 128 };
+
 struct worker {
-    const struct run *run;
+    alignas(WORKER_ALIGNMENT_BYTES) const struct run *run;
     const struct driver *driver;
     const struct record_space *records;
     struct bench_session *session;
