@@ -283,6 +283,15 @@ bool log_wants_prepare(const struct log *log) {
            (count == 0 || !log_direct_has_time(log));
 }
 
+/* Where syncs are far apart the next one, which a checkpoint waits for, would find all of it to
+ * write; so it is sent on its way as it is finished. */
+static void send_off(const struct log *log, const struct log_segment *segment) {
+    if (segment->file->methods->advise != NULL &&
+        log_position_segment(log_durable_position(log)) < segment->id) {
+        segment->file->methods->advise(segment->file, 0, segment->bytes, false);
+    }
+}
+
 /* Finished segments need no mapping. Skipped when a release is under way, which does the same. */
 static void unmap_finished(struct log *log) {
     for (;;) {
@@ -299,6 +308,7 @@ static void unmap_finished(struct log *log) {
             return;
         }
         log_segment_unmap(segment);
+        send_off(log, segment);
     }
 }
 

@@ -6,7 +6,9 @@
  *   footer
  *
  * A data block ends where the page size does; a record that is longer has a block of its own. What
- * is written is collected and goes to the file in long runs.
+ * is written is collected and goes to the file in long runs, past the page cache where the file
+ * system grants that: then in whole granules. What is over stays for the next run; the last one is
+ * filled up with zeros, and the file cut off behind the footer.
  */
 #include "engine/lsm/table_writer.h"
 
@@ -22,6 +24,9 @@
 #include "simd/compare.h"
 
 #define RUN_BYTES ((size_t)512 << 10)
+/* Of what is written past the page cache, at least: a part of a file system's block would be read
+ * first. */
+#define GRANULE_BYTES ((size_t)4 << 10)
 /* An index block that would be longer begins a new partition. */
 #define INDEX_BYTES_MAX ((size_t)12 << 10)
 /* So does a filter that would be longer; a filter of few bits a key could be as long as its block
@@ -35,10 +40,14 @@ struct table_writer {
     uint64_t number;
     tern_file *file;
     struct block_context context;
-    uint64_t offset;   /* of the next block */
-    uint64_t flushed;  /* bytes in the file */
-    uint64_t sent;     /* of these, on their way to the device */
-    struct buffer run; /* from `flushed` on */
+    bool is_direct;   /* past the page cache */
+    size_t granule;   /* writes begin and end at multiples of it */
+    uint64_t offset;  /* of the next block */
+    uint64_t flushed; /* bytes in the file */
+    uint64_t sent;    /* of these, on their way to the device */
+    uint8_t *run;     /* from `flushed` on; aligned for direct writes */
+    size_t run_bytes;
+    size_t run_capacity; /* a multiple of `granule` */
     struct data_block_builder block;
     struct index_block_builder index;
     struct buffer separator; /* of the block being built */
@@ -57,7 +66,7 @@ static tern_status no_memory(tern_error *error) {
 static void free_writer(struct table_writer *writer) {
     const tern_allocator *allocator = lsm_allocator(writer->lsm);
     (void)file_close(writer->file, NULL);
-    buffer_release(&writer->run);
+    memory_release_aligned(allocator, writer->run);
     buffer_release(&writer->separator);
     buffer_release(&writer->scratch);
     data_block_builder_release(&writer->block);
@@ -77,11 +86,27 @@ static tern_compression compression_for(const struct lsm *lsm, uint32_t level) {
     return wanted == TERN_COMPRESSION_ZSTD && level < 2 ? TERN_COMPRESSION_LZ4 : wanted;
 }
 
+static tern_status create_file(struct table_writer *writer, tern_error *error) {
+    char path[FILE_PATH_BYTES];
+    const struct engine_environment *environment = writer->lsm->environment;
+    const tern_file_system *system = environment->file_system;
+    uint32_t flags = TERN_OPEN_CREATE | TERN_OPEN_EXCLUSIVE |
+                     (environment->buffered_io ? 0u : (uint32_t)TERN_OPEN_DIRECT);
+    tern_status status = lsm_file_path(writer->lsm, writer->number, LSM_FILE_TABLE, path, error);
+    if (status == TERN_OK) {
+        status = system->open(system->context, path, flags, &writer->file, error);
+    }
+    if (status == TERN_OK) {
+        size_t needed = writer->file->alignment_bytes;
+        writer->is_direct = (writer->file->flags & (uint32_t)TERN_OPEN_DIRECT) != 0;
+        writer->granule = writer->is_direct && needed < GRANULE_BYTES ? GRANULE_BYTES : needed;
+    }
+    return status;
+}
+
 tern_status table_writer_create(struct lsm *lsm, uint32_t level, struct table_writer **out_writer,
                                 tern_error *error) {
     const tern_allocator *allocator = lsm_allocator(lsm);
-    const tern_file_system *system = lsm->environment->file_system;
-    char path[FILE_PATH_BYTES];
     struct table_writer *writer = memory_allocate_zeroed(allocator, sizeof(*writer));
     if (writer == NULL) {
         return no_memory(error);
@@ -90,7 +115,6 @@ tern_status table_writer_create(struct lsm *lsm, uint32_t level, struct table_wr
     writer->number = atomic_fetch_add_explicit(&lsm->next_file, 1, memory_order_relaxed);
     writer->context =
         (struct block_context){compression_for(lsm, level), lsm->environment->incarnation};
-    buffer_init(&writer->run, allocator);
     buffer_init(&writer->separator, allocator);
     buffer_init(&writer->scratch, allocator);
     data_block_builder_init(&writer->block, allocator);
@@ -99,11 +123,7 @@ tern_status table_writer_create(struct lsm *lsm, uint32_t level, struct table_wr
     writer->meta.numbers.hash_seed = lsm->config.hasher.seed;
     writer->meta.numbers.level = level;
     writer->meta.numbers.compression = (uint32_t)writer->context.compression;
-    tern_status status = lsm_file_path(lsm, writer->number, LSM_FILE_TABLE, path, error);
-    if (status == TERN_OK) {
-        status = system->open(system->context, path, TERN_OPEN_CREATE | TERN_OPEN_EXCLUSIVE,
-                              &writer->file, error);
-    }
+    tern_status status = create_file(writer, error);
     if (status != TERN_OK) {
         writer->file = NULL;
         free_writer(writer);
@@ -113,20 +133,63 @@ tern_status table_writer_create(struct lsm *lsm, uint32_t level, struct table_wr
     return TERN_OK;
 }
 
-static tern_status flush(struct table_writer *writer, tern_error *error) {
-    if (writer->run.size == 0) {
+/* Room for `size` bytes more, and for what fills them up to a granule. */
+static tern_status reserve(struct table_writer *writer, size_t size, tern_error *error) {
+    const tern_allocator *allocator = lsm_allocator(writer->lsm);
+    size_t needed = writer->run_bytes + size;
+    if (needed <= writer->run_capacity) {
         return TERN_OK;
     }
-    tern_status status =
-        file_write(writer->file, writer->flushed, writer->run.data, writer->run.size, error);
-    if (status == TERN_OK) {
-        struct lsm *lsm = writer->lsm;
-        atomic_fetch_add_explicit(&lsm->written_bytes, writer->run.size, memory_order_relaxed);
-        atomic_fetch_add_explicit(&lsm->level_written_bytes[writer->meta.numbers.level],
-                                  writer->run.size, memory_order_relaxed);
-        writer->flushed += writer->run.size;
-        writer->run.size = 0;
+    size_t alignment = writer->granule > GRANULE_BYTES ? writer->granule : GRANULE_BYTES;
+    size_t least = RUN_BYTES + alignment; /* a run, and what the one before it has left over */
+    size_t capacity = (size_t)round_up_u64(needed > least ? needed : least, alignment);
+    uint8_t *grown = memory_allocate_aligned(allocator, alignment, capacity);
+    if (grown == NULL) {
+        return no_memory(error);
+    }
+    if (writer->run_bytes > 0) {
+        memcpy(grown, writer->run, writer->run_bytes);
+    }
+    memory_release_aligned(allocator, writer->run);
+    writer->run = grown;
+    writer->run_capacity = capacity;
+    return TERN_OK;
+}
+
+/* Writes `size` bytes of the run, of which `counted` are the table's, and keeps the rest. */
+static tern_status write_run(struct table_writer *writer, size_t size, size_t counted,
+                             tern_error *error) {
+    struct lsm *lsm = writer->lsm;
+    tern_status status = file_write(writer->file, writer->flushed, writer->run, size, error);
+    if (status != TERN_OK) {
+        return status;
+    }
+    atomic_fetch_add_explicit(&lsm->written_bytes, counted, memory_order_relaxed);
+    atomic_fetch_add_explicit(&lsm->level_written_bytes[writer->meta.numbers.level], counted,
+                              memory_order_relaxed);
+    writer->flushed += counted;
+    writer->run_bytes -= counted;
+    memmove(writer->run, writer->run + counted, writer->run_bytes);
+    if (!writer->is_direct) {
         lsm_send_off(writer->file, &writer->sent, writer->flushed);
+    }
+    return TERN_OK;
+}
+
+/* Whole granules. */
+static tern_status flush(struct table_writer *writer, tern_error *error) {
+    size_t size = writer->run_bytes - writer->run_bytes % writer->granule;
+    return size > 0 ? write_run(writer, size, size, error) : TERN_OK;
+}
+
+/* All that is left. */
+static tern_status flush_last(struct table_writer *writer, tern_error *error) {
+    size_t counted = writer->run_bytes;
+    size_t size = (size_t)round_up_u64(counted, writer->granule);
+    memset(writer->run + counted, 0, size - counted);
+    tern_status status = write_run(writer, size, counted, error);
+    if (status == TERN_OK && size > counted) {
+        status = writer->file->methods->truncate(writer->file, writer->flushed, error);
     }
     return status;
 }
@@ -135,25 +198,25 @@ static tern_status flush(struct table_writer *writer, tern_error *error) {
 static tern_status write_block(struct table_writer *writer, tern_slice payload,
                                struct lsm_ref *out_ref, tern_error *error) {
     size_t bound = block_bound(payload.size);
-    if (writer->run.size + bound > RUN_BYTES) {
-        tern_status status = flush(writer, error);
-        if (status != TERN_OK) {
-            return status;
-        }
+    tern_status status = TERN_OK;
+    if (writer->run_bytes + bound > RUN_BYTES) {
+        status = flush(writer, error);
     }
-    if (buffer_reserve(&writer->run, bound > RUN_BYTES ? bound : RUN_BYTES - writer->run.size) !=
-        TERN_OK) {
-        return no_memory(error);
+    if (status == TERN_OK) {
+        status = reserve(writer, bound, error);
     }
-    uint8_t *target = writer->run.data + writer->run.size;
+    if (status != TERN_OK) {
+        return status;
+    }
+    uint8_t *target = writer->run + writer->run_bytes;
     size_t stored = BLOCK_HEADER_BYTES + payload.size;
     uint64_t checksum = 0;
     if (writer->context.compression == TERN_COMPRESSION_NONE) {
         memcpy(target + BLOCK_HEADER_BYTES, payload.data, payload.size);
         checksum = block_seal(&writer->context, target, payload.size);
     } else {
-        tern_status status = block_encode(&writer->context, payload.data, payload.size, target,
-                                          &stored, &checksum, error);
+        status = block_encode(&writer->context, payload.data, payload.size, target, &stored,
+                              &checksum, error);
         if (status != TERN_OK) {
             return status;
         }
@@ -164,7 +227,7 @@ static tern_status write_block(struct table_writer *writer, tern_slice payload,
                          stored);
     }
     *out_ref = (struct lsm_ref){lsm_place_of(writer->offset, stored), checksum};
-    writer->run.size += stored;
+    writer->run_bytes += stored;
     writer->offset += stored;
     return TERN_OK;
 }
@@ -377,15 +440,15 @@ static tern_status write_end(struct table_writer *writer, const struct lsm_range
     if (status == TERN_OK) {
         status = write_block(writer, payload, &ref, error);
     }
-    if (status == TERN_OK && buffer_reserve(&writer->run, LSM_FOOTER_BYTES) != TERN_OK) {
-        status = no_memory(error);
+    if (status == TERN_OK) {
+        status = reserve(writer, LSM_FOOTER_BYTES, error);
     }
     if (status == TERN_OK) {
         table_footer_encode(ref, writer->lsm->config.id, writer->number,
-                            writer->run.data + writer->run.size);
-        writer->run.size += LSM_FOOTER_BYTES;
+                            writer->run + writer->run_bytes);
+        writer->run_bytes += LSM_FOOTER_BYTES;
         writer->offset += LSM_FOOTER_BYTES;
-        status = flush(writer, error);
+        status = flush_last(writer, error);
         *out_meta_checksum = ref.checksum;
     }
     return status;

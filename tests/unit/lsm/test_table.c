@@ -199,10 +199,14 @@ static void a_block_of_keys_out_of_order_is_not_walked(void **state) {
     tear_down(&fixture);
 }
 
-/* The disk of the fixture, with what it is told about bytes that nobody will need soon. */
+/* The disk of the fixture, with what it is told about bytes that nobody will need soon, and how it
+ * is written past the page cache. */
 static const tern_file_system *inner_system;
+static tern_file_methods inner_methods;
 static tern_file_methods telling_methods;
+static uint32_t needed_alignment_bytes;
 static uint64_t advised_bytes;
+static uint64_t direct_bytes;
 
 static void count_advice(tern_file *file, uint64_t offset, uint64_t size, bool will_need) {
     (void)file;
@@ -210,42 +214,97 @@ static void count_advice(tern_file *file, uint64_t offset, uint64_t size, bool w
     advised_bytes += will_need ? 0 : size;
 }
 
+static tern_status count_write(tern_file *file, uint64_t offset, const void *buffer, size_t size,
+                               tern_error *error) {
+    if ((file->flags & TERN_OPEN_DIRECT) != 0) {
+        assert_int_equal(offset % needed_alignment_bytes, 0);
+        assert_int_equal(size % needed_alignment_bytes, 0);
+        assert_int_equal((uintptr_t)buffer % needed_alignment_bytes, 0);
+        direct_bytes += size;
+    }
+    return inner_methods.write(file, offset, buffer, size, error);
+}
+
 static tern_status open_telling(void *context, const char *path, uint32_t flags,
                                 tern_file **out_file, tern_error *error) {
     tern_status status = inner_system->open(context, path, flags, out_file, error);
     if (status == TERN_OK) {
-        telling_methods = *(*out_file)->methods;
+        inner_methods = *(*out_file)->methods;
+        telling_methods = inner_methods;
         telling_methods.advise = count_advice;
+        telling_methods.write = count_write;
         (*out_file)->methods = &telling_methods;
+        if ((flags & TERN_OPEN_DIRECT) != 0) {
+            (*out_file)->alignment_bytes = needed_alignment_bytes;
+        }
     }
     return status;
 }
 
-static void a_table_is_on_its_way_to_the_device_while_it_is_written(void **state) {
-    (void)state;
-    struct fixture fixture;
+/* Some MB, in a table that reads as it was written. */
+static void write_told(struct fixture *fixture, struct lsm_table **out_table) {
     struct table_writer *writer = NULL;
-    struct lsm_table *table = NULL;
+    struct run_cursor cursor;
     tern_error error = TERN_ERROR_INIT;
     static char value[1000];
-    set_up(&fixture);
-    inner_system = fixture.environment.file_system;
-    tern_file_system telling = *inner_system;
+    static tern_file_system telling;
+    unsigned count = 0;
+    inner_system = fixture->environment.file_system;
+    telling = *inner_system;
     telling.open = open_telling;
-    fixture.environment.file_system = &telling;
-    advised_bytes = 0;
-    assert_ok(table_writer_create(&fixture.lsm, 0, &writer, &error), error);
+    fixture->environment.file_system = &telling;
+    advised_bytes = direct_bytes = 0;
+    assert_ok(table_writer_create(&fixture->lsm, 0, &writer, &error), error);
     for (unsigned i = 0; i < 4000; i++) {
         char key[16];
         const struct record record = {.kind = RECORD_PUT,
-                                      .value = tern_slice_of(value, sizeof(value))};
+                                      .value = tern_slice_of(value, sizeof(value) - i % 7)};
         (void)snprintf(key, sizeof(key), "%08u", i);
         assert_ok(table_writer_add(writer, tern_slice_str(key), &record, &error), error);
     }
-    assert_ok(table_writer_finish(writer, NULL, 0, 1, &table, &error), error);
+    assert_ok(table_writer_finish(writer, NULL, 0, 1, out_table, &error), error);
+    fixture->environment.file_system = inner_system;
+    run_cursor_init(&cursor, &fixture->lsm, out_table, 1, true);
+    assert_ok(run_cursor_seek(&cursor, NULL, false, &error), error);
+    for (; run_cursor_is_valid(&cursor); count++) {
+        assert_int_equal(run_cursor_entry(&cursor)->record.value.size, sizeof(value) - count % 7);
+        assert_ok(run_cursor_step(&cursor, false, &error), error);
+    }
+    assert_int_equal(count, 4000);
+    run_cursor_release(&cursor);
+}
+
+static void a_table_is_written_past_the_page_cache_in_whole_granules(void **state) {
+    (void)state;
+    static const uint32_t alignments[] = {512, 4096, 65536};
+    for (size_t i = 0; i < sizeof(alignments) / sizeof(alignments[0]); i++) {
+        struct fixture fixture;
+        struct lsm_table *table = NULL;
+        uint64_t size = 0;
+        tern_error error = TERN_ERROR_INIT;
+        set_up(&fixture);
+        needed_alignment_bytes = alignments[i];
+        write_told(&fixture, &table);
+        assert_ok(table->file->methods->size(table->file, &size, &error), error);
+        assert_int_equal(size, table->file_bytes);
+        assert_in_range(direct_bytes, table->file_bytes, table->file_bytes + 65536);
+        assert_int_equal(advised_bytes, 0);
+        table_release(table);
+        tear_down(&fixture);
+    }
+}
+
+static void
+a_table_in_the_page_cache_is_on_its_way_to_the_device_while_it_is_written(void **state) {
+    (void)state;
+    struct fixture fixture;
+    struct lsm_table *table = NULL;
+    set_up(&fixture);
+    fixture.environment.buffered_io = true;
+    write_told(&fixture, &table);
+    assert_int_equal(direct_bytes, 0);
     assert_in_range(advised_bytes, table->file_bytes - (600 << 10), table->file_bytes);
     table_release(table);
-    fixture.environment.file_system = inner_system;
     tear_down(&fixture);
 }
 
@@ -255,7 +314,8 @@ int main(void) {
         cmocka_unit_test(a_block_shorter_than_its_header_is_not_read),
         cmocka_unit_test(keys_out_of_order_are_not_written),
         cmocka_unit_test(a_block_of_keys_out_of_order_is_not_walked),
-        cmocka_unit_test(a_table_is_on_its_way_to_the_device_while_it_is_written),
+        cmocka_unit_test(a_table_is_written_past_the_page_cache_in_whole_granules),
+        cmocka_unit_test(a_table_in_the_page_cache_is_on_its_way_to_the_device_while_it_is_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
