@@ -8,7 +8,8 @@
  *  1. `entry` is what it stands on; its bytes lie in blocks that are held, in a table's meta block,
  *     or in the scratch.
  *  2. Sources marked in `at_key` stand on the entry's key, unless `is_ahead`: then all sources
- *     stand beyond it (after a batch), and none has left the block that lent entries.
+ *     stand beyond it (after a batch), and none has left the block that lent entries. While it
+ *     `is_passing`, they stand on it, and the next move begins with it.
  *
  * A leaf, for the merging cursor, is what can be handed out before any source has to leave its
  * block: all keys up to the lowest last key of the blocks.
@@ -23,6 +24,8 @@
 #include "engine/lsm/run_cursor.h"
 #include "engine/lsm/value_file.h"
 
+/* Keys that are gone, passed in one call. */
+#define PASSED_MAX 512u
 /* Keys up to this are compared without a call. */
 #define SMALL_KEY_BYTES 32u
 
@@ -40,6 +43,7 @@ struct lsm_cursor {
     bool is_raw; /* as lsm_cursor_open_raw says */
     bool is_backward;
     bool is_ahead;
+    bool is_passing;
     bool has_ranges;
     bool is_scratch; /* the entry's value was built */
     struct engine_entry entry;
@@ -207,14 +211,19 @@ static tern_status resolve(struct lsm_cursor *cursor, tern_slice key, struct rec
     return status;
 }
 
-/* Stands on the first key that is there from where the sources are. */
+/* Stands on the first key that is there from where the sources are, or passes some. */
 static tern_status settle(struct lsm_cursor *cursor, tern_error *error) {
     uint32_t first = 0;
-    cursor->is_ahead = false;
+    cursor->is_ahead = cursor->is_passing = false;
     cursor->is_scratch = false;
-    while (mark_next(cursor, &first)) {
+    for (uint32_t passed = 0; mark_next(cursor, &first); passed++) {
         struct source *source = &cursor->sources[first];
         const struct engine_entry *entry = run_cursor_entry(&source->run);
+        if (passed >= PASSED_MAX && !cursor->is_raw) {
+            cursor->entry = *entry;
+            cursor->is_ahead = cursor->is_passing = true;
+            return TERN_OK;
+        }
         if (cursor->has_ranges) {
             const struct lsm_range *cover = find_cover(cursor, first, entry->key);
             if (cover != NULL) {
@@ -327,6 +336,10 @@ static tern_status lsm_next(struct base_cursor *base, tern_error *error) {
 
 static tern_status lsm_previous(struct base_cursor *base, tern_error *error) {
     return move(cursor_of(base), true, error);
+}
+
+static bool lsm_is_passing(const struct base_cursor *base) {
+    return ((const struct lsm_cursor *)base)->is_passing;
 }
 
 static tern_slice lsm_key(const struct base_cursor *base) {
@@ -571,6 +584,7 @@ static const struct base_cursor_methods methods = {
     .seek = lsm_seek,
     .next = lsm_next,
     .previous = lsm_previous,
+    .is_passing = lsm_is_passing,
     .key = lsm_key,
     .record = lsm_record,
     .leaf_batch = lsm_leaf_batch,

@@ -193,15 +193,30 @@ void merge_step_source(struct engine_cursor *cursor, struct merge_source *source
     }
 }
 
-static tern_status base_moved(struct engine_cursor *cursor, tern_status status) {
+static tern_status move_base(struct engine_cursor *cursor, tern_error *error) {
+    const struct base_cursor_methods *methods = cursor->base->methods;
+    return cursor->is_backward ? methods->previous(cursor->base, error)
+                               : methods->next(cursor->base, error);
+}
+
+/* Keys that are gone are passed a slice at a time, with the epoch left in between, and only within
+ * the bounds. */
+static tern_status base_moved(struct engine_cursor *cursor, tern_status status, tern_error *error) {
+    const struct base_cursor_methods *methods = cursor->base->methods;
+    while (status == TERN_OK && methods->is_passing != NULL && methods->is_passing(cursor->base)) {
+        if (merge_is_out_of_bounds(cursor, methods->key(cursor->base))) {
+            status = TERN_NOT_FOUND;
+        } else {
+            merge_enter_again(cursor);
+            status = move_base(cursor, error);
+        }
+    }
     cursor->is_base_valid = status == TERN_OK;
     return status == TERN_NOT_FOUND ? TERN_OK : status;
 }
 
 tern_status merge_step_base(struct engine_cursor *cursor, tern_error *error) {
-    const struct base_cursor_methods *methods = cursor->base->methods;
-    return base_moved(cursor, cursor->is_backward ? methods->previous(cursor->base, error)
-                                                  : methods->next(cursor->base, error));
+    return base_moved(cursor, move_base(cursor, error), error);
 }
 
 static tern_status seek_base(struct engine_cursor *cursor, const tern_slice *key, bool inclusive,
@@ -213,7 +228,7 @@ static tern_status seek_base(struct engine_cursor *cursor, const tern_slice *key
     }
     const struct base_cursor_methods *methods = cursor->base->methods;
     tern_status status =
-        base_moved(cursor, methods->seek(cursor->base, key, cursor->is_backward, error));
+        base_moved(cursor, methods->seek(cursor->base, key, cursor->is_backward, error), error);
     if (status == TERN_OK && cursor->is_base_valid && key != NULL && !inclusive &&
         slice_equal(methods->key(cursor->base), *key)) {
         status = merge_step_base(cursor, error);

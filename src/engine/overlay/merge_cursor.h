@@ -26,6 +26,11 @@ struct base_cursor_methods {
                         tern_error *error);
     tern_status (*next)(struct base_cursor *cursor, tern_error *error);
     tern_status (*previous)(struct base_cursor *cursor, tern_error *error);
+    /*
+     * After a move: it stands on a key that is not to be handed out, having passed many that are
+     * gone, and wants to be moved on in the same direction. NULL: never.
+     */
+    bool (*is_passing)(const struct base_cursor *cursor);
     /* Where it stands. */
     tern_slice (*key)(const struct base_cursor *cursor);
     void (*record)(const struct base_cursor *cursor, struct record *out_record);
