@@ -122,6 +122,14 @@ static tern_slice rest_at(const uint8_t *payload, uint32_t index) {
                          end - begin);
 }
 
+tern_status index_block_separator(const uint8_t *payload, uint32_t index, struct buffer *out_key) {
+    tern_slice rest = rest_at(payload, index);
+    out_key->size = 0;
+    tern_status status =
+        buffer_append(out_key, payload + get_u32(payload + 8), get_u32(payload + 4));
+    return status == TERN_OK ? buffer_append(out_key, rest.data, rest.size) : status;
+}
+
 size_t index_block_size(const uint8_t *payload) {
     uint32_t count = index_block_count(payload);
     const uint8_t *ends = payload + HEADER_BYTES + 20u * count;

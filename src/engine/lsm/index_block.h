@@ -36,6 +36,10 @@ uint32_t index_block_count(const uint8_t *payload);
 /* Size of a payload that was accepted. */
 size_t index_block_size(const uint8_t *payload);
 struct lsm_ref index_block_ref(const uint8_t *payload, uint32_t index);
+/* The key that separates the block from the one before: above all keys there, not above its own.
+ * TERN_NO_MEMORY. */
+TERN_MUST_CHECK tern_status index_block_separator(const uint8_t *payload, uint32_t index,
+                                                  struct buffer *out_key);
 /* The data block where the key must be, if it is anywhere. */
 uint32_t index_block_find(const uint8_t *payload, tern_slice key);
 

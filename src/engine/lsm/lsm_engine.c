@@ -182,7 +182,7 @@ static tern_status lsm_open(const struct engine_environment *environment,
     buffer_init(&engine->sealed.garbage, environment->allocator);
     tern_status status = lsm_enter(&engine->lsm, environment, config, error);
     if (status == TERN_OK) {
-        status = lsm_state_open(&engine->lsm, state, false, NULL, NULL, &version, error);
+        status = lsm_state_open(&engine->lsm, state, NULL, NULL, &version, error);
     }
     if (status == TERN_OK) {
         status = register_files(engine, version, error);

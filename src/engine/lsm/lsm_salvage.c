@@ -6,15 +6,22 @@
  * compaction had finished already undone.
  *
  * A block that cannot be read is left out, told of and counted; older versions of its keys may then
- * come up again.
+ * come up again. Which keys it had the index tells, where that can be read, else the list of the
+ * table's partitions; of a table that cannot be opened, its neighbours in the run.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/compare.h"
 #include "base/error.h"
+#include "base/slice_text.h"
+#include "engine/lsm/index_block.h"
 #include "engine/lsm/lsm_engine_internal.h"
 #include "engine/lsm/run_cursor.h"
+
+/* A finding with two keys in it. */
+#define MESSAGE_BYTES (TERN_ERROR_MESSAGE_BYTES + 2 * SLICE_TEXT_BYTES + 160)
 
 struct salvage {
     struct lsm lsm;
@@ -45,21 +52,80 @@ static void report(struct salvage *salvage, uint64_t number, int64_t offset, con
     salvage->has_stopped = !salvage->on_finding(salvage->finding_context, &finding);
 }
 
-static void lose_table(void *context, uint64_t number, const tern_error *detail) {
+static void lose_table(void *context, uint64_t number, const tern_error *detail,
+                       const struct lsm_table *before, const struct lsm_table *after) {
     struct salvage *salvage = context;
-    report(salvage, number, detail->offset, "table.open", detail->message);
+    char message[MESSAGE_BYTES];
+    char begin[SLICE_TEXT_BYTES] = "the first";
+    char end[SLICE_TEXT_BYTES] = "the last";
+    (void)snprintf(message, sizeof(message),
+                   "%s; of its records, from %s%s to %s%s, only what other tables have is left",
+                   detail->message, before != NULL ? "behind " : "",
+                   before != NULL ? slice_text(before->upper, begin) : begin,
+                   after != NULL ? "before " : "",
+                   after != NULL ? slice_text(after->lower, end) : end);
+    report(salvage, number, detail->offset, "table.open", message);
     salvage->lost_pages++;
 }
 
 /* ---- merging what can be read ---- */
 
+/* Where the block begins that the cursor could not read, and where the next; false: the index of
+ * its partition cannot be read either. */
+static bool find_separators(const struct run_cursor *cursor, struct buffer *begin,
+                            struct buffer *end) {
+    const struct lsm_table *table = cursor->tables[cursor->table];
+    const struct table_partition *partition = &table->partitions[cursor->partition];
+    const uint8_t *index = cursor->index.data;
+    if (!cursor->has_index || cursor->index_table != cursor->table ||
+        cursor->index_partition != cursor->partition) {
+        return false;
+    }
+    return index_block_separator(index, cursor->block, begin) == TERN_OK &&
+           (cursor->block + 1 == partition->block_count ||
+            index_block_separator(index, cursor->block + 1, end) == TERN_OK);
+}
+
+/* Tells which keys the block that the cursor could not read had, or all of its partition. */
+static void lose_block(struct salvage *salvage, const struct run_cursor *cursor,
+                       const tern_error *detail) {
+    const struct lsm_table *table = cursor->tables[cursor->table];
+    const struct table_partition *partition = &table->partitions[cursor->partition];
+    char message[MESSAGE_BYTES];
+    char first[SLICE_TEXT_BYTES];
+    char last[SLICE_TEXT_BYTES];
+    char of[64] = "its records";
+    struct buffer begin;
+    struct buffer end;
+    buffer_init(&begin, lsm_allocator(&salvage->lsm));
+    buffer_init(&end, lsm_allocator(&salvage->lsm));
+    tern_slice from = partition->lower;
+    bool is_to_last = cursor->partition + 1 == table->partition_count;
+    tern_slice to = is_to_last ? table->last : partition[1].lower;
+    if (find_separators(cursor, &begin, &end)) {
+        from = buffer_slice(&begin);
+        if (cursor->block + 1 < partition->block_count) {
+            to = buffer_slice(&end);
+            is_to_last = false;
+        }
+    } else {
+        (void)snprintf(of, sizeof(of), "%" PRIu64 " records", partition->records);
+    }
+    (void)snprintf(message, sizeof(message),
+                   "%s; of %s, from %s to %s%s, only what older tables have is left",
+                   detail->message, of, slice_text(from, first), is_to_last ? "" : "before ",
+                   slice_text(to, last));
+    report(salvage, table->number, detail->offset, "data.block", message);
+    salvage->lost_pages++;
+    buffer_release(&begin);
+    buffer_release(&end);
+}
+
 /* Steps over blocks that cannot be read. */
 static tern_status make_valid(struct salvage *salvage, struct run_cursor *cursor,
                               tern_status status, tern_error *detail) {
     while (status == TERN_CORRUPTION || status == TERN_IO) {
-        const struct lsm_table *table = cursor->tables[cursor->table];
-        report(salvage, table->number, detail->offset, "data.block", detail->message);
-        salvage->lost_pages++;
+        lose_block(salvage, cursor, detail);
         error_clear(detail);
         /* As if it stood on the last record of the block. */
         status = run_cursor_skip_block(cursor, detail);
@@ -106,7 +172,11 @@ static tern_status visit_key(struct salvage *salvage, const struct lsm_version *
     status = resolution_finish(&resolution, version->base_time_ms, scratch, lsm_value_load,
                                &salvage->lsm, &result, &detail);
     if (status == TERN_CORRUPTION || status == TERN_IO) {
-        report(salvage, 0, -1, "value.pieces", detail.message);
+        char message[MESSAGE_BYTES];
+        char text[SLICE_TEXT_BYTES];
+        (void)snprintf(message, sizeof(message), "%s; the value of %s is lost", detail.message,
+                       slice_text(key, text));
+        report(salvage, 0, -1, "value.pieces", message);
         salvage->lost_pages++;
         return TERN_OK;
     }
@@ -220,7 +290,7 @@ static bool visit_name(void *context, const char *name) {
     } else if (found->status == TERN_NO_MEMORY) {
         error_copy(salvage->error, &detail);
     } else {
-        lose_table(salvage, number, &detail);
+        lose_table(salvage, number, &detail, NULL, NULL);
         found->status = TERN_OK;
     }
     return found->status == TERN_OK;
@@ -300,7 +370,7 @@ tern_status lsm_salvage(const struct engine_environment *environment,
         return status;
     }
     if (state.size > 0) {
-        status = lsm_state_open(&salvage.lsm, state, true, lose_table, &salvage, &version, &detail);
+        status = lsm_state_open(&salvage.lsm, state, lose_table, &salvage, &version, &detail);
         if (status == TERN_CORRUPTION || status == TERN_VERSION) {
             report(&salvage, 0, -1, "tables.state", detail.message);
             salvage.lost_pages++;

@@ -50,18 +50,26 @@ tern_status lsm_state_encode(const struct lsm_version *version, struct buffer *o
 
 /* ---- decoding ---- */
 
+/* A table that could not be opened: it stood in that run, before the table of that index. */
+struct lost_table {
+    struct lost_table *next;
+    uint64_t number;
+    uint32_t run, index;
+    tern_error detail;
+};
+
 struct decoded {
     struct run_shape *shapes;
     struct lsm_table **tables;
     uint32_t run_count, table_count;
+    struct lost_table *lost; /* the last one first */
     seq_no complete_seq;
     uint64_t base_time_ms;
 };
 
 struct opening {
     struct lsm *lsm;
-    bool is_lenient;
-    void (*on_lost)(void *context, uint64_t number, const tern_error *detail);
+    lsm_lost_function on_lost; /* NULL: all have to be there */
     void *context;
     tern_error *error;
 };
@@ -69,6 +77,35 @@ struct opening {
 static tern_status malformed(tern_error *error) {
     return ERROR_SET(error, TERN_CORRUPTION,
                      "the state of an LSM partition is malformed; repair the database");
+}
+
+static tern_status note_lost(struct opening *opening, struct decoded *decoded, uint64_t number,
+                             const tern_error *detail) {
+    struct lost_table *lost = memory_allocate(lsm_allocator(opening->lsm), sizeof(*lost));
+    if (lost == NULL) {
+        return ERROR_NO_MEMORY(opening->error, "the state of a partition");
+    }
+    *lost = (struct lost_table){.next = decoded->lost,
+                                .number = number,
+                                .run = decoded->run_count - 1,
+                                .index = decoded->table_count,
+                                .detail = *detail};
+    decoded->lost = lost;
+    return TERN_OK;
+}
+
+/* With its neighbours in the run. */
+static void tell_lost(const struct opening *opening, const struct decoded *decoded) {
+    for (const struct lost_table *lost = decoded->lost; lost != NULL; lost = lost->next) {
+        uint32_t begin = 0;
+        for (uint32_t i = 0; i < lost->run; i++) {
+            begin += decoded->shapes[i].count;
+        }
+        uint32_t end = begin + decoded->shapes[lost->run].count;
+        opening->on_lost(opening->context, lost->number, &lost->detail,
+                         lost->index > begin ? decoded->tables[lost->index - 1] : NULL,
+                         lost->index < end ? decoded->tables[lost->index] : NULL);
+    }
 }
 
 static tern_status open_one(struct opening *opening, struct decoded *decoded, uint64_t number,
@@ -81,9 +118,8 @@ static tern_status open_one(struct opening *opening, struct decoded *decoded, ui
         decoded->shapes[decoded->run_count - 1].count++;
         return TERN_OK;
     }
-    if (opening->is_lenient && status != TERN_NO_MEMORY) {
-        opening->on_lost(opening->context, number, &failure);
-        return TERN_OK;
+    if (opening->on_lost != NULL && status != TERN_NO_MEMORY) {
+        return note_lost(opening, decoded, number, &failure);
     }
     error_copy(opening->error, &failure);
     return status;
@@ -150,12 +186,10 @@ static tern_status open_runs(struct opening *opening, struct decoded *decoded,
     return status == TERN_OK ? check_numbers(opening, decoded) : status;
 }
 
-tern_status lsm_state_open(struct lsm *lsm, tern_slice bytes, bool is_lenient,
-                           void (*on_lost)(void *context, uint64_t number,
-                                           const tern_error *detail),
+tern_status lsm_state_open(struct lsm *lsm, tern_slice bytes, lsm_lost_function on_lost,
                            void *context, struct lsm_version **out_version, tern_error *error) {
     const tern_allocator *allocator = lsm_allocator(lsm);
-    struct opening opening = {lsm, is_lenient, on_lost, context, error};
+    struct opening opening = {lsm, on_lost, context, error};
     struct decoded decoded = {0};
     if (bytes.size == 0) {
         return version_create(lsm, out_version, error);
@@ -188,8 +222,14 @@ tern_status lsm_state_open(struct lsm *lsm, tern_slice bytes, bool is_lenient,
         status = open_runs(&opening, &decoded, source, end, run_count);
     }
     if (status == TERN_OK) {
+        tell_lost(&opening, &decoded);
         status = version_build(lsm, decoded.shapes, decoded.run_count, decoded.tables,
                                decoded.complete_seq, decoded.base_time_ms, out_version, error);
+    }
+    while (decoded.lost != NULL) {
+        struct lost_table *lost = decoded.lost;
+        decoded.lost = lost->next;
+        memory_release(allocator, lost);
     }
     for (uint32_t i = 0; i < decoded.table_count; i++) {
         table_release(decoded.tables[i]);

@@ -8,14 +8,15 @@
 /* Appends the bytes, about a dozen a table. TERN_NO_MEMORY. */
 TERN_MUST_CHECK tern_status lsm_state_encode(const struct lsm_version *version,
                                              struct buffer *out_state, tern_error *error);
-/*
- * Opens the tables that a state names. With `is_lenient` tables that cannot be opened are left out
- * and told to on_lost.
- */
-TERN_MUST_CHECK tern_status lsm_state_open(struct lsm *lsm, tern_slice bytes, bool is_lenient,
-                                           void (*on_lost)(void *context, uint64_t number,
-                                                           const tern_error *detail),
-                                           void *context, struct lsm_version **out_version,
-                                           tern_error *error);
+/* Is told of a table that cannot be opened: its keys lie between those of the tables `before` and
+ * `after` it in its run, of which each may be NULL. */
+typedef void (*lsm_lost_function)(void *context, uint64_t number, const tern_error *detail,
+                                  const struct lsm_table *before, const struct lsm_table *after);
+
+/* Opens the tables that a state names. With on_lost those that cannot be opened are left out and
+ * told of. */
+TERN_MUST_CHECK tern_status lsm_state_open(struct lsm *lsm, tern_slice bytes,
+                                           lsm_lost_function on_lost, void *context,
+                                           struct lsm_version **out_version, tern_error *error);
 
 #endif

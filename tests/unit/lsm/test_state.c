@@ -73,8 +73,8 @@ static tern_status open_levels(tern_compaction compaction, const uint8_t *levels
         bytes[size++] = levels[i];
         bytes[size++] = 0; /* tables */
     }
-    tern_status status = lsm_state_open(&fixture.lsm, tern_slice_of(bytes, size), false, NULL, NULL,
-                                        &version, &error);
+    tern_status status =
+        lsm_state_open(&fixture.lsm, tern_slice_of(bytes, size), NULL, NULL, &version, &error);
     assert_int_equal(status, error.status);
     if (status == TERN_OK) {
         version_release(version);
