@@ -41,4 +41,35 @@ static inline uint32_t tags_match(const void *tags, uint8_t tag) {
 #endif
 }
 
+#define TAGS_WORDS 8u
+
+/* Bits of the words, at an address that 16 divides, of which the bits in `mask` are `tag`: neither
+ * has any among the lower 32. */
+static inline uint32_t tags_match_words_scalar(const void *words, uint64_t mask, uint64_t tag) {
+    const uint64_t *entries = words;
+    uint32_t matches = 0;
+    for (uint32_t i = 0; i < TAGS_WORDS; i++) {
+        matches |= (uint32_t)((entries[i] & mask) == tag) << i;
+    }
+    return matches;
+}
+
+static inline uint32_t tags_match_words(const void *words, uint64_t mask, uint64_t tag) {
+#if defined(__SSE2__)
+    /* Halves are compared: the lower ones, of which nothing is left, always agree, so the sign of a
+     * word is that of its upper half. */
+    const __m128i *pairs = words;
+    __m128i masks = _mm_set1_epi64x((long long)mask);
+    __m128i wanted = _mm_set1_epi64x((long long)tag);
+    uint32_t matches = 0;
+    for (uint32_t i = 0; i < TAGS_WORDS / 2; i++) {
+        __m128i equal = _mm_cmpeq_epi32(_mm_and_si128(_mm_load_si128(&pairs[i]), masks), wanted);
+        matches |= (uint32_t)_mm_movemask_pd(_mm_castsi128_pd(equal)) << 2 * i;
+    }
+    return matches;
+#else
+    return tags_match_words_scalar(words, mask, tag);
+#endif
+}
+
 #endif

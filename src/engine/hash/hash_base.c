@@ -229,20 +229,6 @@ void base_give_kept(struct hash_base *base, size_t count, bool keeps_on) {
 
 /* ---- reading ---- */
 
-uint32_t payload_count(const uint8_t *payload, size_t size) {
-    uint32_t count = size >= 4 ? get_u16(payload) : 0;
-    return 4 + 2 * (size_t)count <= size ? count : 0;
-}
-
-/* Most numbers have one byte. */
-static const uint8_t *get_number(const uint8_t *source, const uint8_t *end, uint64_t *out_number) {
-    if (source < end && *source < 0x80) {
-        *out_number = *source;
-        return source + 1;
-    }
-    return varint_get(source, end, out_number);
-}
-
 bool record_decode(const uint8_t *payload, size_t size, uint32_t slot,
                    struct hash_record *out_record) {
     if (slot >= payload_count(payload, size)) {
@@ -265,7 +251,7 @@ bool record_decode(const uint8_t *payload, size_t size, uint32_t slot,
     if (source != NULL && (head & RECORD_HAS_EXPIRY) != 0) {
         source = varint_get(source, end, &record.record.expires_ms);
     }
-    record.record.kind = (enum record_kind)(head & 7);
+    record.record.kind = (enum record_kind)(head & RECORD_KIND_MASK);
     record.record.value_size = value_size;
     if (source != NULL && record.record.kind == RECORD_LARGE) {
         source = varint_get(source, end, &record.record.value_size);
@@ -394,6 +380,18 @@ static void fetch_record(const struct hash_base *base, const struct block_info *
     __builtin_prefetch(guess);
     __builtin_prefetch(guess + 64);
     __builtin_prefetch(guess + mean - 1);
+}
+
+struct cache_frame *base_cached_frame(const struct hash_base *base, struct block_info *info,
+                                      uint32_t slot) {
+    fetch_record(base, info, slot);
+    cache_hint hint = atomic_load_explicit(&info->hint, memory_order_relaxed);
+    if (hint == 0) {
+        return NULL;
+    }
+    struct cache_frame *frame = cache_frame_at(cache_base(base->environment->cache), hint);
+    cache_tag tag = cache_tag_of(hash_file_space(base->file), info->place);
+    return cache_frame_holds(frame, tag) ? frame : NULL;
 }
 
 tern_status base_read_record(struct hash_base *base, hash_link link, struct hash_record *out_record,

@@ -16,14 +16,19 @@
 #ifndef TERN_ENGINE_HASH_BASE_H
 #define TERN_ENGINE_HASH_BASE_H
 
+#include "base/bytes.h"
+#include "base/varint.h"
 #include "cache/cache.h"
 #include "engine/hash/hash_file.h"
 #include "engine/hash/hash_version.h"
 #include "os/mutex.h"
 
-/* Flags of a record. */
+/* The first byte of a record: its kind, and flags. */
+#define RECORD_KIND_MASK  7u
 #define RECORD_HAS_EXPIRY 8u
 #define RECORD_IS_FIRST   16u
+/* That byte, and four numbers of at least one byte each. */
+#define RECORD_HEAD_BYTES_MIN 5
 
 #define BLOCK_NONE         UINT32_MAX
 #define BLOCK_HAS_EXPIRING ((uint16_t)1)
@@ -156,10 +161,27 @@ void base_fetch_around(struct hash_base *base, uint32_t block);
 /* Brings blocks that lie side by side into the cache, unless the one wanted is there. */
 void base_fetch_refs(struct hash_base *base, const struct hash_ref *refs, uint32_t count,
                      uint32_t wanted, uint32_t raw_bytes);
+/* The frame that holds the block, when it is in the cache and the block's hint leads there; else
+ * NULL. Fetches what reading the record in this slot will touch. Inside an epoch. */
+struct cache_frame *base_cached_frame(const struct hash_base *base, struct block_info *info,
+                                      uint32_t slot);
 /* False: malformed. */
 bool record_decode(const uint8_t *payload, size_t size, uint32_t slot,
                    struct hash_record *out_record);
-uint32_t payload_count(const uint8_t *payload, size_t size);
+/* How many records a payload says it has; 0 where it cannot have as many. */
+static inline uint32_t payload_count(const uint8_t *payload, size_t size) {
+    uint32_t count = size >= 4 ? get_u16(payload) : 0;
+    return 4 + 2 * (size_t)count <= size ? count : 0;
+}
+/* A varint; most have one byte. */
+static inline const uint8_t *get_number(const uint8_t *source, const uint8_t *end,
+                                        uint64_t *out_number) {
+    if (source < end && *source < 0x80) {
+        *out_number = *source;
+        return source + 1;
+    }
+    return varint_get(source, end, out_number);
+}
 tern_status base_corrupt(const struct hash_base *base, uint32_t place, const char *what,
                          tern_error *error);
 

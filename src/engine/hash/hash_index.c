@@ -312,18 +312,6 @@ static uint32_t group_matches(const struct group_line *line, uint8_t tag) {
 #endif
 }
 
-/* Bits of the entries of a bucket whose tag fits, and of empty ones when the tag is 0. */
-static uint32_t chain_matches(const struct chain_line *line, const struct hash_probe *probe) {
-    uint64_t mask = probe->tag_mask;
-    uint64_t tag = probe->tag;
-    uint32_t matches = 0;
-    for (uint32_t i = 0; i < CHAIN_ENTRIES; i++) {
-        uint64_t entry = atomic_load_explicit(&line->entries[i], memory_order_acquire);
-        matches |= (uint32_t)((entry & mask) == tag) << i;
-    }
-    return matches;
-}
-
 static inline void begin_in(struct hash_probe *probe, const struct hash_index *index,
                             const struct index_table *table, uint64_t hash) {
     uint64_t word = word_for(directory_of(table), hash);
@@ -337,7 +325,8 @@ static inline void begin_in(struct hash_probe *probe, const struct hash_index *i
     probe->matches = 0;
     probe->tag_byte = tag_byte_of(hash);
     if (layout == HASH_LAYOUT_CHAINS) {
-        probe->matches = chain_matches(&probe->page->body.chains[probe->line], probe);
+        probe->matches =
+            chain_matches(&probe->page->body.chains[probe->line], probe->tag_mask, probe->tag);
     } else if (layout == HASH_LAYOUT_GROUPS) {
         probe->matches = group_matches(&probe->page->body.groups[probe->line], probe->tag_byte);
     }
@@ -368,6 +357,7 @@ static index_slot *next_of_chain(struct hash_probe *probe, hash_link *out_link) 
         while (probe->matches != 0) {
             uint32_t at = (uint32_t)__builtin_ctz(probe->matches);
             probe->matches &= probe->matches - 1;
+            atomic_thread_fence(memory_order_acquire);
             index_slot *slot = (index_slot *)(uintptr_t)&line->entries[at];
             uint64_t entry = atomic_load_explicit(slot, memory_order_acquire);
             if ((entry & probe->tag_mask) == probe->tag && entry != 0) {
@@ -380,7 +370,8 @@ static index_slot *next_of_chain(struct hash_probe *probe, hash_link *out_link) 
             return NULL;
         }
         probe->line = next;
-        probe->matches = chain_matches(&probe->page->body.chains[next], probe);
+        probe->matches =
+            chain_matches(&probe->page->body.chains[next], probe->tag_mask, probe->tag);
     }
 }
 
@@ -434,6 +425,21 @@ index_slot *hash_probe_next(struct hash_probe *probe, hash_link *out_link) {
     }
     return probe->layout == HASH_LAYOUT_GROUPS ? next_of_group(probe, out_link)
                                                : next_of_robin(probe, out_link);
+}
+
+uint32_t hash_index_collect_slowly(const struct hash_index *index, uint64_t hash,
+                                   hash_link links[INDEX_COLLECT_MAX]) {
+    struct hash_probe probe;
+    hash_link link;
+    uint32_t count = 0;
+    hash_probe_begin(&probe, index, hash);
+    while (hash_probe_next(&probe, &link) != NULL) {
+        if (count == INDEX_COLLECT_MAX) {
+            return count + 1;
+        }
+        links[count++] = link;
+    }
+    return count;
 }
 
 /* ---- writing ---- */

@@ -9,6 +9,7 @@
 
 #include "engine/hash/index_page.h"
 #include "os/mutex.h"
+#include "simd/tags.h"
 
 struct index_directory {
     struct epoch_node limbo;
@@ -101,6 +102,61 @@ static inline struct index_directory *directory_of(const struct index_table *tab
 static inline uint64_t word_for(const struct index_directory *directory, uint64_t hash) {
     return atomic_load_explicit(&directory->words[hash >> (64 - directory->depth)],
                                 memory_order_acquire);
+}
+
+/* ---- looking ---- */
+
+/* Bits of the entries of a bucket whose tag fits, and of empty ones when the tag is 0. */
+static inline uint32_t chain_matches(const struct chain_line *line, uint64_t mask, uint64_t tag) {
+    const uint32_t entries = (1u << CHAIN_ENTRIES) - 1;
+#if defined(__SANITIZE_THREAD__)
+    /* It knows no loads of two atomic words. */
+    uint64_t words[TAGS_WORDS] __attribute__((aligned(16))) = {0};
+    for (uint32_t i = 0; i < CHAIN_ENTRIES; i++) {
+        words[i] = atomic_load_explicit(&line->entries[i], memory_order_relaxed);
+    }
+    return tags_match_words(words, mask, tag) & entries;
+#else
+    return tags_match_words(line, mask, tag) & entries;
+#endif
+}
+
+/* Entries of one look at the first table, at most. */
+#define INDEX_COLLECT_MAX 4u
+
+uint32_t hash_index_collect_slowly(const struct hash_index *index, uint64_t hash,
+                                   hash_link links[INDEX_COLLECT_MAX]);
+
+/* The links of all entries of the first table whose tag fits, in one go; more than
+ * INDEX_COLLECT_MAX: there are more than are in `links`. */
+static inline uint32_t hash_index_collect(const struct hash_index *index, uint64_t hash,
+                                          hash_link links[INDEX_COLLECT_MAX]) {
+    if (index->options.layout != HASH_LAYOUT_CHAINS) {
+        return hash_index_collect_slowly(index, hash, links);
+    }
+    uint64_t word = word_for(directory_of(&index->first), hash);
+    uint64_t mask = tag_mask_of(word_tag_bits(word)) << TAG_SHIFT;
+    uint64_t tag = tag_of(hash, word_depth(word)) << TAG_SHIFT & mask;
+    const struct index_page *page = word_page(word);
+    uint32_t line_number = (uint32_t)hash & (CHAIN_BUCKETS - 1);
+    uint32_t count = 0;
+    do {
+        const struct chain_line *line = &page->body.chains[line_number];
+        uint32_t matches = chain_matches(line, mask, tag);
+        for (; matches != 0; matches &= matches - 1) {
+            uint32_t at = (uint32_t)__builtin_ctz(matches);
+            uint64_t entry = atomic_load_explicit(&line->entries[at], memory_order_acquire);
+            if ((entry & mask) != tag || entry == 0) {
+                continue; /* changed meanwhile */
+            }
+            if (count == INDEX_COLLECT_MAX) {
+                return count + 1;
+            }
+            links[count++] = entry & LINK_MASK;
+        }
+        line_number = atomic_load_explicit(&line->next, memory_order_acquire);
+    } while (__builtin_expect(line_number != 0, 0));
+    return count;
 }
 
 #endif

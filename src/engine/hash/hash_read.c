@@ -11,7 +11,7 @@
  */
 #include "base/compare.h"
 #include "base/error.h"
-#include "engine/hash/hash_engine_internal.h"
+#include "engine/hash/hash_glance.h"
 
 #define BATCH      32u
 #define CANDIDATES 8u
@@ -366,9 +366,9 @@ tern_status hash_load_large(void *context, const struct record *large, struct bu
                            error);
 }
 
-tern_status hash_get(struct engine_view *view, tern_slice key, uint64_t key_hash,
-                     const struct engine_moment *moment, struct engine_scratch *scratch,
-                     struct engine_result *out_result, tern_error *error) {
+static tern_status get_slowly(struct engine_view *view, tern_slice key, uint64_t key_hash,
+                              const struct engine_moment *moment, struct engine_scratch *scratch,
+                              struct engine_result *out_result, tern_error *error) {
     struct hash_engine *engine = hash_of(view->engine);
     struct resolution resolution;
     const struct hash_lookup lookup = {engine,   hash_view_of(view), key,
@@ -383,30 +383,36 @@ tern_status hash_get(struct engine_view *view, tern_slice key, uint64_t key_hash
                              out_result, error);
 }
 
-/* Fetches ahead what the first fitting entry of each key leads to. */
-static void fetch_ahead(const struct hash_engine *engine, const struct engine_get *gets,
-                        size_t count) {
-    hash_link links[BATCH];
+tern_status hash_get(struct engine_view *view, tern_slice key, uint64_t key_hash,
+                     const struct engine_moment *moment, struct engine_scratch *scratch,
+                     struct engine_result *out_result, tern_error *error) {
+    const struct hash_wanted wanted = {hash_view_of(view), moment, key, key_hash};
+    if (__builtin_expect(hash_glance(&wanted, out_result), 1)) {
+        return TERN_OK;
+    }
+    return get_slowly(view, key, key_hash, moment, scratch, out_result, error);
+}
+
+/* Looks for all keys, and fetches ahead what the first fitting entry of each leads to. */
+static void glance_ahead(const struct hash_engine *engine, const struct engine_get *gets,
+                         size_t count, struct hash_glance *glances) {
     for (size_t i = 0; i < count; i++) {
         hash_index_prefetch(engine->index, gets[i].key_hash);
     }
     for (size_t i = 0; i < count; i++) {
-        struct hash_probe probe;
-        hash_probe_begin(&probe, engine->index, gets[i].key_hash);
-        links[i] = LINK_NONE;
-        if (hash_probe_next(&probe, &links[i]) != NULL) {
-            if (link_is_version(links[i])) {
-                __builtin_prefetch(link_version(links[i]));
-                __builtin_prefetch((const char *)link_version(links[i]) + 64);
-                __builtin_prefetch((const char *)link_version(links[i]) + 128);
-            } else {
-                base_prefetch(&engine->base, links[i], false);
-            }
+        hash_glance_begin(&glances[i], engine, gets[i].key_hash);
+        hash_link link = glances[i].count > 0 ? glances[i].links[0] : LINK_NONE;
+        if (link_is_version(link)) {
+            __builtin_prefetch(link_version(link));
+            __builtin_prefetch((const char *)link_version(link) + 64);
+            __builtin_prefetch((const char *)link_version(link) + 128);
+        } else if (link_is_disk(link)) {
+            base_prefetch(&engine->base, link, false);
         }
     }
     for (size_t i = 0; i < count; i++) {
-        if (link_is_disk(links[i])) {
-            base_prefetch(&engine->base, links[i], true);
+        if (glances[i].count > 0 && link_is_disk(glances[i].links[0])) {
+            base_prefetch(&engine->base, glances[i].links[0], true);
         }
     }
 }
@@ -418,10 +424,15 @@ tern_status hash_multi_get(struct engine_view *view, struct engine_get *gets, si
     const struct hash_engine *engine = hash_of(view->engine);
     for (size_t first = 0; first < count; first += BATCH) {
         size_t group = count - first < BATCH ? count - first : BATCH;
-        fetch_ahead(engine, gets + first, group);
+        struct hash_glance glances[BATCH];
+        glance_ahead(engine, gets + first, group, glances);
         for (size_t i = first; i < first + group; i++) {
-            gets[i].status = hash_get(view, gets[i].key, gets[i].key_hash, moment, scratch,
-                                      &gets[i].result, error);
+            struct engine_get *get = &gets[i];
+            const struct hash_wanted wanted = {hash_view_of(view), moment, get->key, get->key_hash};
+            bool is_answered = hash_glance_end(&glances[i - first], &wanted, &get->result);
+            get->status = is_answered ? TERN_OK
+                                      : get_slowly(view, get->key, get->key_hash, moment, scratch,
+                                                   &get->result, error);
             on_result(context, i);
         }
     }
