@@ -45,6 +45,9 @@
 /* How far a walk fetches ahead, and how much where it begins. */
 #define RECORDS_AHEAD 8
 #define LINES_AHEAD   12u
+/* What a search fetches of an interval of short records: all of it. */
+#define LINES_FOUND 20u
+#define LINE_BYTES  64u
 /* More restart points than this are searched without fetching all of them ahead. */
 #define RESTARTS_PREFETCHED 32u
 
@@ -376,6 +379,16 @@ static uint32_t search_restart(const uint8_t *payload, tern_slice key) {
     return low - 1;
 }
 
+/* Each record tells where the next one begins, so one line would be waited for after the other. */
+static void prefetch_interval(const uint8_t *source, const uint8_t *end) {
+    size_t size = (size_t)(end - source);
+    /* Records are of about one length: where each begins, when they are long. */
+    size_t step = size > (size_t)LINES_FOUND * LINE_BYTES ? size / RESTART_INTERVAL : LINE_BYTES;
+    for (size_t at = step; at < size; at += step) {
+        __builtin_prefetch(source + at);
+    }
+}
+
 bool data_block_find(const uint8_t *payload, tern_slice key, uint64_t key_hash,
                      struct record *out_record) {
     const uint8_t *end = payload + get_u32(payload + 8);
@@ -389,12 +402,15 @@ bool data_block_find(const uint8_t *payload, tern_slice key, uint64_t key_hash,
         }
     }
     if (restart == BUCKET_COLLISION) {
+        data_block_prefetch_restarts(payload);
         restart = search_restart(payload, key);
         if (restart == UINT32_MAX) {
             return false;
         }
     }
     const uint8_t *source = payload + get_u16(end + (size_t)restart * 2);
+    prefetch_interval(
+        source, restart + 1 < restarts ? payload + get_u16(end + (size_t)(restart + 1) * 2) : end);
     const uint8_t *wanted = key.data;
     size_t matched = 0; /* bytes that the key has in common with the record before */
     for (uint32_t i = 0; i < RESTART_INTERVAL && source < end; i++) {

@@ -140,10 +140,7 @@ static void find_blocks(struct probe *probes, size_t count, tern_error *error) {
         }
         probe->ref = index_block_ref(frame_payload(probe->frame), index);
         probe->block = partition->first_block + index;
-        const void *hinted = table_data_hinted(probe->table, probe->block);
-        if (hinted != NULL) {
-            __builtin_prefetch(hinted);
-        }
+        table_data_prefetch(probe->table, probe->block, probe->ref);
     }
 }
 

@@ -116,6 +116,8 @@ TERN_MUST_CHECK tern_status table_data_frame(struct lsm_table *table, uint32_t b
 /* What is cached of them, or NULL, for prefetching. */
 const void *table_filter_hinted(struct lsm_table *table, uint32_t partition);
 const void *table_data_hinted(struct lsm_table *table, uint32_t block);
+/* Fetches the lines ahead that a search in that block looks at first. */
+void table_data_prefetch(struct lsm_table *table, uint32_t block, struct lsm_ref ref);
 
 /* Reads a block beside the cache into `target` (grown as needed) and checks its structure. */
 TERN_MUST_CHECK tern_status table_read_block(struct lsm_table *table, struct lsm_ref ref,

@@ -15,6 +15,7 @@
 
 /* The longest payload that a block may have, cached or not: a meta block. */
 #define PAYLOAD_BYTES_MAX ((size_t)64 << 20)
+#define LINE_BYTES        64u
 
 static const char *check_payload(enum lsm_payload_type type, const uint8_t *payload, size_t size) {
     switch (type) {
@@ -285,6 +286,20 @@ const void *table_data_hinted(struct lsm_table *table, uint32_t block) {
     return hinted(table, &table->hints[block]);
 }
 
+/* Its header and its hash index: one says where the other lies, but that is at the block's end. */
+void table_data_prefetch(struct lsm_table *table, uint32_t block, struct lsm_ref ref) {
+    const uint8_t *frame = table_data_hinted(table, block);
+    if (frame == NULL) {
+        return;
+    }
+    __builtin_prefetch(frame);
+    if (table->numbers.compression == TERN_COMPRESSION_NONE) {
+        const uint8_t *end = frame + lsm_place_bytes(ref.place);
+        __builtin_prefetch(end - 1);
+        __builtin_prefetch(end - LINE_BYTES);
+    }
+}
+
 /* ---- one key ---- */
 
 uint64_t table_key_hash(const struct lsm_table *table, tern_slice key, uint64_t key_hash) {
@@ -346,6 +361,7 @@ tern_status table_lookup(struct lsm_table *table, tern_slice key, uint64_t key_h
     if (index >= table->partitions[partition].block_count) {
         return damaged(table, table->partitions[partition].index, "index.count", error);
     }
+    table_data_prefetch(table, block, ref);
     status = table_data_frame(table, block, ref, &frame, error);
     if (status == TERN_OK && data_block_find(frame_payload(frame), key, key_hash, &record)) {
         status = table_add_record(resolution, &record, frame, error);
