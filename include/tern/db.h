@@ -108,10 +108,12 @@ typedef enum tern_page_source {
 typedef tern_status (*tern_archive_function)(void *context, const char *segment_path,
                                              uint64_t segment_id);
 
-/** How to open. Zero in a field means its default. Initialise with #TERN_DB_OPTIONS_INIT. */
+/** How to open. Zero in a field means its default. Initialise with #TERN_DB_OPTIONS_INIT. Options
+ * that exclude each other give TERN_INVALID. */
 typedef struct tern_db_options {
     size_t size;                 /**< sizeof(tern_db_options), set by the initialiser */
-    bool create_if_missing;      /**< create the directory and an empty database */
+    bool create_if_missing;      /**< create the directory and an empty database; read_only opens
+                                    what there is all the same, and makes none */
     bool error_if_exists;        /**< with create_if_missing: TERN_EXISTS when there is one */
     bool read_only;              /**< refuse writes; recovery happens in memory only. Works where
                                     the directory cannot be written. Nobody else may have it open
@@ -127,15 +129,16 @@ typedef struct tern_db_options {
                                     sixteenth of memory_bytes, 1 to 32 MiB */
     uint64_t transaction_bytes;  /**< largest write set of a transaction, and the most that the key
                                     locks of all transactions take; memory_bytes / 4 */
-    uint64_t large_value_bytes;  /**< values above this are streamed apart from overlays, at most an
-                                    eighth of a segment; 128 KiB */
+    uint64_t large_value_bytes;  /**< values above this are streamed apart from overlays; 128 KiB.
+                                    Above an eighth of a segment it counts as that */
     uint32_t conflict_slots;     /**< commits remembered for validation, rounded up to a power of
                                     two, and fewer where they would take more than a sixteenth of
                                     memory_bytes; 2^20 */
     uint32_t lock_timeout_ms;    /**< wait for a lock at most this long; 1000 */
     uint32_t ttl_tick_ms;        /**< how often time moves on in an idle database with expiring
                                     keys; 100 */
-    uint32_t background_threads; /**< of the default executor, at most 64; 2 */
+    uint32_t background_threads; /**< of the default executor, at most 64; 2. Ignored with
+                                    `executor` */
     bool buffered_io;            /**< use the page cache for data files; default direct I/O */
     tern_space_policy space_policy;             /**< default refuse writes */
     const struct tern_allocator *allocator;     /**< default malloc */
@@ -148,11 +151,12 @@ typedef struct tern_db_options {
     tern_cache_policy cache_policy;             /**< which pages the cache lets go; CLOCK-Pro */
     bool prewarm; /**< remember at checkpoint and close which pages are cached, and load them in
                      the background after open; default not */
-    tern_io_mode io_mode;       /**< how data files are read and written beside other work */
+    tern_io_mode io_mode; /**< how data files are read and written beside other work; read-only,
+                             where a ring cannot be had reads are plain in any mode */
     tern_huge_pages huge_pages; /**< of the cache; transparent */
     tern_numa_placement numa;   /**< of the cache; as the process has it */
-    uint64_t numa_nodes; /**< bit i: node i, for interleave and bind; 0: all that the process may
-                            use */
+    uint64_t numa_nodes; /**< bit i: node i, for interleave and bind alone; 0: all that the process
+                            may use */
     bool lock_cache;     /**< keep the cache's frames from being swapped out (mlock), as far as
                             RLIMIT_MEMLOCK allows; default not. None of these four makes open fail
                             when the system refuses: tern_stats() says what is in force */

@@ -71,17 +71,22 @@ typedef enum tern_hash_function {
 /** An entry of tern_keyspace_options::level_compression. */
 #define TERN_LEVEL_COMPRESSION(compression) ((uint8_t)(1 + (compression)))
 
-/** Options of a keyspace, given at creation; tern_keyspace_convert() changes them. Zero means
- * default. */
+/**
+ * Options of a keyspace, given at creation; tern_keyspace_convert() changes them. Zero means
+ * default. What the chosen engine has no use for must be zero or its default, else TERN_INVALID
+ * with the name of the option in the error; tern_keyspace_get_options() gives its default.
+ */
 typedef struct tern_keyspace_options {
     size_t size;                  /**< sizeof(tern_keyspace_options), set by the initialiser */
     tern_engine_kind engine;      /**< B+tree */
     tern_compression compression; /**< none */
-    uint32_t page_bytes;          /**< B+tree leaf size, power of two, 4 KiB to 64 KiB; 8 KiB */
-    uint32_t fan_out;             /**< most children of an inner node, 16 to 4096; 256.
-                                       LSM: a table has about fan_out^2 / 16 blocks, and more
+    uint32_t page_bytes;          /**< size of a leaf or block, power of two, 4 KiB to 64 KiB;
+                                       8 KiB */
+    uint32_t fan_out;             /**< B+tree and LSM: most children of an inner node, 16 to 4096;
+                                       256. LSM: a table has about fan_out^2 / 16 blocks, and more
                                        once there are some hundreds of them */
-    uint32_t fill_percent;        /**< how full drained pages are left, 50 to 100; 95 */
+    uint32_t fill_percent;        /**< B+tree only: how full drained pages are left, 50 to 100;
+                                       95 */
     tern_compaction compaction;   /**< LSM only: leveled */
     tern_hash_index hash_index;   /**< hash only: buckets */
     uint32_t max_load_percent;    /**< hash only: how full a page of the index gets before it is
@@ -200,7 +205,8 @@ TERN_API void tern_keyspace_get_options(const tern_keyspace *keyspace,
  * is being copied), TERN_READ_ONLY, TERN_POISONED, and those of a commit. After TERN_UNKNOWN the
  * next open shows which.
  * A style that could not be noted may be in force after the next open all the same.
- * @param to       NULL for defaults. What the keyspace has already: nothing is done.
+ * @param to       NULL for defaults; what it does not name is not kept from before. What the
+ *                 keyspace has already: nothing is done.
  * @param progress told records copied and their estimated number, with the name of the keyspace;
  *                 returning false cancels. May be NULL. It may use the database.
  */

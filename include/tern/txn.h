@@ -33,7 +33,8 @@ typedef struct tern_txn_options {
     size_t size;                /**< sizeof(tern_txn_options), set by the initialiser */
     tern_isolation isolation;   /**< snapshot */
     bool read_only;             /**< a snapshot: never blocks, never conflicts */
-    bool pessimistic;           /**< every write takes its key's exclusive lock when it is made */
+    bool pessimistic;           /**< every write takes its key's exclusive lock when it is made;
+                                   with read_only TERN_INVALID */
     tern_durability durability; /**< of the database */
     uint32_t lock_timeout_ms;   /**< of the database */
 } tern_txn_options;

@@ -18,6 +18,9 @@ tern_status tern_txn_begin(tern_db *db, const tern_txn_options *options, tern_tx
             "options.isolation is none of tern_isolation");
     REQUIRE(error, durability_is_valid(given.durability),
             "options.durability is none of tern_durability");
+    REQUIRE(error, !given.read_only || !given.pessimistic,
+            "options.pessimistic is of no use with options.read_only, which takes no locks: set "
+            "one of them");
     return txn_begin(database_manager(db), &given, out_txn, error);
 }
 
@@ -263,6 +266,9 @@ tern_status tern_txn_keyspace_create(tern_txn *txn, const char *name,
     tern_status status = check_may_change_catalog(txn);
     if (status == TERN_OK) {
         status = check_name_free(txn, name);
+    }
+    if (status == TERN_OK) {
+        status = tern_keyspace_check(name, options, &txn->error);
     }
     if (status == TERN_OK) {
         status = database_keyspace_pending(txn->manager->database, name, options, &keyspace,

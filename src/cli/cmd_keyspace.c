@@ -78,15 +78,6 @@ static bool read_levels(const char *text, uint8_t levels[TERN_LSM_LEVELS]) {
 
 static tern_status read_lsm_options(struct session *session, const struct invocation *invocation,
                                     tern_keyspace_options *options) {
-    static const enum option_id lsm_only[] = {OPTION_COMPACTION, OPTION_FILTER_BITS,
-                                              OPTION_LEVEL_COMPRESSION};
-    for (size_t i = 0; i < sizeof(lsm_only) / sizeof(lsm_only[0]); i++) {
-        if (options->engine != TERN_ENGINE_LSM && invocation_has(invocation, lsm_only[i])) {
-            return session_fail(session, TERN_INVALID,
-                                "--compaction, --filter-bits and --level-compression need "
-                                "--engine lsm");
-        }
-    }
     options->compaction = (tern_compaction)invocation_number(invocation, OPTION_COMPACTION,
                                                              (uint64_t)options->compaction);
     if (invocation_has(invocation, OPTION_FILTER_BITS)) {
@@ -105,18 +96,7 @@ static tern_status read_lsm_options(struct session *session, const struct invoca
     return TERN_OK;
 }
 
-/* Options of another engine would be ignored: better to say so. */
-static tern_status read_hash_options(struct session *session, const struct invocation *invocation,
-                                     tern_keyspace_options *options) {
-    static const enum option_id hash_only[] = {OPTION_HASH_INDEX, OPTION_HASH_FUNCTION,
-                                               OPTION_EXPECTED_KEYS, OPTION_MAX_LOAD};
-    for (size_t i = 0; i < sizeof(hash_only) / sizeof(hash_only[0]); i++) {
-        if (options->engine != TERN_ENGINE_HASH && invocation_has(invocation, hash_only[i])) {
-            return session_fail(session, TERN_INVALID,
-                                "--hash-index, --hash-function, --expected-keys and --max-load "
-                                "need --engine hash");
-        }
-    }
+static void read_hash_options(const struct invocation *invocation, tern_keyspace_options *options) {
     uint64_t max_load = invocation_number(invocation, OPTION_MAX_LOAD, options->max_load_percent);
     options->hash_index = (tern_hash_index)invocation_number(invocation, OPTION_HASH_INDEX,
                                                              (uint64_t)options->hash_index);
@@ -125,12 +105,77 @@ static tern_status read_hash_options(struct session *session, const struct invoc
     options->expected_keys =
         invocation_number(invocation, OPTION_EXPECTED_KEYS, options->expected_keys);
     options->max_load_percent = max_load < UINT32_MAX ? (uint32_t)max_load : UINT32_MAX;
+}
+
+/* Other engines have no use for these. */
+static const struct {
+    enum option_id option;
+    tern_engine_kind engines[2];
+} limited_options[] = {
+    {OPTION_FAN_OUT, {TERN_ENGINE_BTREE, TERN_ENGINE_LSM}},
+    {OPTION_FILL, {TERN_ENGINE_BTREE}},
+    {OPTION_HASH_INDEX, {TERN_ENGINE_HASH}},
+    {OPTION_HASH_FUNCTION, {TERN_ENGINE_HASH}},
+    {OPTION_EXPECTED_KEYS, {TERN_ENGINE_HASH}},
+    {OPTION_MAX_LOAD, {TERN_ENGINE_HASH}},
+    {OPTION_COMPACTION, {TERN_ENGINE_LSM}},
+    {OPTION_FILTER_BITS, {TERN_ENGINE_LSM}},
+    {OPTION_LEVEL_COMPRESSION, {TERN_ENGINE_LSM}},
+};
+
+/* It would be ignored: better to say so. */
+static tern_status refuse_useless(struct session *session, const struct invocation *invocation,
+                                  tern_engine_kind engine) {
+    for (size_t i = 0; i < sizeof(limited_options) / sizeof(limited_options[0]); i++) {
+        const tern_engine_kind *engines = limited_options[i].engines;
+        enum option_id option = limited_options[i].option;
+        if (invocation_has(invocation, option) && engines[0] != engine && engines[1] != engine) {
+            return session_fail(
+                session, TERN_INVALID,
+                "--%s needs --engine %s%s%s; %s has no use for it, so leave it away or choose "
+                "another engine",
+                option_by_id(invocation->command->options, option)->name, engine_name(engines[0]),
+                engines[1] != TERN_ENGINE_DEFAULT ? " or " : "",
+                engines[1] != TERN_ENGINE_DEFAULT ? engine_name(engines[1]) : "",
+                engine_name(engine));
+        }
+    }
     return TERN_OK;
+}
+
+/* What a keyspace was given for the engine that it is converted from. */
+static void forget_useless(tern_keyspace_options *options) {
+    if (options->engine == TERN_ENGINE_HASH) {
+        options->fan_out = 0;
+    } else {
+        options->hash_index = TERN_HASH_INDEX_BUCKETS;
+        options->hash_function = TERN_HASH_FUNCTION_XXH3;
+        options->expected_keys = 0;
+        options->max_load_percent = 0;
+    }
+    if (options->engine != TERN_ENGINE_BTREE) {
+        options->fill_percent = 0;
+    }
+    if (options->engine != TERN_ENGINE_LSM) {
+        options->compaction = TERN_COMPACTION_LEVELED;
+        options->filter_bits = 0;
+        memset(options->level_compression, 0, sizeof(options->level_compression));
+    }
 }
 
 /* What is not given stays as `options` has it. */
 static tern_status read_options(struct session *session, const struct invocation *invocation,
                                 tern_keyspace_options options, tern_keyspace_options *out_options) {
+    static const tern_engine_kind engines[] = {TERN_ENGINE_BTREE, TERN_ENGINE_LSM,
+                                               TERN_ENGINE_HASH};
+    if (invocation_has(invocation, OPTION_ENGINE) || options.engine == TERN_ENGINE_DEFAULT) {
+        options.engine = engines[invocation_number(invocation, OPTION_ENGINE, 0)];
+    }
+    forget_useless(&options);
+    tern_status status = refuse_useless(session, invocation, options.engine);
+    if (status != TERN_OK) {
+        return status;
+    }
     uint64_t page_bytes = invocation_number(invocation, OPTION_PAGE_BYTES, options.page_bytes);
     uint64_t fan_out = invocation_number(invocation, OPTION_FAN_OUT, options.fan_out);
     uint64_t fill_percent = invocation_number(invocation, OPTION_FILL, options.fill_percent);
@@ -139,20 +184,13 @@ static tern_status read_options(struct session *session, const struct invocation
                             "a keyspace option is far out of its range; "
                             "see: tern help keyspace create");
     }
-    static const tern_engine_kind engines[] = {TERN_ENGINE_BTREE, TERN_ENGINE_LSM,
-                                               TERN_ENGINE_HASH};
-    if (invocation_has(invocation, OPTION_ENGINE) || options.engine == TERN_ENGINE_DEFAULT) {
-        options.engine = engines[invocation_number(invocation, OPTION_ENGINE, 0)];
-    }
     options.compression = (tern_compression)invocation_number(invocation, OPTION_COMPRESSION,
                                                               (uint64_t)options.compression);
     options.page_bytes = (uint32_t)page_bytes;
     options.fan_out = (uint32_t)fan_out;
     options.fill_percent = (uint32_t)fill_percent;
-    tern_status status = read_hash_options(session, invocation, &options);
-    if (status == TERN_OK) {
-        status = read_lsm_options(session, invocation, &options);
-    }
+    read_hash_options(invocation, &options);
+    status = read_lsm_options(session, invocation, &options);
     if (status == TERN_OK) {
         *out_options = options;
     }

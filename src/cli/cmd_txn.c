@@ -27,6 +27,11 @@ tern_status run_begin(struct session *session, const struct invocation *invocati
     options.pessimistic = invocation_has(invocation, OPTION_PESSIMISTIC);
     options.durability = session->settings.durability;
     options.read_only = session->is_read_only;
+    if (options.pessimistic && options.read_only) {
+        return session_fail(session, TERN_INVALID,
+                            "begin: --pessimistic takes locks to write, but the database is open "
+                            "--read-only; leave one of them away");
+    }
     tern_status status = tern_txn_begin(session->db, &options, &session->txn, &session->error);
     if (status == TERN_OK) {
         report(session, tern_txn_seq(session->txn));

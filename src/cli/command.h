@@ -96,7 +96,9 @@ enum option_kind {
     OPTION_IS_BYTE_STRING, /* a key: any bytes */
     OPTION_IS_CHARACTER,   /* one byte, or the word tab */
     OPTION_IS_COUNT,
+    OPTION_IS_POSITIVE, /* a count that is not 0 */
     OPTION_IS_SIZE,
+    OPTION_IS_POSITIVE_SIZE,
     OPTION_IS_DURATION,
     OPTION_IS_CHOICE,
     OPTION_IS_FILE,

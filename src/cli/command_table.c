@@ -18,7 +18,7 @@ const struct option_spec global_options[] = {
      "the process"},
     {OPTION_READ_ONLY, 0, "read-only", NULL, OPTION_IS_FLAG, NULL,
      "refuse to change anything; what a crash left is recovered in memory only"},
-    {OPTION_MEMORY, 0, "memory", "SIZE", OPTION_IS_SIZE, NULL,
+    {OPTION_MEMORY, 0, "memory", "SIZE", OPTION_IS_POSITIVE_SIZE, NULL,
      "memory budget of the database, at least 8 MiB (default 256 MiB)"},
     {OPTION_CACHE_POLICY, 0, "cache-policy", "POLICY", OPTION_IS_CHOICE,
      "default|clock|arc|clock-pro|tinylfu|slru|lru",

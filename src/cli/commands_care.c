@@ -49,8 +49,9 @@ static const struct example doctor_examples[] = {
     {0},
 };
 static const struct option_spec bench_options[] = {
-    {OPTION_RECORDS, 'n', "records", "N", OPTION_IS_COUNT, NULL, "records to load (default 200k)"},
-    {OPTION_SECONDS, 's', "seconds", "N", OPTION_IS_COUNT, NULL,
+    {OPTION_RECORDS, 'n', "records", "N", OPTION_IS_POSITIVE, NULL,
+     "records to load (default 200k)"},
+    {OPTION_SECONDS, 's', "seconds", "N", OPTION_IS_POSITIVE, NULL,
      "how long each measurement runs (default 2)"},
     {OPTION_VALUE_BYTES, 0, "value-bytes", "SIZE", OPTION_IS_SIZE, NULL,
      "size of a value (default 100)"},

@@ -7,7 +7,7 @@ static const struct argument_spec batch_arguments[] = {
     {0},
 };
 static const struct option_spec batch_options[] = {
-    {OPTION_EVERY, 0, "every", "N", OPTION_IS_COUNT, NULL,
+    {OPTION_EVERY, 0, "every", "N", OPTION_IS_POSITIVE, NULL,
      "commit after every N operations instead of all at the end"},
     {OPTION_CREATE, 0, "create", NULL, OPTION_IS_FLAG, NULL, "create keyspaces that are missing"},
     {OPTION_ON_ERROR, 0, "on-error", "POLICY", OPTION_IS_CHOICE, "stop|skip",
@@ -46,7 +46,7 @@ static const struct option_spec import_options[] = {
     {OPTION_FORMAT, 'f', "format", "FORMAT", OPTION_IS_CHOICE, RECORD_FORMAT_CHOICES,
      "default by the file's name (.jsonl .ndjson .csv .tsv .dump), otherwise jsonl"},
     {OPTION_ALL, 0, "all", NULL, OPTION_IS_FLAG, NULL, "records name their keyspace (dump, jsonl)"},
-    {OPTION_BATCH, 'b', "batch", "N", OPTION_IS_COUNT, NULL,
+    {OPTION_BATCH, 'b', "batch", "N", OPTION_IS_POSITIVE, NULL,
      "records per transaction (default 1000)"},
     {OPTION_ON_ERROR, 0, "on-error", "POLICY", OPTION_IS_CHOICE, "stop|skip",
      "what to do with a bad record (default stop); either way it is named by its line"},

@@ -74,9 +74,17 @@ static tern_status set_value(struct parser *parser, const struct option_spec *sp
         is_valid = quantity_parse_count(parsed.text, &parsed.number);
         wanted = "a whole number, as 100, 10k or 2M";
         break;
+    case OPTION_IS_POSITIVE:
+        is_valid = quantity_parse_count(parsed.text, &parsed.number) && parsed.number > 0;
+        wanted = "a whole number from 1 on, as 100, 10k or 2M";
+        break;
     case OPTION_IS_SIZE:
         is_valid = quantity_parse_bytes(parsed.text, &parsed.number);
         wanted = "a size, as 4096, 64KiB or 1GiB";
+        break;
+    case OPTION_IS_POSITIVE_SIZE:
+        is_valid = quantity_parse_bytes(parsed.text, &parsed.number) && parsed.number > 0;
+        wanted = "a size that is not 0, as 4096, 64KiB or 1GiB";
         break;
     case OPTION_IS_DURATION:
         is_valid = quantity_parse_duration_ms(parsed.text, &parsed.number);

@@ -17,7 +17,6 @@
 #include "base/assert.h"
 #include "base/error.h"
 #include "db/database_internal.h"
-#include "engine/lsm_options.h"
 
 void catalog_init(struct tern_db *db) {
     mutex_init(&db->catalog_mutex);
@@ -76,125 +75,6 @@ struct engine *catalog_take_engine(struct tern_db *db, tern_keyspace *keyspace) 
     put_to_gone(db, keyspace);
     mutex_unlock(&db->catalog_mutex);
     return engine;
-}
-
-static bool is_power_of_two(uint32_t value) {
-    return value != 0 && (value & (value - 1)) == 0;
-}
-
-/* Those of other engines are zero. */
-static tern_status check_hash_options(const tern_keyspace_options *options, tern_error *error) {
-    if (options->engine != TERN_ENGINE_HASH) {
-        return TERN_OK;
-    }
-    if ((int)options->hash_index < 0 || options->hash_index > TERN_HASH_INDEX_TAG_GROUPS) {
-        return ERROR_SET(error, TERN_INVALID,
-                         "hash_index is %d; it must be buckets, robin-hood or tag-groups",
-                         (int)options->hash_index);
-    }
-    if (!key_hasher_is_known(options->hash_function)) {
-        return ERROR_SET(error, TERN_INVALID,
-                         "hash_function is %d; it must be xxh3, crc32c or fnv1a",
-                         (int)options->hash_function);
-    }
-    if (options->max_load_percent < 30 || options->max_load_percent > 95) {
-        return ERROR_SET(error, TERN_INVALID, "max_load_percent is %u; it must be from 30 to 95",
-                         options->max_load_percent);
-    }
-    if (options->expected_keys > (uint64_t)1 << 40) {
-        return ERROR_SET(error, TERN_INVALID, "expected_keys is %" PRIu64 "; at most 2^40 are",
-                         options->expected_keys);
-    }
-    return TERN_OK;
-}
-
-static tern_status check_lsm_options(const tern_keyspace_options *options, tern_error *error) {
-    if (options->engine != TERN_ENGINE_LSM) {
-        return TERN_OK;
-    }
-    if (options->filter_bits > 64 && options->filter_bits != TERN_FILTER_OFF) {
-        return ERROR_SET(error, TERN_INVALID,
-                         "filter_bits is %u; it must be from 1 to 64, or TERN_FILTER_OFF",
-                         options->filter_bits);
-    }
-    for (size_t i = 0; i < TERN_LSM_LEVELS; i++) {
-        if (options->level_compression[i] > TERN_LEVEL_COMPRESSION(TERN_COMPRESSION_SNAPPY)) {
-            return ERROR_SET(error, TERN_INVALID,
-                             "level_compression[%zu] is %u; it must be 0, or "
-                             "TERN_LEVEL_COMPRESSION of none, lz4, zstd or snappy",
-                             i, options->level_compression[i]);
-        }
-    }
-    return TERN_OK;
-}
-
-tern_status catalog_check_options(const tern_keyspace_options *options,
-                                  tern_keyspace_options *out_resolved, tern_error *error) {
-    tern_keyspace_options resolved = TERN_KEYSPACE_OPTIONS_INIT;
-    if (options != NULL) {
-        if (options->size < sizeof(size_t) || options->size > sizeof(resolved)) {
-            return ERROR_SET(error, TERN_INVALID,
-                             "tern_keyspace_options.size is %zu; initialise the struct with "
-                             "TERN_KEYSPACE_OPTIONS_INIT",
-                             options->size);
-        }
-        memcpy(&resolved, options, options->size);
-        resolved.size = sizeof(resolved);
-    }
-    resolved.engine = resolved.engine != 0 ? resolved.engine : TERN_ENGINE_BTREE;
-    resolved.page_bytes = resolved.page_bytes != 0 ? resolved.page_bytes : 8192;
-    resolved.fan_out = resolved.fan_out != 0 ? resolved.fan_out : 256;
-    resolved.fill_percent = resolved.fill_percent != 0 ? resolved.fill_percent : 95;
-    if (resolved.engine != TERN_ENGINE_HASH) {
-        resolved.hash_index = TERN_HASH_INDEX_BUCKETS;
-        resolved.hash_function = TERN_HASH_FUNCTION_XXH3;
-        resolved.max_load_percent = 0;
-        resolved.expected_keys = 0;
-    } else if (resolved.max_load_percent == 0) {
-        resolved.max_load_percent = 75;
-    }
-    if (resolved.engine != TERN_ENGINE_LSM) {
-        resolved.filter_bits = 0;
-        memset(resolved.level_compression, 0, sizeof(resolved.level_compression));
-    } else if (resolved.filter_bits == 0) {
-        resolved.filter_bits = LSM_FILTER_BITS_DEFAULT;
-    }
-    if (engine_methods_of(resolved.engine) == NULL) {
-        return ERROR_SET(error, TERN_UNSUPPORTED, "engine %d is not known to this release",
-                         (int)resolved.engine);
-    }
-    if (!is_power_of_two(resolved.page_bytes) || resolved.page_bytes < 4096 ||
-        resolved.page_bytes > 65536) {
-        return ERROR_SET(error, TERN_INVALID,
-                         "page_bytes is %u; it must be a power of two from 4096 to 65536",
-                         resolved.page_bytes);
-    }
-    if (resolved.fan_out < 16 || resolved.fan_out > 4096) {
-        return ERROR_SET(error, TERN_INVALID, "fan_out is %u; it must be from 16 to 4096",
-                         resolved.fan_out);
-    }
-    if (resolved.fill_percent < 50 || resolved.fill_percent > 100) {
-        return ERROR_SET(error, TERN_INVALID, "fill_percent is %u; it must be from 50 to 100",
-                         resolved.fill_percent);
-    }
-    if ((int)resolved.compression < 0 || resolved.compression > TERN_COMPRESSION_SNAPPY) {
-        return ERROR_SET(error, TERN_INVALID,
-                         "compression is %d; it must be none, lz4, zstd or snappy",
-                         (int)resolved.compression);
-    }
-    if ((int)resolved.compaction < 0 || resolved.compaction > TERN_COMPACTION_FIFO) {
-        return ERROR_SET(error, TERN_INVALID,
-                         "compaction is %d; it must be leveled, tiered or fifo",
-                         (int)resolved.compaction);
-    }
-    tern_status status = check_hash_options(&resolved, error);
-    if (status == TERN_OK) {
-        status = check_lsm_options(&resolved, error);
-    }
-    if (status == TERN_OK) {
-        *out_resolved = resolved;
-    }
-    return status;
 }
 
 /* Bytes of the UTF-8 character at `text`, shortest form and no surrogate; 0: it is none. */
@@ -305,7 +185,7 @@ tern_status tern_keyspace_check(const char *name, const tern_keyspace_options *o
                                 tern_error *error) {
     tern_keyspace_options resolved;
     tern_status status = check_name(name, error);
-    return status == TERN_OK ? catalog_check_options(options, &resolved, error) : status;
+    return status == TERN_OK ? catalog_check_request(options, &resolved, error) : status;
 }
 
 tern_status database_keyspace_pending(tern_db *db, const char *name,

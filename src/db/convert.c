@@ -430,7 +430,7 @@ tern_status tern_keyspace_convert(tern_keyspace *keyspace, const tern_keyspace_o
     bool copies = false;
     tern_status status = check(db, keyspace, error);
     if (status == TERN_OK) {
-        status = catalog_check_options(to, &conversion.options, error);
+        status = catalog_check_request(to, &conversion.options, error);
     }
     if (status != TERN_OK) {
         return status;

@@ -47,6 +47,24 @@ static uint64_t default_segment_bytes(uint64_t memory_bytes) {
     return bytes;
 }
 
+/* Options that exclude each other. */
+static tern_status check_together(const tern_db_options *options, tern_error *error) {
+    if (options->error_if_exists && (!options->create_if_missing || options->read_only)) {
+        return ERROR_SET(
+            error, TERN_INVALID,
+            "error_if_exists %s, so that nothing can be opened; leave one of them away",
+            options->read_only ? "with read_only" : "without create_if_missing");
+    }
+    if (options->numa_nodes != 0 && options->numa != TERN_NUMA_INTERLEAVE &&
+        options->numa != TERN_NUMA_BIND) {
+        return ERROR_SET(error, TERN_INVALID,
+                         "numa_nodes is 0x%llx, but numa is neither interleave nor bind, which "
+                         "would use them; set one, or leave numa_nodes 0",
+                         (unsigned long long)options->numa_nodes);
+    }
+    return TERN_OK;
+}
+
 static tern_status check_limits(const tern_db_options *options, tern_error *error) {
     if (options->memory_bytes < MEMORY_BYTES_MIN) {
         return ERROR_SET(error, TERN_INVALID, "memory_bytes is %llu; it must be at least %llu",
@@ -161,6 +179,9 @@ static tern_status resolve_options(const tern_db_options *given, tern_db_options
     options.clock = options.clock != NULL ? options.clock : tern_clock_default();
     options.random = options.random != NULL ? options.random : tern_random_default();
     status = check_limits(&options, error);
+    if (status == TERN_OK) {
+        status = check_together(&options, error);
+    }
     if (status == TERN_OK) {
         *out_options = options;
     }

@@ -164,12 +164,20 @@ TERN_MUST_CHECK tern_status database_options_copy(const tern_db_options *given,
 TERN_MUST_CHECK tern_status database_open(const char *path, const tern_db_options *options,
                                           bool is_copy, tern_db **out_db, tern_error *error);
 
-/* ---- catalog.c ---- */
-void catalog_init(struct tern_db *db);
-void catalog_release(struct tern_db *db);
+/* ---- catalog_options.c ---- */
+/* Fills in defaults, also for what the engine has no use for. NULL: defaults. TERN_INVALID,
+ * TERN_UNSUPPORTED. */
 TERN_MUST_CHECK tern_status catalog_check_options(const tern_keyspace_options *options,
                                                   tern_keyspace_options *out_resolved,
                                                   tern_error *error);
+/* The same for what a caller asks for: TERN_INVALID also for what the engine has no use for. */
+TERN_MUST_CHECK tern_status catalog_check_request(const tern_keyspace_options *options,
+                                                  tern_keyspace_options *out_resolved,
+                                                  tern_error *error);
+
+/* ---- catalog.c ---- */
+void catalog_init(struct tern_db *db);
+void catalog_release(struct tern_db *db);
 /* A handle of partition `id`, whose engine is opened from `state`. State PENDING, no slot.
  * `keyspace_id` is the same unless a conversion has made the partition. `hash_seed`: of its keys.
  */

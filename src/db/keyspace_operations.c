@@ -56,7 +56,10 @@ tern_status tern_keyspace_create(tern_db *db, const char *name,
         return ERROR_SET(error, TERN_EXISTS,
                          "keyspace '%s' exists already; open it, or choose another name", name);
     }
-    status = database_keyspace_pending(db, name, options, &keyspace, error);
+    status = tern_keyspace_check(name, options, error);
+    if (status == TERN_OK) {
+        status = database_keyspace_pending(db, name, options, &keyspace, error);
+    }
     if (status == TERN_OK) {
         status = commit_catalog_change(db, keyspace, false, error);
         if (status != TERN_OK && status != TERN_UNKNOWN) {

@@ -129,7 +129,7 @@ static void make_database(struct flip_test *test) {
     for (unsigned k = 0; k < KEYSPACES; k++) {
         tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
         options.page_bytes = 4096;
-        options.fan_out = 16;
+        options.fan_out = engines[k] != TERN_ENGINE_HASH ? 16 : 0;
         options.compression = compressions[k];
         options.engine = engines[k];
         assert_ok(tern_keyspace_create(db, keyspace_names[k], &options, &keyspaces[k], &error),

@@ -248,6 +248,18 @@ static void options_of_a_newer_release_are_refused(void **state) {
     api_fixture_release(&fixture);
 }
 
+static void a_reader_cannot_be_pessimistic(void **state) {
+    (void)state;
+    struct api_fixture fixture;
+    tern_error error;
+    tern_txn *txn;
+    const tern_txn_options options = {
+        .size = sizeof(options), .read_only = true, .pessimistic = true};
+    api_fixture_init(&fixture, false);
+    REFUSED(error, tern_txn_begin(fixture.db, &options, &txn, &error), "pessimistic");
+    api_fixture_release(&fixture);
+}
+
 /* Room for the options that an older release knew, and a guard behind. */
 static void options_are_told_to_an_older_release(void **state) {
     (void)state;
@@ -372,6 +384,7 @@ int main(void) {
         cmocka_unit_test(calls_of_a_transaction_name_what_is_missing),
         cmocka_unit_test(options_of_an_older_release_keep_their_meaning),
         cmocka_unit_test(options_of_a_newer_release_are_refused),
+        cmocka_unit_test(a_reader_cannot_be_pessimistic),
         cmocka_unit_test(options_are_told_to_an_older_release),
         cmocka_unit_test(calls_that_succeed_leave_the_error_as_it_was),
     };

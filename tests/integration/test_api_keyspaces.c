@@ -44,6 +44,82 @@ static void names_and_options_are_checked(void **state) {
     api_fixture_release(&fixture);
 }
 
+#define OPTIONS(...) ((tern_keyspace_options){.size = sizeof(tern_keyspace_options), __VA_ARGS__})
+
+static void assert_refused(tern_status status, const tern_error *error, const char *option) {
+    assert_int_equal(status, TERN_INVALID);
+    assert_non_null(strstr(error->message, option));
+    assert_non_null(strstr(error->message, "no use for it"));
+}
+
+/* By each of the calls that take options */
+static void assert_useless(struct api_fixture *fixture, const tern_keyspace_options *options,
+                           const char *option) {
+    tern_error error = TERN_ERROR_INIT;
+    tern_keyspace *keyspace;
+    assert_refused(tern_keyspace_check("u", options, &error), &error, option);
+    assert_refused(tern_keyspace_create(fixture->db, "u", options, &keyspace, &error), &error,
+                   option);
+    assert_refused(tern_keyspace_convert(fixture->keyspace, options, NULL, NULL, &error), &error,
+                   option);
+    tern_txn *txn = api_begin(fixture);
+    tern_status status = tern_txn_keyspace_create(txn, "u", options, &keyspace);
+    assert_refused(status, tern_txn_error(txn), option);
+    tern_txn_free(txn);
+    assert_int_equal(tern_keyspace_open(fixture->db, "u", &keyspace, &error), TERN_NOT_FOUND);
+}
+
+static void an_option_that_the_engine_has_no_use_for_is_refused(void **state) {
+    (void)state;
+    const struct {
+        const char *name;
+        tern_keyspace_options options;
+    } useless[] = {
+        {"fan_out", OPTIONS(.engine = TERN_ENGINE_HASH, .fan_out = 64)},
+        {"fan_out", OPTIONS(.engine = TERN_ENGINE_HASH, .fan_out = 1)},
+        {"fill_percent", OPTIONS(.engine = TERN_ENGINE_HASH, .fill_percent = 70)},
+        {"fill_percent", OPTIONS(.engine = TERN_ENGINE_LSM, .fill_percent = 70)},
+        {"compaction", OPTIONS(.compaction = TERN_COMPACTION_TIERED)},
+        {"compaction", OPTIONS(.engine = TERN_ENGINE_HASH, .compaction = TERN_COMPACTION_FIFO)},
+        {"hash_index", OPTIONS(.hash_index = TERN_HASH_INDEX_ROBIN_HOOD)},
+        {"max_load_percent", OPTIONS(.engine = TERN_ENGINE_BTREE, .max_load_percent = 60)},
+        {"expected_keys", OPTIONS(.engine = TERN_ENGINE_LSM, .expected_keys = 1)},
+        {"filter_bits", OPTIONS(.filter_bits = 12)},
+        {"filter_bits", OPTIONS(.engine = TERN_ENGINE_HASH, .filter_bits = TERN_FILTER_OFF)},
+        {"hash_function", OPTIONS(.hash_function = TERN_HASH_FUNCTION_FNV1A)},
+        {"level_compression", OPTIONS(.level_compression = {[7] = 1})},
+        {"level_compression", OPTIONS(.engine = TERN_ENGINE_HASH, .level_compression = {1})},
+    };
+    struct api_fixture fixture;
+    api_fixture_init(&fixture, false);
+    for (size_t i = 0; i < sizeof(useless) / sizeof(useless[0]); i++) {
+        assert_useless(&fixture, &useless[i].options, useless[i].name);
+    }
+    api_fixture_release(&fixture);
+}
+
+/* Whatever engine they are of: so an engine can be changed and all else be kept. */
+static void defaults_of_another_engine_are_taken(void **state) {
+    (void)state;
+    static const tern_engine_kind engines[] = {TERN_ENGINE_BTREE, TERN_ENGINE_HASH,
+                                               TERN_ENGINE_LSM};
+    struct api_fixture fixture;
+    tern_error error = TERN_ERROR_INIT;
+    api_fixture_init(&fixture, false);
+    for (size_t i = 0; i < 9; i++) {
+        tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+        tern_keyspace_options found = TERN_KEYSPACE_OPTIONS_INIT;
+        tern_keyspace_get_options(fixture.keyspace, &options);
+        options.engine = engines[(i + i / 3) % 3];
+        assert_ok(tern_keyspace_convert(fixture.keyspace, &options, NULL, NULL, &error), error);
+        tern_keyspace_get_options(fixture.keyspace, &found);
+        assert_int_equal(found.engine, options.engine);
+        assert_int_equal(found.fan_out, 256);
+        assert_int_equal(found.fill_percent, 95);
+    }
+    api_fixture_release(&fixture);
+}
+
 static bool take_name(void *context, tern_keyspace *keyspace) {
     char *names = context;
     size_t used = strlen(names);
@@ -251,6 +327,8 @@ static void every_finished_segment_reaches_the_archive(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_and_options_are_checked),
+        cmocka_unit_test(an_option_that_the_engine_has_no_use_for_is_refused),
+        cmocka_unit_test(defaults_of_another_engine_are_taken),
         cmocka_unit_test(options_and_names_outlive_the_process),
         cmocka_unit_test(a_dropped_keyspace_is_gone_and_its_name_is_free),
         cmocka_unit_test(statistics_have_stable_names),

@@ -66,6 +66,39 @@ static void a_database_is_created_only_where_asked_and_where_none_is(void **stat
     temporary_directory_remove(directory);
 }
 
+static void options_that_exclude_each_other_are_refused(void **state) {
+    (void)state;
+    const struct {
+        tern_db_options options;
+        const char *named;
+    } wrong[] = {
+        {{.size = sizeof(tern_db_options), .error_if_exists = true}, "create_if_missing"},
+        {{.size = sizeof(tern_db_options),
+          .create_if_missing = true,
+          .error_if_exists = true,
+          .read_only = true},
+         "read_only"},
+        {{.size = sizeof(tern_db_options), .create_if_missing = true, .numa_nodes = 1},
+         "numa_nodes"},
+        {{.size = sizeof(tern_db_options),
+          .create_if_missing = true,
+          .numa = TERN_NUMA_LOCAL,
+          .numa_nodes = 1},
+         "numa_nodes"},
+    };
+    char path[512];
+    tern_db *db;
+    char *directory = temporary_directory_create();
+    path_below(directory, "new", path);
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        tern_error error = TERN_ERROR_INIT;
+        assert_int_equal(tern_open(path, &wrong[i].options, &db, &error), TERN_INVALID);
+        assert_non_null(strstr(error.message, wrong[i].named));
+        assert_int_equal(access(path, F_OK), -1);
+    }
+    temporary_directory_remove(directory);
+}
+
 static void a_file_in_the_way_is_an_error(void **state) {
     (void)state;
     char path[512];
@@ -315,6 +348,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_missing_database_is_not_found_and_leaves_nothing_behind),
         cmocka_unit_test(a_database_is_created_only_where_asked_and_where_none_is),
+        cmocka_unit_test(options_that_exclude_each_other_are_refused),
         cmocka_unit_test(a_file_in_the_way_is_an_error),
         cmocka_unit_test(a_second_open_in_the_same_process_is_locked_out),
         cmocka_unit_test(a_database_open_elsewhere_names_the_process),

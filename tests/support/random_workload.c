@@ -140,12 +140,16 @@ static tern_keyspace_options random_options(struct random_workload *workload) {
                                                TERN_ENGINE_LSM};
     tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
     options.engine = engines[below(workload, 3)];
-    options.hash_index = (tern_hash_index)below(workload, 3);
+    unsigned index = (unsigned)below(workload, 3);
     options.page_bytes = 4096u << below(workload, 3);
-    options.fan_out = 16u + (uint32_t)below(workload, 30);
+    uint32_t fan_out = 16u + (uint32_t)below(workload, 30);
     options.compression = (tern_compression)below(workload, 4);
-    options.hash_function =
-        (tern_hash_function)(((unsigned)options.hash_index + (unsigned)options.compression) % 3);
+    if (options.engine == TERN_ENGINE_HASH) {
+        options.hash_index = (tern_hash_index)index;
+        options.hash_function = (tern_hash_function)((index + (unsigned)options.compression) % 3);
+    } else {
+        options.fan_out = fan_out;
+    }
     return options;
 }
 

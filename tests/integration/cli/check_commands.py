@@ -247,6 +247,53 @@ class Records(TernTest):
         self.run_tern("keyspace", "create", "", code=2)
         self.assertFalse(os.path.exists(self.db))
 
+    def test_an_option_that_the_engine_has_no_use_for_is_refused(self):
+        of_btree = [["--fill", "70"]]
+        of_hash = [["--hash-index", "buckets"], ["--hash-function", "xxh3"],
+                   ["--expected-keys", "9"], ["--max-load", "75"]]
+        of_lsm = [["--compaction", "leveled"], ["--filter-bits", "10"],
+                  ["--level-compression", "lz4"]]
+        fan_out = [["--fan-out", "64"]]
+        useless = {"btree": of_hash + of_lsm, "hash": of_btree + of_lsm + fan_out,
+                   "lsm": of_btree + of_hash}
+        useful = {"btree": of_btree + fan_out, "hash": of_hash, "lsm": of_lsm + fan_out}
+        for engine, options in useless.items():
+            for option in options:
+                message = self.err("keyspace", "create", "a", "--engine", engine, *option, code=2)
+                self.assertIn(option[0] + " needs --engine", message)
+                self.assertIn(engine + " has no use for it", message)
+                self.assertFalse(os.path.exists(self.db), option)
+        for engine, options in useful.items():
+            self.run_tern("keyspace", "create", engine, "--engine", engine,
+                          *[word for option in options for word in option])
+        for engine, options in useless.items():
+            for option in options:
+                message = self.err("keyspace", "convert", engine, *option, code=2)
+                self.assertIn(option[0] + " needs --engine", message)
+                other = "btree" if engine != "btree" else "lsm"
+                self.assertIn(option[0], self.err("keyspace", "convert", other, "--engine", engine,
+                                                  *option, code=2))
+        for source in useful:
+            for target in useful:
+                self.run_tern("keyspace", "convert", source, "--engine", target)
+            self.run_tern("keyspace", "convert", source, "--engine", source)
+        self.run_tern("verify")
+
+    def test_a_number_that_would_count_as_another_is_refused(self):
+        for option in ("--page-bytes", "--fan-out", "--fill"):
+            self.assertIn("0", self.err("keyspace", "create", "a", option, "0", code=2))
+        self.err("keyspace", "create", "a", "--engine", "hash", "--max-load", "0", code=2)
+        self.assertIn("from 1", self.err("batch", "--every", "0", stdin="put a k v\n", code=2))
+        self.assertIn("from 1", self.err("import", "a", "-", "--batch", "0", stdin="", code=2))
+        self.err("bench", "--seconds", "0", code=2)
+        self.err("--memory", "0", "import", "a", "-", stdin="", code=2)
+        self.assertFalse(os.path.exists(self.db))
+
+    def test_a_reader_takes_no_locks(self):
+        self.create("a")
+        self.assertIn("--pessimistic", self.err("--read-only", stdin="begin --pessimistic\n",
+                                                code=2))
+
     def test_a_value_streams_from_and_to_files(self):
         self.create("a")
         content = random.Random(1).randbytes(5 * 1024 * 1024 + 17)
