@@ -34,6 +34,11 @@ void engine_view_release(struct engine_view *view, struct epoch_domain *epoch) {
     }
 }
 
+bool engine_views_are_held(const struct engine_view *current, const _Atomic uint64_t *views) {
+    return atomic_load_explicit(&current->references, memory_order_acquire) > 1 ||
+           atomic_load_explicit(views, memory_order_acquire) > 1;
+}
+
 /* ---- values in the log: u64 token, u64 size, zeros ---- */
 
 void engine_logged_reference(uint64_t token, uint64_t size_bytes,

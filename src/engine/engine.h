@@ -520,6 +520,10 @@ struct engine_methods {
                          tern_error *error);
 };
 
+/* For is_held: does anybody but the engine hold its current view, or one of its `views` views that
+ * is not current? The engine's lock is held, under which the current view changes. */
+bool engine_views_are_held(const struct engine_view *current, const _Atomic uint64_t *views);
+
 /* A reference to such a value. */
 void engine_logged_reference(uint64_t token, uint64_t size_bytes,
                              uint8_t out_reference[ENGINE_LARGE_REFERENCE_BYTES_MAX]);

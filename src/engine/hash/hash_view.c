@@ -57,8 +57,7 @@ void hash_view_install(struct hash_engine *engine, struct hash_view *view) {
 bool hash_is_held(struct engine *base) {
     struct hash_engine *engine = hash_of(base);
     mutex_lock(&engine->lock);
-    uint64_t references =
-        atomic_load_explicit(&engine->current->head.references, memory_order_acquire);
+    bool is_held = engine_views_are_held(&engine->current->head, &engine->view_count);
     mutex_unlock(&engine->lock);
-    return references > 1 || atomic_load_explicit(&engine->view_count, memory_order_acquire) > 1;
+    return is_held;
 }

@@ -69,8 +69,7 @@ tern_status lsm_spill(struct engine_view *view, size_t quantum_bytes, uint64_t *
 bool lsm_is_held(struct engine *base) {
     struct lsm_engine *engine = lsm_of(base);
     mutex_lock(&engine->lock);
-    uint64_t references =
-        atomic_load_explicit(&engine->current->head.references, memory_order_acquire);
+    bool is_held = engine_views_are_held(&engine->current->head, &engine->view_count);
     mutex_unlock(&engine->lock);
-    return references > 1 || atomic_load_explicit(&engine->view_count, memory_order_acquire) > 1;
+    return is_held;
 }
