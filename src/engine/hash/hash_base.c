@@ -19,10 +19,8 @@
 #include "base/varint.h"
 #include "engine/hash/hash_value.h"
 
-#define CHUNK_SHIFT           9u
-#define CHUNK_BLOCKS          ((uint32_t)1 << CHUNK_SHIFT)
-#define PAGE_BYTES_DEFAULT    4096u
-#define PAGE_BYTES_COMPRESSED 16384u
+#define CHUNK_SHIFT  9u
+#define CHUNK_BLOCKS ((uint32_t)1 << CHUNK_SHIFT)
 
 struct block_chunks {
     struct epoch_node limbo;
@@ -49,10 +47,7 @@ tern_status base_open(struct hash_base *base, const struct engine_environment *e
     base->hasher = *hasher;
     base->compression = options->compression;
     base->page_bytes = options->page_bytes;
-    if (base->page_bytes == 0) {
-        base->page_bytes =
-            base->compression != TERN_COMPRESSION_NONE ? PAGE_BYTES_COMPRESSED : PAGE_BYTES_DEFAULT;
-    }
+    ASSERT(base->page_bytes > 0); /* whoever opens a partition has filled in defaults */
     return hash_file_open(environment, id, &base->file, error);
 }
 

@@ -69,8 +69,7 @@ tern_status hash_state_decode(tern_slice bytes, struct hash_state *out_state, te
 }
 
 static size_t hash_key_bytes_max(const tern_keyspace_options *options) {
-    uint32_t page_bytes = options->page_bytes != 0 ? options->page_bytes : 8192;
-    return (size_t)page_bytes * KEY_BYTES_MAX_PART / 8;
+    return (size_t)options->page_bytes * KEY_BYTES_MAX_PART / 8;
 }
 
 /* ---- opening and closing ---- */

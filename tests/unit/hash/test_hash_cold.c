@@ -27,6 +27,7 @@ static uint64_t cold_entries(const struct engine_world *world) {
 static void begin(struct engine_world *world, uint64_t budget_bytes, uint64_t cache_bytes) {
     tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
     tern_error error = TERN_ERROR_INIT;
+    options.page_bytes = 4096;
     world_create(world, &hash_engine_methods, &options, cache_bytes, 1, tern_allocator_default());
     world->budget.limit_bytes = budget_bytes;
     assert_ok(world_open(world, 0, &error), error);

@@ -16,6 +16,7 @@ static void begin(struct engine_world *world, uint64_t cache_bytes,
                   const tern_allocator *allocator) {
     tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
     tern_error error = TERN_ERROR_INIT;
+    options.page_bytes = 4096;
     world_create(world, &hash_engine_methods, &options, cache_bytes, 1, allocator);
     assert_ok(world_open(world, 0, &error), error);
 }

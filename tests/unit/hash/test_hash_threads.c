@@ -106,6 +106,7 @@ static void check_readers(tern_hash_index layout, bool is_cold,
     tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
     tern_error error = TERN_ERROR_INIT;
     pthread_t threads[2];
+    options.page_bytes = 4096;
     options.hash_index = layout;
     memset(&shared, 0, sizeof(shared));
     world_create(&shared.world, &hash_engine_methods, &options, (uint64_t)1 << 20, 3,
