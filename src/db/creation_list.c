@@ -3,16 +3,10 @@
 
 #include <stdlib.h>
 
-#include "base/error.h"
+#include "db/commit_walk.h"
 #include "txn/growth.h"
 
 #define ARENA_BYTES 1024
-
-struct reading {
-    struct creation_list *list;
-    struct arena arena; /* of a commit */
-    struct commit_assembler assembler;
-};
 
 void creation_list_init(struct creation_list *list, const struct log_options *options,
                         log_position start, bool is_salvage) {
@@ -42,38 +36,17 @@ static tern_status add(struct creation_list *list, seq_no seq,
     return TERN_OK;
 }
 
-static tern_status add_all(struct creation_list *list, const struct decoded_commit *commit) {
+static tern_status add_all(void *context, enum log_record_kind kind,
+                           const struct decoded_commit *commit) {
+    struct creation_list *list = context;
     tern_status status = TERN_OK;
+    (void)kind;
     for (size_t i = 0; status == TERN_OK && i < commit->catalog_count; i++) {
         if (commit->catalog[i].kind == CATALOG_CREATE) {
             status = add(list, commit->seq, &commit->catalog[i]);
         }
     }
     return status;
-}
-
-/* What cannot be decoded is for the caller to meet again. */
-static tern_status visit(void *context, const struct log_record *record, tern_error *error) {
-    struct reading *reading = context;
-    tern_slice encoding;
-    struct decoded_commit commit;
-    tern_status status = TERN_OK;
-    (void)error;
-    if (record->kind == LOG_RECORD_PART) {
-        status =
-            commit_assembler_part(&reading->assembler, record->payload, record->payload_size, NULL);
-    } else if (record->kind == LOG_RECORD_COMMIT || record->kind == LOG_RECORD_COPY) {
-        arena_reset(&reading->arena);
-        status = commit_assembler_commit(&reading->assembler, record->payload, record->payload_size,
-                                         &encoding, NULL);
-        if (status == TERN_OK) {
-            status = commit_decode(encoding.data, encoding.size, &reading->arena, &commit, NULL);
-        }
-        if (status == TERN_OK) {
-            status = add_all(reading->list, &commit);
-        }
-    }
-    return status == TERN_CORRUPTION ? TERN_OK : status;
 }
 
 static int compare_ids(const void *left, const void *right) {
@@ -83,21 +56,10 @@ static int compare_ids(const void *left, const void *right) {
 }
 
 static tern_status read_log(struct creation_list *list, tern_error *error) {
-    struct reading reading = {.list = list};
-    struct log_recovery recovery;
-    tern_error detail = TERN_ERROR_INIT;
     list->count = 0;
-    arena_init(&reading.arena, list->log_options->allocator, 16384);
-    commit_assembler_init(&reading.assembler, list->log_options->allocator);
-    tern_status status = log_scan(list->log_options, list->start, list->is_salvage, visit, &reading,
-                                  NULL, NULL, &recovery, &detail);
-    commit_assembler_release(&reading.assembler);
-    arena_release(&reading.arena);
-    if (status == TERN_NO_MEMORY) {
-        return ERROR_NO_MEMORY(error, "looking ahead in the log");
-    }
+    tern_status status =
+        commit_walk(list->log_options, list->start, list->is_salvage, add_all, list, error);
     if (status != TERN_OK) {
-        error_copy(error, &detail);
         return status;
     }
     if (list->count > 0) {

@@ -130,21 +130,47 @@ static void die(struct step_machine *machine, tern_db *db) {
     step_machine_cut(machine, POWER_CUT_KEEP_EVERYTHING, 1);
 }
 
+/* A new database whose log has everything: commits are durable one by one. */
+static tern_db *begin(struct step_machine *machine, uint64_t seed, uint64_t segment_bytes) {
+    tern_db *db;
+    tern_error error = TERN_ERROR_INIT;
+    step_machine_init(machine, seed);
+    machine->options.durability = TERN_DURABILITY_FULL;
+    if (segment_bytes != 0) {
+        machine->options.segment_bytes = segment_bytes;
+    }
+    assert_ok(step_machine_open(machine, &db, &error), error);
+    return db;
+}
+
+/* As the engine of `kind` has it. */
+static tern_keyspace *create(tern_db *db, const char *name, tern_engine_kind kind) {
+    tern_keyspace *keyspace;
+    tern_error error = TERN_ERROR_INIT;
+    tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+    options.engine = kind;
+    assert_ok(tern_keyspace_create(db, name, &options, &keyspace, &error), error);
+    return keyspace;
+}
+
+static void end(struct step_machine *machine, tern_db *db) {
+    tern_error error = TERN_ERROR_INIT;
+    assert_ok(tern_close(db, &error), error);
+    step_machine_release(machine);
+}
+
 /* ---- tests ---- */
 
 static void what_was_written_to_a_keyspace_without_a_creation_is_saved(void **state) {
     (void)state;
     struct step_machine machine;
-    tern_db *db;
     tern_keyspace *keyspace;
     tern_repair_report report;
     tern_error error = TERN_ERROR_INIT;
-    step_machine_init(&machine, 1);
-    machine.options.durability = TERN_DURABILITY_FULL;
-    assert_ok(step_machine_open(&machine, &db, &error), error);
-    assert_ok(tern_keyspace_create(db, "first", NULL, &keyspace, &error), error);
+    tern_db *db = begin(&machine, 1, 0);
+    keyspace = create(db, "first", TERN_ENGINE_BTREE);
     put(keyspace, "a", "1");
-    assert_ok(tern_keyspace_create(db, "second", NULL, &keyspace, &error), error);
+    keyspace = create(db, "second", TERN_ENGINE_BTREE);
     put_large(keyspace, "large", 7);
     put(keyspace, "b", "2");
     put(keyspace, "c", "3");
@@ -160,22 +186,18 @@ static void what_was_written_to_a_keyspace_without_a_creation_is_saved(void **st
     assert_ok(tern_keyspace_open(db, "recovered-2", &keyspace, &error), error);
     assert_int_equal(tern_get(keyspace, tern_slice_str("c"), NULL, 0, NULL, NULL), TERN_NOT_FOUND);
     assert_int_equal(report.keyspaces, 2);
-    assert_ok(tern_close(db, &error), error);
-    step_machine_release(&machine);
+    end(&machine, db);
 }
 
 static void a_keyspace_whose_name_is_still_taken_gets_another(void **state) {
     (void)state;
     struct step_machine machine;
-    tern_db *db;
     tern_keyspace *keyspace;
     tern_repair_report report;
     tern_error error = TERN_ERROR_INIT;
-    step_machine_init(&machine, 1);
-    machine.options.durability = TERN_DURABILITY_FULL;
-    assert_ok(step_machine_open(&machine, &db, &error), error);
+    tern_db *db = begin(&machine, 1, 0);
     for (int i = 0; i < 2; i++) {
-        assert_ok(tern_keyspace_create(db, "same", NULL, &keyspace, &error), error);
+        keyspace = create(db, "same", TERN_ENGINE_BTREE);
         put(keyspace, "a", i == 0 ? "old" : "new");
         if (i == 0) {
             assert_ok(tern_keyspace_drop(db, "same", &error), error);
@@ -186,32 +208,27 @@ static void a_keyspace_whose_name_is_still_taken_gets_another(void **state) {
     db = repair(&machine, &report);
     assert_value(db, "same", "a", "old"); /* nothing says that it was dropped */
     assert_value(db, "recovered-2", "a", "new");
-    assert_ok(tern_close(db, &error), error);
-    step_machine_release(&machine);
+    end(&machine, db);
 }
 
 /* As when the database has come out of a repair. */
 static void a_keyspace_without_a_name_does_not_take_anothers(void **state) {
     (void)state;
     struct step_machine machine;
-    tern_db *db;
     tern_keyspace *keyspace;
     tern_repair_report report;
     tern_error error = TERN_ERROR_INIT;
-    step_machine_init(&machine, 1);
-    machine.options.durability = TERN_DURABILITY_FULL;
-    assert_ok(step_machine_open(&machine, &db, &error), error);
-    assert_ok(tern_keyspace_create(db, "recovered-2", NULL, &keyspace, &error), error);
+    tern_db *db = begin(&machine, 1, 0);
+    keyspace = create(db, "recovered-2", TERN_ENGINE_BTREE);
     put(keyspace, "a", "earlier");
-    assert_ok(tern_keyspace_create(db, "second", NULL, &keyspace, &error), error);
+    keyspace = create(db, "second", TERN_ENGINE_BTREE);
     put(keyspace, "a", "later");
     assert_ok(tern_close(db, &error), error);
     lose_change(&machine, CATALOG_CREATE, 2);
     db = repair(&machine, &report);
     assert_value(db, "recovered-2", "a", "earlier");
     assert_value(db, "recovered-2-2", "a", "later");
-    assert_ok(tern_close(db, &error), error);
-    step_machine_release(&machine);
+    end(&machine, db);
 }
 
 /* Its chunks come before the commit that creates it; what came of that is not known, nor wanted. */
@@ -219,16 +236,13 @@ static void a_drop_of_what_nothing_has_created_is_no_obstacle(void **state) {
     (void)state;
     static uint8_t bytes[LARGE_BYTES];
     struct step_machine machine;
-    tern_db *db;
     tern_txn *txn;
     tern_keyspace *first;
     tern_keyspace *gone;
     tern_repair_report report;
     tern_error error = TERN_ERROR_INIT;
-    step_machine_init(&machine, 1);
-    machine.options.durability = TERN_DURABILITY_FULL;
-    assert_ok(step_machine_open(&machine, &db, &error), error);
-    assert_ok(tern_keyspace_create(db, "first", NULL, &first, &error), error);
+    tern_db *db = begin(&machine, 1, 0);
+    first = create(db, "first", TERN_ENGINE_BTREE);
     put(first, "a", "before");
     assert_ok(tern_txn_begin(db, NULL, &txn, &error), error);
     assert_ok(tern_txn_keyspace_create(txn, "gone", NULL, &gone), *tern_txn_error(txn));
@@ -247,8 +261,7 @@ static void a_drop_of_what_nothing_has_created_is_no_obstacle(void **state) {
     assert_value(db, "first", "b", "after");
     assert_int_equal(tern_keyspace_open(db, "recovered-2", &gone, &error), TERN_NOT_FOUND);
     assert_int_equal(report.keyspaces, 1);
-    assert_ok(tern_close(db, &error), error);
-    step_machine_release(&machine);
+    end(&machine, db);
 }
 
 static void remove_manifests(struct step_machine *machine) {
@@ -276,19 +289,12 @@ static void without_a_manifest_all_of_files_and_log_is_saved(void **state) {
     (void)state;
     for (unsigned kind = 0; kind < 3; kind++) {
         struct step_machine machine;
-        tern_db *db;
-        tern_keyspace *keyspace;
         tern_repair_report report;
         char key[24];
         const char *name = "recovered-1";
         tern_error error = TERN_ERROR_INIT;
-        tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
-        options.engine = kinds[kind];
-        step_machine_init(&machine, 1);
-        machine.options.durability = TERN_DURABILITY_FULL;
-        machine.options.segment_bytes = (uint64_t)1 << 20;
-        assert_ok(step_machine_open(&machine, &db, &error), error);
-        assert_ok(tern_keyspace_create(db, "k", &options, &keyspace, &error), error);
+        tern_db *db = begin(&machine, 1, (uint64_t)1 << 20);
+        tern_keyspace *keyspace = create(db, "k", kinds[kind]);
         put(keyspace, "small", "base");
         for (int i = 0; i < 3; i++) {
             (void)snprintf(key, sizeof(key), "large %d", i);
@@ -315,8 +321,7 @@ static void without_a_manifest_all_of_files_and_log_is_saved(void **state) {
         assert_ok(tern_keyspace_open(db, name, &keyspace, &error), error);
         assert_int_equal(tern_get(keyspace, tern_slice_str("never"), NULL, 0, NULL, NULL),
                          TERN_NOT_FOUND);
-        assert_ok(tern_close(db, &error), error);
-        step_machine_release(&machine);
+        end(&machine, db);
     }
 }
 
@@ -343,17 +348,12 @@ static bool cut_later(void *context, const char *phase, uint64_t done, uint64_t 
 static bool repair_amid_conversion(uint64_t cut, tern_engine_kind from, tern_engine_kind to) {
     struct conversion conversion = {.cut = cut};
     struct step_machine *machine = &conversion.machine;
-    tern_db *db;
-    tern_keyspace *keyspace;
     tern_repair_report report;
     char key[16];
     tern_error error = TERN_ERROR_INIT;
     tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
-    step_machine_init(machine, 3);
-    machine->options.durability = TERN_DURABILITY_FULL;
-    assert_ok(step_machine_open(machine, &db, &error), error);
-    options.engine = from;
-    assert_ok(tern_keyspace_create(db, "k", &options, &keyspace, &error), error);
+    tern_db *db = begin(machine, 3, 0);
+    tern_keyspace *keyspace = create(db, "k", from);
     for (unsigned i = 0; i < 60; i++) {
         (void)snprintf(key, sizeof(key), "%06u", i);
         put(keyspace, key, key);
@@ -379,8 +379,7 @@ static bool repair_amid_conversion(uint64_t cut, tern_engine_kind from, tern_eng
         (void)snprintf(key, sizeof(key), "%06u", i);
         assert_value(db, name, key, key);
     }
-    assert_ok(tern_close(db, &error), error);
-    step_machine_release(machine);
+    end(machine, db);
     return was_cut;
 }
 

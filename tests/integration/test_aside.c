@@ -66,14 +66,15 @@ static void put_all(tern_keyspace *keyspace, const char *value) {
     }
 }
 
-static void set_up(struct api_fixture *fixture, bool is_stepped) {
+/* Two keyspaces with a base each, of which "test" is the one to be damaged; returns the other. */
+static tern_keyspace *set_up(struct api_fixture *fixture) {
     tern_error error = TERN_ERROR_INIT;
     memset(&damage, 0, sizeof(damage));
     damage.file_system = *tern_file_system_default();
     damage.file_system.open = open_damaged;
     /* The keyspace of the fixture is the first partition. */
     (void)snprintf(damage.part, sizeof(damage.part), "/p-%016x", 1u);
-    api_fixture_init_closed(fixture, is_stepped);
+    api_fixture_init_closed(fixture, false);
     fixture->options.file_system = &damage.file_system;
     fixture->options.io_mode = TERN_IO_MODE_PLAIN;
     fixture->options.buffered_io = true;
@@ -84,10 +85,26 @@ static void set_up(struct api_fixture *fixture, bool is_stepped) {
     assert_int_equal(api_stat(fixture->db, "keyspaces_aside"), 0);
     /* Nothing is cached. */
     api_fixture_reopen(fixture);
+    return open_good(fixture);
 }
 
 static tern_status put_one(tern_keyspace *keyspace, tern_error *error) {
     return tern_put(keyspace, tern_slice_str("one"), tern_slice_str("more"), NULL, error);
+}
+
+/* From now on its file cannot be read, and there is something that a drain has to add to it. */
+static void damage_it(struct api_fixture *fixture) {
+    damage.is_armed = true;
+    api_put(fixture->keyspace, "000010", "of the log");
+}
+
+/* Its file can be read again, and all is as if nothing had been. */
+static void assert_healed(struct api_fixture *fixture) {
+    tern_error error = TERN_ERROR_INIT;
+    assert_ok(tern_checkpoint(fixture->db, &error), error);
+    assert_int_equal(api_stat(fixture->db, "keyspaces_aside"), 0);
+    assert_ok(put_one(fixture->keyspace, &error), error);
+    api_assert_sound(fixture->db);
 }
 
 static void a_damaged_keyspace_takes_no_writes_and_holds_nobody_up(void **state) {
@@ -95,10 +112,8 @@ static void a_damaged_keyspace_takes_no_writes_and_holds_nobody_up(void **state)
     struct api_fixture fixture;
     tern_error error = TERN_ERROR_INIT;
     char value[900];
-    set_up(&fixture, false);
-    tern_keyspace *good = open_good(&fixture);
-    damage.is_armed = true;
-    api_put(fixture.keyspace, "000010", "of the log");
+    tern_keyspace *good = set_up(&fixture);
+    damage_it(&fixture);
     api_put(good, "000010", "of the log");
     assert_int_equal(tern_checkpoint(fixture.db, &error), TERN_CORRUPTION);
     assert_non_null(strstr(error.message, "'test'"));
@@ -129,10 +144,7 @@ static void a_damaged_keyspace_takes_no_writes_and_holds_nobody_up(void **state)
     api_assert_value(fixture.keyspace, "000010", "of the log");
     api_assert_value(fixture.keyspace, "000011", "of the base");
     api_assert_value(open_good(&fixture), "011999", value);
-    assert_ok(tern_checkpoint(fixture.db, &error), error);
-    assert_int_equal(api_stat(fixture.db, "keyspaces_aside"), 0);
-    assert_ok(put_one(fixture.keyspace, &error), error);
-    api_assert_sound(fixture.db);
+    assert_healed(&fixture);
     api_fixture_release(&fixture);
 }
 
@@ -140,10 +152,8 @@ static void what_was_only_for_a_while_is_over_with_the_next_checkpoint(void **st
     (void)state;
     struct api_fixture fixture;
     tern_error error = TERN_ERROR_INIT;
-    set_up(&fixture, false);
-    tern_keyspace *good = open_good(&fixture);
-    damage.is_armed = true;
-    api_put(fixture.keyspace, "000010", "of the log");
+    tern_keyspace *good = set_up(&fixture);
+    damage_it(&fixture);
     assert_int_equal(tern_checkpoint(fixture.db, &error), TERN_CORRUPTION);
     put_all(good, "later"); /* twice: more than one segment, wherever the log stands */
     put_all(good, "later");
@@ -174,8 +184,7 @@ static void who_cannot_be_sealed_holds_nobody_up_either(void **state) {
     (void)state;
     struct api_fixture fixture;
     tern_error error = TERN_ERROR_INIT;
-    set_up(&fixture, false);
-    tern_keyspace *good = open_good(&fixture);
+    tern_keyspace *good = set_up(&fixture);
     struct engine_methods failing = *fixture.keyspace->methods;
     failing.seal = fail_to_seal;
     fixture.keyspace->methods = &failing;
@@ -191,10 +200,7 @@ static void who_cannot_be_sealed_holds_nobody_up_either(void **state) {
     api_fixture_reopen(&fixture);
     api_assert_value(fixture.keyspace, "000010", "of the log");
     api_assert_value(open_good(&fixture), "000010", "later");
-    assert_ok(tern_checkpoint(fixture.db, &error), error);
-    assert_int_equal(api_stat(fixture.db, "keyspaces_aside"), 0);
-    assert_ok(put_one(fixture.keyspace, &error), error);
-    api_assert_sound(fixture.db);
+    assert_healed(&fixture);
     api_fixture_release(&fixture);
 }
 
@@ -203,10 +209,8 @@ static void a_damaged_keyspace_can_be_dropped(void **state) {
     (void)state;
     struct api_fixture fixture;
     tern_error error = TERN_ERROR_INIT;
-    set_up(&fixture, false);
-    tern_keyspace *good = open_good(&fixture);
-    damage.is_armed = true;
-    api_put(fixture.keyspace, "000010", "of the log");
+    tern_keyspace *good = set_up(&fixture);
+    damage_it(&fixture);
     put_all(good, "later");
     assert_int_equal(tern_checkpoint(fixture.db, &error), TERN_CORRUPTION);
     assert_ok(tern_keyspace_drop(fixture.db, "test", &error), error);

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <tern/txn.h>
 
+#include "cold_index.h"
 #include "engine/hash/hash_engine.h"
 #include "engine/hash/hash_engine_internal.h"
 #include "os/file.h"
@@ -18,30 +19,13 @@
 
 #define KEYS 400u
 
-/* Entries of records go to the cold part of the index at once. */
-static bool is_cold;
-
-static int make_cold(void **state) {
-    (void)state;
-    is_cold = true;
-    return 0;
-}
-
-static int make_warm(void **state) {
-    (void)state;
-    is_cold = false;
-    return 0;
-}
-
 static void begin(struct engine_world *world, uint64_t seed) {
     tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
     tern_error error = TERN_ERROR_INIT;
     options.page_bytes = 4096;
     world_create(world, &hash_engine_methods, &options, (uint64_t)2 << 20, seed,
                  tern_allocator_default());
-    if (is_cold) {
-        world->budget.limit_bytes = 1;
-    }
+    cold_index_apply(world);
     assert_ok(world_open(world, 0, &error), error);
 }
 
@@ -429,9 +413,7 @@ static void open_hashed(struct engine_world *world, tern_hash_index index,
     if (hash != NULL) {
         world->config.hasher.hash = hash;
     }
-    if (is_cold) {
-        world->budget.limit_bytes = 1;
-    }
+    cold_index_apply(world);
     assert_ok(world_open(world, 0, &error), error);
 }
 
@@ -652,29 +634,29 @@ static void operands_over_a_value_that_expires_do_not_pile_up(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(survives_power_cuts_between_any_steps),
-        cmocka_unit_test_setup_teardown(survives_power_cuts_between_any_steps, make_cold,
-                                        make_warm),
+        cmocka_unit_test_setup_teardown(survives_power_cuts_between_any_steps, cold_index_begin,
+                                        cold_index_end),
         cmocka_unit_test(a_cursor_says_what_it_cannot),
         cmocka_unit_test(operands_over_a_value_that_expires_do_not_pile_up),
         cmocka_unit_test_setup_teardown(operands_over_a_value_that_expires_do_not_pile_up,
-                                        make_cold, make_warm),
+                                        cold_index_begin, cold_index_end),
         cmocka_unit_test(a_cursor_keeps_its_moment_while_everything_changes),
         cmocka_unit_test_setup_teardown(a_cursor_keeps_its_moment_while_everything_changes,
-                                        make_cold, make_warm),
+                                        cold_index_begin, cold_index_end),
         cmocka_unit_test(a_cursor_that_finds_nothing_holds_no_more_than_a_bucket),
         cmocka_unit_test(a_cursor_whose_snapshot_was_ended_says_so_instead_of_leaving_keys_out),
         cmocka_unit_test_setup_teardown(
-            a_cursor_whose_snapshot_was_ended_says_so_instead_of_leaving_keys_out, make_cold,
-            make_warm),
+            a_cursor_whose_snapshot_was_ended_says_so_instead_of_leaving_keys_out, cold_index_begin,
+            cold_index_end),
         cmocka_unit_test(opens_with_a_damaged_list_of_hashes_and_damaged_blocks),
         cmocka_unit_test(a_key_deleted_and_put_again_is_not_missing_before_both),
         cmocka_unit_test(an_impossible_load_of_the_index_is_brought_within_bounds),
         cmocka_unit_test(keys_that_all_collide_are_written_drained_and_found_again),
         cmocka_unit_test_setup_teardown(keys_that_all_collide_are_written_drained_and_found_again,
-                                        make_cold, make_warm),
+                                        cold_index_begin, cold_index_end),
         cmocka_unit_test(a_cursor_shows_colliding_keys_once_while_everything_changes),
         cmocka_unit_test_setup_teardown(a_cursor_shows_colliding_keys_once_while_everything_changes,
-                                        make_cold, make_warm),
+                                        cold_index_begin, cold_index_end),
         cmocka_unit_test(opens_with_a_list_of_equal_hashes),
         cmocka_unit_test(verify_tells_of_records_that_no_key_leads_to),
         cmocka_unit_test(opens_with_another_seed_or_function_than_its_segments_have),

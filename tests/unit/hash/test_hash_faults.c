@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <tern/txn.h>
 
+#include "cold_index.h"
 #include "engine/hash/hash_engine.h"
 #include "engine/hash/hash_engine_internal.h"
 #include "support/cmocka_test.h"
@@ -17,28 +18,11 @@
 #include "support/fault_allocator.h"
 #include "support/fault_file_system.h"
 
-/* A budget so small that all entries of records go to the cold part of the index. */
-static bool is_cold;
-
-static int make_cold(void **state) {
-    (void)state;
-    is_cold = true;
-    return 0;
-}
-
-static int make_warm(void **state) {
-    (void)state;
-    is_cold = false;
-    return 0;
-}
-
 static void create_world(struct engine_world *world, const struct engine_methods *methods,
                          const tern_keyspace_options *options, uint64_t cache_bytes, uint64_t seed,
                          const tern_allocator *allocator) {
     world_create(world, methods, options, cache_bytes, seed, allocator);
-    if (is_cold) {
-        world->budget.limit_bytes = 1;
-    }
+    cold_index_apply(world);
 }
 
 static tern_keyspace_options small_options(void) {
@@ -288,14 +272,16 @@ int main(void) {
         cmocka_unit_test(survives_failing_reads),
         cmocka_unit_test(failed_drains_give_back_what_merges_stored_apart),
         cmocka_unit_test(goes_on_after_the_disk_was_full),
-        cmocka_unit_test_setup_teardown(survives_a_power_cut_in_every_mutating_call, make_cold,
-                                        make_warm),
-        cmocka_unit_test_setup_teardown(survives_failing_allocations, make_cold, make_warm),
-        cmocka_unit_test_setup_teardown(survives_failing_writes, make_cold, make_warm),
-        cmocka_unit_test_setup_teardown(survives_failing_reads, make_cold, make_warm),
-        cmocka_unit_test_setup_teardown(failed_drains_give_back_what_merges_stored_apart, make_cold,
-                                        make_warm),
-        cmocka_unit_test_setup_teardown(goes_on_after_the_disk_was_full, make_cold, make_warm),
+        cmocka_unit_test_setup_teardown(survives_a_power_cut_in_every_mutating_call,
+                                        cold_index_begin, cold_index_end),
+        cmocka_unit_test_setup_teardown(survives_failing_allocations, cold_index_begin,
+                                        cold_index_end),
+        cmocka_unit_test_setup_teardown(survives_failing_writes, cold_index_begin, cold_index_end),
+        cmocka_unit_test_setup_teardown(survives_failing_reads, cold_index_begin, cold_index_end),
+        cmocka_unit_test_setup_teardown(failed_drains_give_back_what_merges_stored_apart,
+                                        cold_index_begin, cold_index_end),
+        cmocka_unit_test_setup_teardown(goes_on_after_the_disk_was_full, cold_index_begin,
+                                        cold_index_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
