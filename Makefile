@@ -41,7 +41,7 @@ test-long: ## Run everything: long tests, sanitizers, Valgrind, fuzzing, a soak,
 	@tools/setup build run test long
 	@tools/test --long
 
-bench-build: ## Build build/release/bench/compare, bench/device and bench/simd
+bench-build: ## Build build/release/bench/: compare, convert, device, simd
 	@tools/setup build bench
 	@mkdir -p build
 	@$(call configure,release,-DTERN_BENCH=ON)

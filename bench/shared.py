@@ -70,6 +70,14 @@ def find_compare():
     return compare
 
 
+def find_convert(compare):
+    """bench/convert, which is built beside bench/compare; or a message and the end."""
+    convert = pathlib.Path(os.environ.get("TERN_BENCH_CONVERT", compare.with_name("convert")))
+    if not convert.exists():
+        sys.exit(f"{convert} is not built: run `make bench-build` first")
+    return convert
+
+
 def list_systems(compare):
     systems = []
     for line in command_output(str(compare), "--list").splitlines()[1:]:

@@ -49,6 +49,13 @@ SIZE = [("mib_per_s", decimal, "MiB/s"), ("ops_per_s", short, "operations/s"),
         ("write_amplification", decimal, "written / logical"),
         ("space_amplification", decimal, "disk / live data")]
 
+# The writer beside a conversion, and before it.
+CONVERSION = [("ops_per_s", short, "records/s"), ("seconds", decimal, "seconds"),
+              ("writer_ops_per_s", short, "writes/s"), ("p50_us", decimal, "p50 µs"),
+              ("p999_us", decimal, "p99.9 µs"), ("max_us", grouped, "longest µs"),
+              ("alone_ops_per_s", short, "before"), ("alone_p999_us", decimal, "p99.9 µs"),
+              ("alone_max_us", grouped, "longest µs")]
+
 
 def row_key(row):
     return "|".join(str(row[name]) for name in ("experiment", "system", "workload", "value_bytes"))
@@ -131,12 +138,17 @@ def left_out(results, experiment):
     return f"<p>{' '.join(words)}</p>" if words else ""
 
 
+def data_bytes(row):
+    """Of keys and values, in words; small data in KiB."""
+    unit = MIB if row["raw_bytes"] >= MIB else 1 << 10
+    return plots.of_bytes(round(row["raw_bytes"] / unit) * unit)
+
+
 def data_words(results, experiment):
     row = results.first(experiment)
     threads = "one thread" if row["threads"] == 1 else f"{row['threads']} threads"
     return (f"{grouped(row['records'])} records of {row['key_bytes']} + {row['value_bytes']} bytes "
-            f"({plots.of_bytes(round(row['raw_bytes'] / MIB) * MIB)}), a budget of "
-            f"{plots.of_bytes(row['memory_bytes'])}, {threads}")
+            f"({data_bytes(row)}), a budget of {plots.of_bytes(row['memory_bytes'])}, {threads}")
 
 
 def throughput_section(results):
@@ -347,6 +359,40 @@ def threads_section(results):
                    numbers(rows, SPEED))
 
 
+def conversion_figure(results, title, rows, name, words, factor=1):
+    """A line for each engine that is left, a mark for each that is gone to."""
+    groups = [(f"from {engine.removeprefix('tern-')}",
+               {f"tern-{row['to']}": row[name] * factor for row in rows if row["system"] == engine})
+              for engine in results.engines]
+    groups = [group for group in groups if group[1]]
+    return plots.dots(title, groups, words) if groups else ""
+
+
+def convert_section(results):
+    rows = [row for row in results.rows if row["experiment"] == "convert"]
+    if not rows:
+        return ""
+    first = rows[0]
+    steady = [row for row in rows if row["writer_rate"] > 0]
+    figures = [conversion_figure(results, "Records converted", steady, "ops_per_s",
+                                 "records a second (log scale)"),
+               conversion_figure(results, "Longest write meanwhile", steady, "max_us",
+                                 "ms (log scale)", 1e-3)]
+    words = (f"<p><code>tern keyspace convert</code>, from each engine to each other one, while the "
+             f"keyspace is written to: {grouped(first['records'])} records of "
+             f"{first['key_bytes']} + {first['value_bytes']} bytes "
+             f"({data_bytes(first)}), a budget of {plots.of_bytes(first['memory_bytes'])}. The steady writer puts "
+             f"{grouped(max(row['writer_rate'] for row in rows))} single records a second and counts "
+             "from when a write is due, so that all writes that a pause delays count; the plots are "
+             "of it. The ceaseless one puts as many as it can, and is held back where it outruns "
+             "the copying. Before each conversion the same writer is measured alone. Marks are the "
+             "engine that is converted to. Every record was checked afterwards.</p>")
+    label = ("to, beside", lambda row: f"{row['to']}, a "
+             f"{'steady' if row['writer_rate'] > 0 else 'ceaseless'} writer")
+    return section("convert", "Conversions between engines", results.engines, words, figures,
+                   table(rows, CONVERSION, label).replace("<th>system</th>", "<th>from</th>", 1))
+
+
 def advice_cells(verdict, engines):
     cells = []
     for engine in engines:
@@ -414,7 +460,8 @@ def method_section(results):
                          for name, version in meta["versions"].items())
     commands = escape("\n".join(meta["commands"]))
     return ('<section id="method"><h2>How it was measured</h2>'
-            f"<p>Each line is one run of <code>bench/compare</code>, in {meta['seconds'] / 60:.0f} "
+            f"<p>Each line is one run of <code>bench/compare</code>, conversions of "
+            f"<code>bench/convert</code>, in {meta['seconds'] / 60:.0f} "
             "minutes altogether; each workload had a process of its own, which read everything "
             "back and checked it before and, where something was written, after a new open (data "
             "larger than memory by samples). "
@@ -447,6 +494,7 @@ def render(meta, rows):
                 ("memory", "Memory", memory_section(results)),
                 ("pauses", "Pauses", pauses_section(results)),
                 ("threads", "Two threads", threads_section(results)),
+                ("convert", "Conversions", convert_section(results)),
                 ("method", "Method", method_section(results))]
     links = "".join(f'<li><a href="#{name}">{title}</a></li>'
                     for name, title, body in sections if body)

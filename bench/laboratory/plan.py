@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the laboratory runs: experiments, and the calls of bench/compare that they consist of."""
+"""What the laboratory runs: experiments, and the calls of bench/compare and bench/convert that they
+consist of."""
 
 import dataclasses
 
@@ -79,6 +80,30 @@ class Experiment:
             return 0.3 + check + share * (self.records / 4e5 + raw_bytes / 2e8)
         writes = 2 if workload in WRITES + MIXES + GROWING else 1
         return 0.5 + self.seconds + min(WARMUP_SECONDS, self.seconds) + check * writes
+
+
+@dataclasses.dataclass
+class Conversions:
+    """From each engine to each other one beside a writer: one call of bench/convert."""
+    records: int
+    memory_bytes: int
+    seconds: float
+    name: str = "convert"
+    value_bytes: int = 100
+    count: int = 12  # each of the six pairs beside two writers
+
+    def arguments(self):
+        words = ["--records", self.records, "--value-bytes", self.value_bytes, "--memory-bytes",
+                 self.memory_bytes, "--seconds", f"{self.seconds:g}"]
+        return [str(word) for word in words] + ["--json"]
+
+    def seconds_of_one(self):
+        """A guess: the writer alone, the conversion, and the check of all records."""
+        return 0.5 + self.seconds + self.records / 4e5 + self.records / 1e6
+
+
+def conversions(scale, seconds):
+    return Conversions(max(2000, int(1_000_000 * scale)), GIB, seconds / 2)
 
 
 def experiments(scale, seconds, sizes, has_limit):

@@ -220,6 +220,30 @@ check "$work/killed.jsonl" "$work/killed.html" || fail "the page of a run with a
 grep -q 'tern-hash needed more memory than that in <code>ycsb_a</code>, was killed' \
     "$work/killed.html" || fail "the page does not say who needed more memory"
 
+# Each conversion is in the table and in both plots.
+python3 - "$recorded" "$work/page.html" <<'PYTHON' || fail "conversions on the page"
+import json, re, sys
+rows = [row for row in map(json.loads, open(sys.argv[1])) if row.get("experiment") == "convert"]
+text = open(sys.argv[2], encoding="utf-8").read()
+part = text[text.index('<section id="convert">'):]
+part = part[:part.index("</section>")]
+figures = re.findall(r"<svg [^>]*role=\"img\".*?</svg>", part, re.S)
+wrong = []
+if len(rows) != 12 or len({row["workload"] + row["system"] for row in rows}) != 12:
+    wrong.append(f"{len(rows)} conversions recorded, not each pair beside two writers")
+if part.count("<tr data-row=") != len(rows):
+    wrong.append(f"{part.count('<tr data-row=')} rows of {len(rows)} conversions")
+for name, figure in zip(("speed", "pauses"), figures):
+    marks = figure.count('class="mark')
+    if marks != 6:
+        wrong.append(f"the plot of {name} has {marks} marks, not one for each pair")
+if len(figures) != 2:
+    wrong.append(f"{len(figures)} plots")
+for line in wrong:
+    print(line, file=sys.stderr)
+sys.exit(bool(wrong))
+PYTHON
+
 if [ -x "$compare" ]; then
     TERN_BENCH_COMPARE="$(realpath "$compare")" timeout 200 "$lab" --scale 0.002 --seconds 0.02 \
         --only threads --raw "$work/run.jsonl" --page "$work/run.html" --dir "$work" \
@@ -227,6 +251,10 @@ if [ -x "$compare" ]; then
     check "$work/run.jsonl" "$work/run.html" || fail "the page of a small run"
     grep -q "left" "$work/err" || fail "no word on the time left"
     grep -q '"system": "map"' "$work/run.jsonl" || fail "the map did not run"
+    TERN_BENCH_COMPARE="$(realpath "$compare")" timeout 200 "$lab" --scale 0.002 --seconds 0.02 \
+        --only convert --raw "$work/converted.jsonl" --page "$work/converted.html" --dir "$work" \
+        >"$work/out" 2>"$work/err" || fail "small conversions: $(cat "$work/err")"
+    check "$work/converted.jsonl" "$work/converted.html" || fail "the page of small conversions"
 else
     echo "a run was left out: $compare is not built (make bench-build)"
 fi
