@@ -189,6 +189,35 @@ static void level_zero_of_new_keys_may_be_twice_as_large_as_all_below(void **sta
     world_destroy(&world);
 }
 
+static void what_level_zero_replaces_is_looked_up_a_few_keys_a_step(void **state) {
+    (void)state;
+    struct engine_world world;
+    tern_error error = TERN_ERROR_INIT;
+    enum engine_drain_state more = ENGINE_DRAIN_MORE;
+    unsigned steps = 0;
+    begin(&world, TERN_COMPACTION_LEVELED);
+    change_keys(&world, RECORD_PUT, 0, 4000, 4, 0);
+    assert_ok(world_checkpoint(&world, &error), error);
+    assert_ok(world_compact(&world, &error), error);
+    change_keys(&world, RECORD_PUT, 1, 4500, 4, 0);
+    drain(&world);
+    struct lsm_engine *engine = lsm_of(world.engine);
+    for (; more != ENGINE_DRAIN_IDLE; steps++) {
+        uint64_t reads = atomic_load(&engine->lsm.reads);
+        assert_ok(world.methods->maintain_step(world.engine, 1 << 20, &more, &error), error);
+        /* Four keys; a filter, an index and a block of each at most. */
+        assert_true(atomic_load(&engine->lsm.reads) - reads <= 12);
+        assert_null(engine->compaction);
+    }
+    assert_in_range(steps, 4, 32);
+    /* Once: the next step has nothing to look up. */
+    uint64_t reads = atomic_load(&engine->lsm.reads);
+    assert_ok(world.methods->maintain_step(world.engine, 1 << 20, &more, &error), error);
+    assert_int_equal(more, ENGINE_DRAIN_IDLE);
+    assert_int_equal(atomic_load(&engine->lsm.reads), reads);
+    world_destroy(&world);
+}
+
 static void keys_that_only_ascend_are_not_written_again(void **state) {
     (void)state;
     struct engine_world world;
@@ -331,6 +360,7 @@ int main(void) {
         cmocka_unit_test(records_that_have_expired_go_without_being_written_over),
         cmocka_unit_test(level_zero_goes_down_when_nobody_has_written_for_long),
         cmocka_unit_test(level_zero_of_new_keys_may_be_twice_as_large_as_all_below),
+        cmocka_unit_test(what_level_zero_replaces_is_looked_up_a_few_keys_a_step),
         cmocka_unit_test(keys_that_only_ascend_are_not_written_again),
         cmocka_unit_test(level_zero_stays_short_beside_a_compaction_of_all),
         cmocka_unit_test(level_zero_stays_short_beside_a_merge_of_a_level),

@@ -29,14 +29,17 @@ struct compaction_plan {
 
 struct compaction_memory {
     tern_slice last_keys[LSM_LEVELS]; /* where the last pick of a level ended; owned */
-    uint64_t asked_table;             /* first of the newest run when compaction_replaces looked */
-    bool is_replacing;                /* what it found */
+    uint64_t asked_table; /* first of the newest run when compaction_ask began to look */
+    uint32_t asked_places, asked_keys, known_keys;
+    bool has_asked;    /* it has seen enough */
+    bool is_replacing; /* then: what it found */
+    bool is_asking;    /* the last pick chose nothing because it has not */
 };
 
 enum lsm_style { LSM_STYLE_LEVELED, LSM_STYLE_TIERED, LSM_STYLE_FIFO };
 
-/* Chooses; *out_plan stays NULL when there is nothing to do. `is_at_rest`: nobody has written for
- * long. */
+/* Chooses; *out_plan stays NULL when there is nothing to do, or memory->is_asking: then it is to be
+ * called again. `is_at_rest`: nobody has written for long. */
 TERN_MUST_CHECK tern_status compaction_pick(struct lsm_version *version, enum lsm_style style,
                                             bool is_at_rest, struct compaction_memory *memory,
                                             struct compaction_plan **out_plan, tern_error *error);
@@ -69,9 +72,9 @@ TERN_MUST_CHECK tern_status compaction_pick_side(struct lsm_version *version, en
                                                  struct compaction_plan **out_plan,
                                                  tern_error *error);
 
-/* Most of the keys in level 0 are in older runs, too. Looks at some, once for each newest run; yes
- * when it cannot tell. */
-bool compaction_replaces(const struct lsm_version *version, struct compaction_memory *memory);
+/* Looks whether most of the keys in level 0 are in older runs, too: at some of them, a few in each
+ * call, once for each newest run. True when memory->is_replacing tells; yes when it cannot tell. */
+bool compaction_ask(const struct lsm_version *version, struct compaction_memory *memory);
 
 struct compaction {
     struct lsm *lsm;

@@ -18,7 +18,9 @@
 #include "engine/lsm/compaction.h"
 
 /* Keys looked for in older runs, about. */
-#define KEYS_SAMPLED     32u
+#define KEYS_SAMPLED 32u
+/* In one call, of two keys each: blocks have to be read for it. */
+#define TABLES_ASKED     2u
 #define RUNS_WANTED      4u
 #define RUNS_WANTED_FIFO 10u
 /* Times the runs wanted, at which drains wait. */
@@ -117,30 +119,50 @@ static bool is_known(const struct lsm_version *version, uint32_t first_run, tern
     return status != TERN_OK || is_found;
 }
 
-bool compaction_replaces(const struct lsm_version *version, struct compaction_memory *memory) {
+/* Forgets what was found before the newest run came. */
+static void begin_asking(const struct lsm_version *version, struct compaction_memory *memory) {
     uint64_t newest = version->run_count > 0 ? version->runs[0].tables[0]->number : 0;
-    if (newest == memory->asked_table) {
-        return memory->is_replacing;
+    if (newest != memory->asked_table) {
+        memory->asked_table = newest;
+        memory->asked_places = memory->asked_keys = memory->known_keys = 0;
+        memory->has_asked = false;
     }
+}
+
+static void ask_table(const struct lsm_version *version, struct compaction_memory *memory,
+                      uint32_t run, const struct lsm_table *table) {
+    if (table->numbers.records > 0) {
+        memory->asked_keys += 2;
+        memory->known_keys += is_known(version, run + 1, table->first) ? 1 : 0;
+        memory->known_keys += is_known(version, run + 1, table->last) ? 1 : 0;
+    }
+}
+
+bool compaction_ask(const struct lsm_version *version, struct compaction_memory *memory) {
     uint32_t tables = 0;
-    uint32_t asked = 0;
-    uint32_t known = 0;
+    uint32_t place = 0; /* of a table among those that are asked about */
+    begin_asking(version, memory);
+    if (memory->has_asked) {
+        return true;
+    }
     for (uint32_t i = 0; i < version->run_count && version->runs[i].level == 0; i++) {
         tables += version->runs[i].count;
     }
     uint32_t step = 2 * tables / KEYS_SAMPLED + 1;
+    uint32_t end = memory->asked_places + TABLES_ASKED;
     for (uint32_t i = 0; i < version->run_count && version->runs[i].level == 0; i++) {
         const struct lsm_run *run = &version->runs[i];
-        for (uint32_t j = 0; j < run->count; j += step) {
-            const struct lsm_table *table = run->tables[j];
-            if (table->numbers.records > 0) {
-                asked += 2;
-                known += is_known(version, i + 1, table->first) ? 1 : 0;
-                known += is_known(version, i + 1, table->last) ? 1 : 0;
+        for (uint32_t j = 0; j < run->count; j += step, place++) {
+            if (place == end) {
+                memory->asked_places = end;
+                return false;
+            }
+            if (place >= memory->asked_places) {
+                ask_table(version, memory, i, run->tables[j]);
             }
         }
     }
-    memory->asked_table = newest;
-    memory->is_replacing = 2 * known >= asked;
-    return memory->is_replacing;
+    memory->has_asked = true;
+    memory->is_replacing = 2 * memory->known_keys >= memory->asked_keys;
+    return true;
 }

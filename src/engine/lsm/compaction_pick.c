@@ -402,8 +402,11 @@ static bool wants_level_zero(const struct lsm_version *version, const struct sha
         const struct lsm_run *base = run_of_level(version, shape, shape->base_level);
         return zero->bytes * REST_FACTOR >= bytes_within(base, &span);
     }
-    return zero->bytes >= NEW_KEYS_FACTOR * below ||
-           (zero->bytes >= below && compaction_replaces(version, memory));
+    if (zero->bytes < below || zero->bytes >= NEW_KEYS_FACTOR * below) {
+        return zero->bytes >= below;
+    }
+    memory->is_asking = !compaction_ask(version, memory);
+    return !memory->is_asking && memory->is_replacing;
 }
 
 /* The oldest run of level 0, if it can go down as it is; else *out_plan stays NULL. */
@@ -446,6 +449,9 @@ static struct compaction_plan *pick_leveled(struct lsm_version *version, bool is
     }
     if (wants_level_zero(version, &shape, is_at_rest, memory)) {
         return plan_level_zero(version, &shape, error);
+    }
+    if (memory->is_asking) {
+        return NULL;
     }
     uint32_t crowded = find_crowded(&shape);
     if (crowded < LSM_LEVELS) {
@@ -557,6 +563,7 @@ tern_status compaction_pick(struct lsm_version *version, enum lsm_style style, b
                             struct compaction_memory *memory, struct compaction_plan **out_plan,
                             tern_error *error) {
     tern_error failure = TERN_ERROR_INIT;
+    memory->is_asking = false;
     switch (style) {
     case LSM_STYLE_TIERED:
         *out_plan = pick_tiered(version, compaction_runs_wanted(style), &failure);

@@ -110,7 +110,7 @@ static tern_status step_compaction(struct lsm_engine *engine, bool all, size_t q
         status = start_compaction(engine, all || engine->wants_all, error);
     }
     if (status == TERN_OK && engine->compaction == NULL) {
-        *out_state = ENGINE_DRAIN_IDLE;
+        *out_state = engine->memory.is_asking ? ENGINE_DRAIN_MORE : ENGINE_DRAIN_IDLE;
         return TERN_OK;
     }
     if (status != TERN_OK) {
