@@ -189,6 +189,35 @@ static void level_zero_of_new_keys_may_be_twice_as_large_as_all_below(void **sta
     world_destroy(&world);
 }
 
+/* Or writers would stand still, their room used up, while it waits for the device. */
+static void what_is_written_and_not_shown_is_still_owed(void **state) {
+    (void)state;
+    struct engine_world world;
+    tern_error error = TERN_ERROR_INIT;
+    enum engine_drain_state more = ENGINE_DRAIN_MORE;
+    bool idle = false;
+    bool changed = false;
+    begin(&world, TERN_COMPACTION_LEVELED);
+    change_keys(&world, RECORD_PUT, 0, 4000, 4, 0);
+    assert_ok(world_freeze(&world, &error), error);
+    const struct overlay_stack *stack = &lsm_of(world.engine)->current->stack;
+    assert_int_equal(stack->frozen_count, 1);
+    uint64_t bytes = overlay_bytes(stack->frozen[0]->overlay);
+    assert_true(world.methods->drain_debt(world.engine) >= bytes);
+    while (more == ENGINE_DRAIN_MORE) {
+        assert_ok(world.methods->drain_step(world.engine, 1 << 20, &more, &error), error);
+    }
+    assert_int_equal(more, ENGINE_DRAIN_SLICE);
+    assert_in_range(world.methods->drain_debt(world.engine), bytes / 64, bytes / 16);
+    assert_ok(world.methods->seal(world.engine, &changed, &error), error);
+    assert_in_range(world.methods->drain_debt(world.engine), bytes / 64, bytes / 16);
+    while (!idle) {
+        assert_ok(world_drain_step(&world, 1 << 20, &idle, &error), error);
+    }
+    assert_int_equal(world.methods->drain_debt(world.engine), 0);
+    world_destroy(&world);
+}
+
 static void what_level_zero_replaces_is_looked_up_a_few_keys_a_step(void **state) {
     (void)state;
     struct engine_world world;
@@ -360,6 +389,7 @@ int main(void) {
         cmocka_unit_test(records_that_have_expired_go_without_being_written_over),
         cmocka_unit_test(level_zero_goes_down_when_nobody_has_written_for_long),
         cmocka_unit_test(level_zero_of_new_keys_may_be_twice_as_large_as_all_below),
+        cmocka_unit_test(what_is_written_and_not_shown_is_still_owed),
         cmocka_unit_test(what_level_zero_replaces_is_looked_up_a_few_keys_a_step),
         cmocka_unit_test(keys_that_only_ascend_are_not_written_again),
         cmocka_unit_test(level_zero_stays_short_beside_a_compaction_of_all),

@@ -31,8 +31,9 @@
 #define LEVEL_FACTOR 10u
 /* Level 0 times this, when nobody writes, is worth a merge with what it covers. */
 #define REST_FACTOR 4u
-/* Level 0 of new keys may be so many times as large as all below. */
-#define NEW_KEYS_FACTOR 2u
+/* Level 0 of new keys may be so many eighths of all below: twice as large, but for drains that are
+ * not all as long as the first. */
+#define NEW_KEYS_EIGHTHS 15u
 #define DELETES_PERCENT 40u
 #define EXPIRED_PERCENT 50u
 
@@ -402,8 +403,9 @@ static bool wants_level_zero(const struct lsm_version *version, const struct sha
         const struct lsm_run *base = run_of_level(version, shape, shape->base_level);
         return zero->bytes * REST_FACTOR >= bytes_within(base, &span);
     }
-    if (zero->bytes < below || zero->bytes >= NEW_KEYS_FACTOR * below) {
-        return zero->bytes >= below;
+    bool is_double = zero->bytes / NEW_KEYS_EIGHTHS >= below / 8;
+    if (zero->bytes < below || is_double) {
+        return is_double;
     }
     memory->is_asking = !compaction_ask(version, memory);
     return !memory->is_asking && memory->is_replacing;

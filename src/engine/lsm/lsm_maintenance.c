@@ -17,6 +17,10 @@
 #include "base/error.h"
 #include "engine/lsm/lsm_engine_internal.h"
 
+/* Of an overlay that is written and not shown yet, counted as debt: while that waits for the
+ * device, writers slow down before their room is used up, and do not stand still then. */
+#define UNPUBLISHED_PART 32u
+
 /* The plan of the compaction under way, or NULL. */
 static const struct compaction_plan *plan_of(const struct lsm_engine *engine) {
     return engine->compaction != NULL ? engine->compaction->plan : NULL;
@@ -35,6 +39,7 @@ void lsm_update_debt(struct lsm_engine *engine) {
         const struct shared_overlay *shared = stack->frozen[i];
         uint64_t bytes = overlay_bytes(shared->overlay);
         uint64_t keys = overlay_key_count(shared->overlay);
+        uint64_t least = bytes / UNPUBLISHED_PART;
         if (engine->sealed.source == shared) {
             bytes = 0;
         } else if (engine->drain != NULL && engine->drain->source == shared && keys > 0) {
@@ -42,7 +47,7 @@ void lsm_update_debt(struct lsm_engine *engine) {
             uint64_t left = done < keys ? keys - done : 0;
             bytes = (uint64_t)((double)bytes * (double)left / (double)keys);
         }
-        debt += bytes;
+        debt += bytes > least ? bytes : least;
     }
     atomic_store_explicit(&engine->drain_debt_bytes, debt, memory_order_relaxed);
     engine_view_release(&view->head, engine->lsm.environment->epoch);

@@ -223,6 +223,58 @@ static void appends_to_touched_memory_wait_for_no_page(void **state) {
     fixture_release(&f);
 }
 
+/* The file system below, and what of its files is not needed any more. */
+static const tern_file_system *inner_system;
+static tern_file_methods telling_methods;
+static uint64_t sent_segments;
+
+static void note_advice(tern_file *file, uint64_t offset, uint64_t size, bool will_need) {
+    (void)file;
+    assert_false(will_need);
+    assert_int_equal(offset, 0);
+    assert_int_equal(size, FIXTURE_SEGMENT_BYTES);
+    sent_segments++;
+}
+
+static tern_status open_telling(void *context, const char *path, uint32_t flags,
+                                tern_file **out_file, tern_error *error) {
+    tern_status status = inner_system->open(context, path, flags, out_file, error);
+    if (status == TERN_OK) {
+        telling_methods = *(*out_file)->methods;
+        telling_methods.advise = note_advice;
+        (*out_file)->methods = &telling_methods;
+    }
+    return status;
+}
+
+static void finished_segments_are_sent_to_the_device_where_no_sync_does_that(void **state) {
+    (void)state;
+    for (int syncs = 0; syncs < 2; syncs++) {
+        struct fixture f;
+        fixture_init(&f, 35);
+        inner_system = f.options.file_system;
+        tern_file_system telling = *inner_system;
+        telling.open = open_telling;
+        f.options.file_system = &telling;
+        fixture_reopen(&f);
+        sent_segments = 0;
+        uint32_t first = log_position_segment(log_end_position(f.log));
+        uint32_t left = 0;
+        for (uint64_t number = 0; left < 4; number++) {
+            fixture_append_range(&f, number, number + 1);
+            if (syncs == 1 && number % 8 == 0) {
+                fixture_sync(&f);
+            }
+            assert_int_equal(log_prepare(f.log, &f.error), TERN_OK);
+            left = log_position_segment(log_end_position(f.log)) - first;
+        }
+        /* In the first something was durable when it was begun. */
+        assert_int_equal(sent_segments, syncs == 1 ? 0 : left - 1);
+        fixture_close(&f);
+        fixture_release(&f);
+    }
+}
+
 struct waiter {
     struct log *log;
     log_position upto;
@@ -265,6 +317,7 @@ int main(void) {
         cmocka_unit_test(eight_threads_share_syncs_while_segments_come_and_go),
         cmocka_unit_test(so_they_do_while_the_log_becomes_direct_and_mapped_again),
         cmocka_unit_test(appends_to_touched_memory_wait_for_no_page),
+        cmocka_unit_test(finished_segments_are_sent_to_the_device_where_no_sync_does_that),
         cmocka_unit_test(a_failed_sync_tells_every_waiter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
