@@ -26,6 +26,7 @@ struct lsm {
     uint32_t next_serial;
     _Atomic uint64_t next_file; /* numbers of files are not reused */
     struct file_registry *files;
+    _Atomic uint64_t table_bytes; /* of all tables that are open */
     _Atomic uint64_t written_bytes;
     _Atomic uint64_t level_written_bytes[LSM_LEVELS]; /* of tables written for the level */
     _Atomic uint64_t read_bytes;

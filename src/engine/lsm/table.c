@@ -38,6 +38,8 @@ void table_release(struct lsm_table *table) {
         if (budget != NULL) {
             budget_subtract(budget, BUDGET_INDEX, resident_bytes(table));
         }
+        atomic_fetch_sub_explicit(&table->lsm->table_bytes, table->file_bytes,
+                                  memory_order_relaxed);
         table_destroy(table);
     }
 }
@@ -144,6 +146,7 @@ tern_status table_open(struct lsm *lsm, uint64_t number, uint64_t meta_checksum,
         return status;
     }
     give_serial(table);
+    atomic_fetch_add_explicit(&lsm->table_bytes, table->file_bytes, memory_order_relaxed);
     if (lsm->environment->budget != NULL) {
         budget_add(lsm->environment->budget, BUDGET_INDEX, resident_bytes(table));
     }

@@ -40,6 +40,7 @@ struct table_partition {
     uint64_t records;
     _Atomic cache_hint index_hint;
     _Atomic cache_hint filter_hint;
+    _Atomic bool is_read_ahead; /* the system has been told to read all of it */
 };
 
 /* The numbers of a table, as its meta block has them. */

@@ -16,6 +16,8 @@
 /* The longest payload that a block may have, cached or not: a meta block. */
 #define PAYLOAD_BYTES_MAX ((size_t)64 << 20)
 #define LINE_BYTES        64u
+/* Tables of more than so many times the cache are read block by block. */
+#define AHEAD_FACTOR 2u
 
 static const char *check_payload(enum lsm_payload_type type, const uint8_t *payload, size_t size) {
     switch (type) {
@@ -216,15 +218,61 @@ static tern_status load(struct lsm_table *table, struct lsm_ref ref, enum lsm_pa
     return TERN_OK;
 }
 
-static tern_status fetch_slowly(struct lsm_table *table, struct lsm_ref ref,
-                                enum lsm_payload_type type, cache_tag tag, _Atomic cache_hint *hint,
+static cache_tag tag_of(const struct lsm_table *table, uint32_t ordinal) {
+    return cache_tag_of(table->space, (uint64_t)table->serial << 20 | ordinal);
+}
+
+static uint32_t partition_of(const struct lsm_table *table, uint32_t block) {
+    uint32_t low = 0;
+    uint32_t high = table->partition_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (table->partitions[middle].first_block <= block) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low - 1;
+}
+
+/*
+ * Tables are written past the system's page cache. Who begins to read them needs most of their
+ * blocks soon, if they are not much more than what fits into memory: block by block from the device
+ * that would take a hundred times as long. So with the first block of a partition the system is
+ * told to read the others, about a MiB, once.
+ */
+static void read_ahead(struct lsm_table *table, uint32_t block) {
+    const struct lsm *lsm = table->lsm;
+    uint32_t index = partition_of(table, block);
+    struct table_partition *partition = &table->partitions[index];
+    if (table->file->methods->advise == NULL ||
+        atomic_load_explicit(&lsm->table_bytes, memory_order_relaxed) >
+            AHEAD_FACTOR * cache_limit(lsm->environment->cache) ||
+        atomic_exchange_explicit(&partition->is_read_ahead, true, memory_order_relaxed)) {
+        return;
+    }
+    lsm_place before = index > 0 ? table->partitions[index - 1].index.place : 0;
+    uint64_t begin = lsm_place_offset(before) + lsm_place_bytes(before);
+    uint64_t end = lsm_place_offset(partition->index.place);
+    if (begin < end && end <= table->file_bytes) {
+        table->file->methods->advise(table->file, begin, end - begin, true);
+    }
+}
+
+static tern_status fetch_slowly(struct lsm_table *table, uint32_t ordinal, struct lsm_ref ref,
+                                enum lsm_payload_type type, _Atomic cache_hint *hint,
                                 struct cache_frame **out_frame, tern_error *error) {
     struct cache *cache = table->lsm->environment->cache;
+    cache_tag tag = tag_of(table, ordinal);
     struct cache_frame *frame = cache_lookup(cache, tag);
     if (frame == NULL) {
         tern_status status = load(table, ref, type, tag, &frame, error);
         if (status != TERN_OK) {
             return status;
+        }
+        if (type == LSM_PAYLOAD_DATA) {
+            read_ahead(table, ordinal);
         }
     }
     if (!cache_frame_is_private(frame)) {
@@ -232,10 +280,6 @@ static tern_status fetch_slowly(struct lsm_table *table, struct lsm_ref ref,
     }
     *out_frame = frame;
     return TERN_OK;
-}
-
-static cache_tag tag_of(const struct lsm_table *table, uint32_t ordinal) {
-    return cache_tag_of(table->space, (uint64_t)table->serial << 20 | ordinal);
 }
 
 static inline tern_status fetch(struct lsm_table *table, uint32_t ordinal, struct lsm_ref ref,
@@ -251,7 +295,7 @@ static inline tern_status fetch(struct lsm_table *table, uint32_t ordinal, struc
             return TERN_OK;
         }
     }
-    return fetch_slowly(table, ref, type, tag, hint, out_frame, error);
+    return fetch_slowly(table, ordinal, ref, type, hint, out_frame, error);
 }
 
 tern_status table_index_frame(struct lsm_table *table, uint32_t partition,
