@@ -34,8 +34,8 @@
 /* Level 0 of new keys may be so many eighths of all below: twice as large, but for drains that are
  * not all as long as the first. */
 #define NEW_KEYS_EIGHTHS 15u
-#define DELETES_PERCENT 40u
-#define EXPIRED_PERCENT 50u
+#define DELETES_PERCENT  40u
+#define EXPIRED_PERCENT  50u
 
 struct level_numbers {
     uint64_t bytes;

@@ -94,8 +94,21 @@ static tern_status note_lost(struct opening *opening, struct decoded *decoded, u
     return TERN_OK;
 }
 
-/* With its neighbours in the run. */
-static void tell_lost(const struct opening *opening, const struct decoded *decoded) {
+/* The first one first. */
+static void turn_round(struct lost_table **list) {
+    struct lost_table *turned = NULL;
+    while (*list != NULL) {
+        struct lost_table *lost = *list;
+        *list = lost->next;
+        lost->next = turned;
+        turned = lost;
+    }
+    *list = turned;
+}
+
+/* Each with its neighbours in the run. */
+static void tell_lost(const struct opening *opening, struct decoded *decoded) {
+    turn_round(&decoded->lost);
     for (const struct lost_table *lost = decoded->lost; lost != NULL; lost = lost->next) {
         uint32_t begin = 0;
         for (uint32_t i = 0; i < lost->run; i++) {
