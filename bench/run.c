@@ -185,7 +185,10 @@ static bool prepare_workers(struct run_threads *threads, bool wants_timeline) {
         worker->records = run->records;
         worker->index = i;
         worker->sample_mask = run->workload->sample_mask;
-        rng_seed(&worker->rng, run->options->seed, i + 1);
+        /* A warm-up that asked for the same keys would leave those in a small cache that come
+         * first. */
+        uint64_t stream = i + 1 + (run->workload == &workload_warm_up ? THREADS_MAX : 0);
+        rng_seed(&worker->rng, run->options->seed, stream);
         if (!worker_allocate(worker, wants_timeline))
             return false;
     }

@@ -142,16 +142,23 @@ static inline bool worker_goes_on(const struct worker *worker) {
     return !atomic_load_explicit(&worker->run->stop, memory_order_relaxed) && !worker->failed;
 }
 
+/* Where every call is timed, what one leaves behind is in the time of the next; one of many is timed
+ * alone. */
+static inline uint64_t worker_ticks(const struct worker *worker) {
+    const struct bench_clock *clock = worker->run->clock;
+    return worker->sample_mask == 0 ? clock_ticks(clock) : clock_ticks_alone(clock);
+}
+
 static inline uint64_t worker_timer_start(struct worker *worker) {
     if ((worker->started++ & worker->sample_mask) != 0)
         return 0;
-    return clock_ticks(worker->run->clock);
+    return worker_ticks(worker);
 }
 
 static inline void worker_timer_stop(struct worker *worker, uint64_t start) {
     if (start == 0)
         return;
-    uint64_t end = clock_ticks(worker->run->clock);
+    uint64_t end = worker_ticks(worker);
     histogram_add(worker->histogram, end - start);
     if (__builtin_expect(worker->timeline != NULL, 0))
         timeline_add(worker->timeline, end, end - start);
