@@ -34,8 +34,8 @@ static inline uint64_t clock_ticks(const struct bench_clock *clock) {
 }
 
 /* The same once all that was begun before has ended, and before anything that follows begins: for a
- * call that is timed alone. A processor begins hundreds of instructions ahead, and reads the counter
- * before the memory that the call waits for has come. */
+ * call that is timed alone. A processor begins hundreds of instructions ahead, and reads the
+ * counter before the memory that the call waits for has come. */
 static inline uint64_t clock_ticks_alone(const struct bench_clock *clock) {
 #if defined(__x86_64__)
     if (clock->uses_tsc) {

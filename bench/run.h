@@ -142,8 +142,8 @@ static inline bool worker_goes_on(const struct worker *worker) {
     return !atomic_load_explicit(&worker->run->stop, memory_order_relaxed) && !worker->failed;
 }
 
-/* Where every call is timed, what one leaves behind is in the time of the next; one of many is timed
- * alone. */
+/* Where every call is timed, what one leaves behind is in the time of the next; one of many is
+ * timed alone. */
 static inline uint64_t worker_ticks(const struct worker *worker) {
     const struct bench_clock *clock = worker->run->clock;
     return worker->sample_mask == 0 ? clock_ticks(clock) : clock_ticks_alone(clock);
