@@ -6,15 +6,20 @@
  * bucket, wherever pages split, so it is seen exactly once. Once the snapshot has been ended, the
  * index need not keep such keys any more: every bucket is followed by a look whether it still had
  * to.
+ *
+ * A key that only the index's second table has (its bucket is closed) comes at the end. Which those
+ * are is listed when the walk begins: later a key may be there that had an entry in the first table
+ * when its bucket was walked, which has gone to disk since (hash_pour.c) and died.
  */
 #include "base/compare.h"
 #include "base/error.h"
 #include "engine/hash/hash_engine_internal.h"
 
-/* With less than this a page of the index on disk is gone through in parts: the records that are
- * read in one epoch stay as long as it. */
-#define SMALL_CACHE_BYTES ((uint64_t)32 << 20)
-#define SMALL_CACHE_PARTS 8u
+/* A page of the index on disk is gone through in parts when the blocks that its entries lead to
+ * could take more than one in so many of the cache's frames: they stay as long as the epoch. */
+#define FRAMES_PART   4u
+#define FRAME_ENTRIES 340u
+#define PARTS_MOST    8u
 
 struct cursor_item {
     size_t key_offset, key_size;
@@ -30,7 +35,8 @@ struct engine_cursor {
     struct buffer bound_bytes;
     bool keys_only;
     struct hash_walk walk;
-    bool is_in_second; /* the links are of the index's second table */
+    bool is_in_second;     /* the links are of the index's second table */
+    struct buffer seconds; /* struct hashed_item: second hashes of keys that only that table had */
     /* Since some of the index is on disk: ranges of hashes instead of buckets. */
     bool is_ranged;
     bool has_ranged; /* all ranges; what is left is of the second table, and walked before */
@@ -68,6 +74,7 @@ tern_status hash_cursor_open(struct engine_view *view, const struct engine_momen
     cursor->keys_only = keys_only;
     buffer_init(&cursor->bound_bytes, allocator);
     buffer_init(&cursor->bytes, allocator);
+    buffer_init(&cursor->seconds, allocator);
     engine_scratch_init(&cursor->scratch, allocator);
     cursor->bounds = *bounds;
     size_t begin_size = bounds->has_begin ? bounds->begin.size : 0;
@@ -97,6 +104,7 @@ void hash_cursor_close(struct engine_cursor *cursor) {
     struct epoch_domain *epoch = cursor->engine->environment->epoch;
     buffer_release(&cursor->bound_bytes);
     buffer_release(&cursor->bytes);
+    buffer_release(&cursor->seconds);
     engine_scratch_release(&cursor->scratch);
     memory_release(allocator, cursor->links);
     memory_release(allocator, cursor->items);
@@ -176,6 +184,83 @@ static bool is_known(const struct engine_cursor *cursor, size_t first, tern_slic
     return false;
 }
 
+/* ---- keys of the second table ---- */
+
+static bool was_second_only(const struct engine_cursor *cursor, tern_slice key) {
+    const struct hashed_item *items = (const struct hashed_item *)(void *)cursor->seconds.data;
+    uint64_t second = hash_index_second(cursor->engine->index, key);
+    size_t low = 0;
+    size_t high = cursor->seconds.size / sizeof(items[0]);
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (items[middle].hash < second) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < cursor->seconds.size / sizeof(items[0]) && items[low].hash == second;
+}
+
+static tern_status note_second(struct engine_cursor *cursor, tern_slice key, uint64_t hash,
+                               tern_error *error) {
+    const struct hashed_item item = {hash_index_second(cursor->engine->index, key), 0};
+    bool has_first = false;
+    tern_status status = hash_has_first_entry(cursor->engine, key, hash, &has_first, error);
+    if (status == TERN_OK && !has_first &&
+        buffer_append(&cursor->seconds, &item, sizeof(item)) != TERN_OK) {
+        status = ERROR_NO_MEMORY(error, "a cursor");
+    }
+    return status;
+}
+
+static tern_status note_second_link(struct engine_cursor *cursor, hash_link link,
+                                    tern_error *error) {
+    struct hash_engine *engine = cursor->engine;
+    if (link_is_version(link)) {
+        const struct hash_version *version = link_version(link);
+        return note_second(cursor, version_key(version), version->hash, error);
+    }
+    struct hash_record record;
+    struct cache_frame *frame = NULL;
+    tern_error failure = TERN_ERROR_INIT;
+    tern_status status = base_read_record(&engine->base, link, &record, &frame, &failure);
+    if (status == TERN_CORRUPTION) {
+        return TERN_OK; /* the walk tells when it comes there */
+    }
+    if (status != TERN_OK) {
+        error_copy(error, &failure);
+        return status;
+    }
+    return note_second(cursor, record.key, hash_of_key(engine, record.key), error);
+}
+
+/* Lists the keys that only the second table has. Inside an epoch. */
+static tern_status list_seconds(struct engine_cursor *cursor, tern_error *error) {
+    struct hash_engine *engine = cursor->engine;
+    tern_status status = TERN_OK;
+    cursor->seconds.size = 0;
+    for (bool is_still = false; !is_still;) {
+        uint64_t moves = hash_index_moves(engine->index);
+        cursor->link_count = 0;
+        cursor->has_failed = false;
+        hash_index_visit_second(engine->index, collect_link, cursor);
+        atomic_thread_fence(memory_order_seq_cst);
+        is_still = (moves & 1) == 0 && hash_index_moves(engine->index) == moves;
+    }
+    if (cursor->has_failed) {
+        return ERROR_NO_MEMORY(error, "a cursor");
+    }
+    for (size_t i = 0; i < cursor->link_count && status == TERN_OK; i++) {
+        status = note_second_link(cursor, cursor->links[i], error);
+    }
+    hashed_items_sort((struct hashed_item *)(void *)cursor->seconds.data,
+                      cursor->seconds.size / sizeof(struct hashed_item));
+    return status;
+}
+
+/* ---- reading ---- */
+
 static tern_status read_key(struct engine_cursor *cursor, tern_slice key, uint64_t hash,
                             tern_error *error) {
     struct engine_result result;
@@ -196,7 +281,9 @@ static tern_status read_once(struct engine_cursor *cursor, tern_slice key, uint6
                              tern_error *error) {
     bool has_come = cursor->has_ranged && !was_walked(cursor, hash);
     tern_status status = TERN_OK;
-    if (cursor->is_in_second && !has_come) {
+    if (cursor->is_in_second && !has_come && !was_second_only(cursor, key)) {
+        has_come = true;
+    } else if (cursor->is_in_second && !has_come) {
         status = hash_has_first_entry(cursor->engine, key, hash, &has_come, error);
     }
     return status == TERN_OK && !has_come ? read_key(cursor, key, hash, error) : status;
@@ -300,14 +387,20 @@ static tern_status read_in_range(struct engine_cursor *cursor, tern_slice key, u
                : read_key(cursor, key, hash, error);
 }
 
+/* The last hash that is gone through at once, of a range up to `last`. */
+static uint64_t end_of_part(const struct engine_cursor *cursor, uint64_t last) {
+    const struct hash_engine *engine = cursor->engine;
+    uint64_t frames = cache_limit(engine->environment->cache) / engine->base.page_bytes;
+    uint64_t parts = FRAME_ENTRIES * FRAMES_PART / (frames + 1) + 1;
+    parts = parts < PARTS_MOST ? parts : PARTS_MOST;
+    return cursor->first + (last - cursor->first) / parts;
+}
+
 static tern_status fill_from_range(struct engine_cursor *cursor, tern_error *error) {
     struct hash_engine *engine = cursor->engine;
     uint64_t in_memory = hash_index_page_end(engine->index, cursor->first);
     uint64_t on_disk = hash_cold_page_end(&engine->cold, cursor->first);
-    uint64_t last = in_memory < on_disk ? in_memory : on_disk;
-    if (cache_limit(engine->environment->cache) < SMALL_CACHE_BYTES) {
-        last = cursor->first + (last - cursor->first) / SMALL_CACHE_PARTS;
-    }
+    uint64_t last = end_of_part(cursor, in_memory < on_disk ? in_memory : on_disk);
     hash_cold_fetch_around(&engine->cold, cursor->first);
     tern_status status = collect_range(cursor, last, error);
     for (size_t i = 0; i < cursor->link_count && status == TERN_OK; i++) {
@@ -421,7 +514,15 @@ tern_status hash_cursor_first(struct engine_cursor *cursor, bool backward, tern_
     cursor->walk = (struct hash_walk){0};
     cursor->is_ranged = cursor->has_ranged = cursor->is_at_end = false;
     cursor->has_begun = true;
-    tern_status status = fill(cursor, error);
+    struct epoch_slot *slot = epoch_enter(cursor->engine->environment->epoch);
+    tern_status status = TERN_OK;
+    if (hash_cold_has_any(&cursor->engine->cold)) {
+        change_to_ranges(cursor); /* whatever becomes of it: they come by everything */
+    } else {
+        status = list_seconds(cursor, error);
+    }
+    epoch_exit(slot);
+    status = status == TERN_OK ? fill(cursor, error) : status;
     cursor->has_begun = status == TERN_OK;
     return status;
 }

@@ -255,6 +255,77 @@ static void a_damaged_page_is_told_of_and_made_anew_by_the_next_open(void **stat
     world_destroy(&world);
 }
 
+/* ---- keys that collide ---- */
+
+#define SPECIAL 30u
+
+/* Of keys that begin with "s" all come to one bucket. */
+static uint64_t hash_specials_to_one(const void *bytes, size_t size, uint64_t seed) {
+    const char *key = bytes;
+    return key[0] == 's' ? 0x1001
+                         : key_hasher_make(TERN_HASH_FUNCTION_XXH3, seed).hash(bytes, size, seed);
+}
+
+static void put_specials(struct engine_world *world, unsigned from, unsigned to,
+                         const char *value) {
+    for (unsigned i = from; i < to; i++) {
+        char key[32];
+        (void)snprintf(key, sizeof(key), "special-%u", i);
+        assert_int_equal(world_put(world, key, value), TERN_OK);
+    }
+}
+
+/* They had their entries in the first table when the cursor came by; those went to disk, the bucket
+ * was closed, and what was written then came to the second table. */
+static void a_cursor_shows_once_what_came_to_the_second_table_behind_it(void **state) {
+    enum { KEYS = 5000 };
+    struct engine_world world;
+    tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+    struct engine_cursor *cursor = NULL;
+    tern_error error = TERN_ERROR_INIT;
+    const struct engine_cursor_bounds bounds = {0};
+    unsigned specials = 0;
+    unsigned seen = 0;
+    (void)state;
+    options.page_bytes = 4096;
+    world_create(&world, &hash_engine_methods, &options, (uint64_t)2 << 20, 1,
+                 tern_allocator_default());
+    world.config.hasher.hash = hash_specials_to_one;
+    assert_ok(world_open(&world, 0, &error), error);
+    put_specials(&world, 0, SPECIAL, "before");
+    put_round(&world, 0, KEYS, 1, 1);
+    assert_ok(world_checkpoint(&world, &error), error);
+    world_snapshot_take(&world);
+    const struct world_snapshot *snapshot = &world.snapshots[0];
+    assert_ok(world.methods->cursor_open(snapshot->view, &snapshot->moment, &bounds, false, &cursor,
+                                         &error),
+              error);
+    tern_status status = TERN_NOT_FOUND;
+    while ((status = world.methods->cursor_next(cursor, &error)) == TERN_OK) {
+        struct engine_entry entry;
+        world.methods->cursor_entry(cursor, &entry);
+        specials += ((const char *)entry.key.data)[0] == 's';
+        if (++seen == KEYS / 2) {
+            assert_int_equal(specials, SPECIAL);
+            world.budget.limit_bytes = 1;
+            put_round(&world, 0, KEYS, 2, 2);
+            assert_ok(world_checkpoint(&world, &error), error);
+            assert_true(cold_entries(&world) > KEYS / 2);
+            put_specials(&world, SPECIAL, SPECIAL + 300, "after");
+            put_specials(&world, 0, SPECIAL, "after");
+            assert_true(hash_index_has_second(engine_of(&world)->index));
+            assert_ok(world_checkpoint(&world, &error), error);
+        }
+    }
+    assert_int_equal(status, TERN_NOT_FOUND);
+    assert_int_equal(specials, SPECIAL);
+    assert_int_equal(seen, KEYS + SPECIAL);
+    world.methods->cursor_close(cursor);
+    world_check_snapshots(&world);
+    world_check_now(&world);
+    world_destroy(&world);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_index_in_memory_keeps_its_share_and_no_key_is_lost),
@@ -262,6 +333,7 @@ int main(void) {
         cmocka_unit_test(overwriting_again_and_again_takes_no_more_and_more),
         cmocka_unit_test(a_walk_that_began_in_memory_ends_on_disk),
         cmocka_unit_test(a_damaged_page_is_told_of_and_made_anew_by_the_next_open),
+        cmocka_unit_test(a_cursor_shows_once_what_came_to_the_second_table_behind_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
