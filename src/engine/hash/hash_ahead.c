@@ -8,7 +8,7 @@
 #define AHEAD_LEAST 4u
 /* What is read ahead of every segment at once takes at most this part of the cache, and what is
  * read at once this one: frames that have been let go of can be used only after an epoch. */
-#define CACHE_PART 8u
+#define CACHE_PART 4u
 #define READ_PART  128u
 
 struct ahead {
@@ -25,13 +25,25 @@ static size_t frame_bytes_for(size_t raw_bytes) {
     return bytes;
 }
 
+/* Segments that whoever goes by the hashes has to do with at a time. Under the lock of the base. */
+static uint64_t runs_of(const struct hash_base *base) {
+    double runs = 1;
+    for (uint32_t i = 0; i < base->segment_count; i++) {
+        const struct hash_segment *segment = base->segments[i];
+        if (segment != NULL && segment->min_hash <= segment->max_hash) {
+            runs += (double)(segment->max_hash - segment->min_hash) / (double)UINT64_MAX;
+        }
+    }
+    return (uint64_t)runs;
+}
+
 /* Blocks that are read together. */
 static uint32_t window_of(const struct hash_base *base) {
     const struct engine_environment *environment = base->environment;
-    uint32_t segments = base->segment_count > 0 ? base->segment_count : 1;
+    uint64_t runs = runs_of(base);
     uint64_t frames =
         cache_limit(environment->cache) / frame_bytes_for(base->page_bytes - BLOCK_HEADER_BYTES);
-    uint64_t blocks = frames / CACHE_PART / segments;
+    uint64_t blocks = frames / CACHE_PART / runs;
     blocks = blocks < frames / READ_PART ? blocks : frames / READ_PART;
     if (environment->read_ahead_bytes == TERN_READ_AHEAD_OFF || blocks < AHEAD_LEAST) {
         return 1;

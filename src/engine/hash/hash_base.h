@@ -64,6 +64,7 @@ struct hash_segment {
     bool is_closed;
     bool is_bitmap_dirty;
     seq_no min_seq, max_seq;
+    uint64_t min_hash, max_hash; /* of its records; min over max: not known */
 };
 
 /* Something in the file that a root no longer refers to. */
@@ -237,12 +238,22 @@ TERN_MUST_CHECK tern_status base_visit_records(struct hash_base *base,
                                                                     hash_link link,
                                                                     tern_error *error),
                                                void *context, tern_error *error);
+/* The same of live records whose hashes may lie in [first, last], at any time; maintenance role. */
+TERN_MUST_CHECK tern_status base_visit_hashes(struct hash_base *base, uint64_t first, uint64_t last,
+                                              tern_status (*visit)(void *context, uint64_t hash,
+                                                                   hash_link link,
+                                                                   tern_error *error),
+                                              void *context, tern_error *error);
 /* A segment takes no more blocks: writes its directory and its hashes, and keeps no memory for
  * them. On failure nothing has changed. */
 TERN_MUST_CHECK tern_status base_close_segment(struct hash_base *base, uint32_t at,
                                                tern_error *error);
 
 /* ---- between hash_base.c and hash_root.c ---- */
+static inline void base_note_hash(struct hash_segment *segment, uint64_t hash) {
+    segment->min_hash = hash < segment->min_hash ? hash : segment->min_hash;
+    segment->max_hash = hash > segment->max_hash ? hash : segment->max_hash;
+}
 /* Maps count as BUDGET_INDEX. */
 void base_count_map(struct hash_base *base, int64_t bytes);
 void base_count_segment(struct hash_base *base, struct hash_segment *segment);

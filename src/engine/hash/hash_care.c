@@ -519,6 +519,8 @@ tern_status hash_stats(struct engine_view *view, tern_stat_visitor visit, void *
            TERN_STAT_COUNTER, atomic_load(&engine->cold.page_reads));
     number(&numbers, "cold_page_misses", "count", "of those, read from disk", TERN_STAT_COUNTER,
            atomic_load(&engine->cold.page_misses));
+    number(&numbers, "cold_mended", "count", "groups of the index on disk made anew for damage",
+           TERN_STAT_COUNTER, atomic_load(&engine->cold.mended));
     number(&numbers, "cold_rounds", "count", "times that the index on disk was written anew",
            TERN_STAT_COUNTER, atomic_load(&engine->cold.rounds));
     number(&numbers, "stubs", "count", "keys whose older versions a snapshot may need",

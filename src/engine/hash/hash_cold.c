@@ -23,6 +23,7 @@
 #define FENCE_SHIFT   32u
 /* Pages that are read at once. */
 #define AHEAD_PAGES 16u
+#define PAGE_NONE   UINT32_MAX
 
 static const tern_allocator *allocator_of(const struct hash_cold *cold) {
     return cold->base->environment->allocator;
@@ -146,10 +147,19 @@ static struct cold_entry entry_at(const uint8_t *payload, uint32_t at) {
     };
 }
 
-static tern_status damaged(const struct hash_cold *cold, uint32_t place, tern_error *error) {
-    return base_corrupt(cold->base, place,
-                        "a page of the index is malformed: opening the database makes it anew",
-                        error);
+/* A page could not be read: the next drain makes its group anew (hash_mend.c). */
+static tern_status note_damage(struct hash_cold *cold, struct cold_group *group, uint32_t page,
+                               tern_status status, tern_error *error) {
+    if (status == TERN_CORRUPTION || status == TERN_IO) {
+        atomic_store(&group->is_damaged, true);
+        atomic_store(&cold->has_damaged, true);
+    }
+    return status == TERN_CORRUPTION
+               ? ERROR_AT(error, status, hash_file_path(cold->base->file),
+                          (uint64_t)(group->place + page) * HASH_UNIT_BYTES, 0,
+                          "a page of the index is damaged: the next checkpoint, or opening the "
+                          "database, makes it anew")
+               : status;
 }
 
 static tern_status read_page(struct hash_cold *cold, struct cold_group *group, uint32_t page,
@@ -159,14 +169,14 @@ static tern_status read_page(struct hash_cold *cold, struct cold_group *group, u
     tern_status status =
         base_read_cached(cold->base, &ref, PAYLOAD_BYTES, &group->pages[page].hint, &cached, error);
     if (status != TERN_OK) {
-        return status;
+        return note_damage(cold, group, page, status, error);
     }
     atomic_fetch_add_explicit(&cold->page_reads, 1, memory_order_relaxed);
     if (cached.is_miss) {
         atomic_fetch_add_explicit(&cold->page_misses, 1, memory_order_relaxed);
     }
     if (!is_well_formed(cached.payload, PAYLOAD_BYTES)) {
-        return damaged(cold, ref.place, error);
+        return note_damage(cold, group, page, TERN_CORRUPTION, error);
     }
     *out_payload = cached.payload;
     return TERN_OK;
@@ -312,46 +322,123 @@ void hash_cold_reader_reset(struct cold_reader *reader) {
     reader->group = NULL;
 }
 
-tern_status hash_cold_find_next(struct hash_cold *cold, struct cold_reader *reader, tern_slice key,
-                                uint64_t hash, hash_link *out_link, struct hash_record *out_record,
-                                struct cache_frame **out_frame, tern_error *error) {
-    uint8_t depth = 0;
-    const struct cold_group *group = hash_cold_group_at(cold, hash, &depth);
-    atomic_fetch_add_explicit(&cold->lookups, 1, memory_order_relaxed);
-    *out_link = LINK_NONE;
-    if (group == NULL) {
-        return TERN_OK;
+static void count_scratch(struct hash_cold *cold, uint64_t bytes, bool is_more) {
+    struct budget *budget = cold->base->environment->budget;
+    if (budget != NULL && is_more) {
+        budget_add(budget, BUDGET_OTHER, bytes);
+    } else if (budget != NULL) {
+        budget_subtract(budget, BUDGET_OTHER, bytes);
     }
-    if (group != reader->group) {
-        reader->group = NULL;
-        reader->entries.size = 0;
-        tern_status status = hash_cold_read_group(cold, group, &reader->entries, error);
-        if (status != TERN_OK) {
-            return status;
+}
+
+void hash_cold_reader_release(struct hash_cold *cold, struct cold_reader *reader) {
+    if (reader->units != NULL) {
+        count_scratch(cold, reader->capacity_bytes, false);
+        memory_release_aligned(allocator_of(cold), reader->units);
+    }
+    *reader = (struct cold_reader){0};
+}
+
+/* The pages of a group as they lie in the file. */
+static tern_status read_units(struct hash_cold *cold, struct cold_group *group, uint8_t *units,
+                              tern_error *error) {
+    size_t bytes = (size_t)group->page_count * HASH_UNIT_BYTES;
+    size_t got = 0;
+    tern_status status =
+        hash_file_read_raw(cold->base->file, group->place, units, bytes, &got, error);
+    status = status == TERN_OK && got != bytes ? TERN_CORRUPTION : status;
+    return note_damage(cold, group, 0, status, error);
+}
+
+/* The payload of a page of these. */
+static tern_status check_page(struct hash_cold *cold, struct cold_group *group,
+                              const uint8_t *units, uint32_t page, const uint8_t **out_payload,
+                              tern_error *error) {
+    const struct hash_ref ref = ref_of(group, page);
+    size_t size = 0;
+    tern_status status = hash_file_decode_in_place(
+        cold->base->file, &ref, units + (size_t)page * HASH_UNIT_BYTES, out_payload, &size, error);
+    status = status == TERN_OK && !is_well_formed(*out_payload, size) ? TERN_CORRUPTION : status;
+    return note_damage(cold, group, page, status, error);
+}
+
+static tern_status begin_group(struct hash_cold *cold, struct cold_reader *reader,
+                               struct cold_group *group, tern_error *error) {
+    size_t bytes = (size_t)group->page_count * HASH_UNIT_BYTES;
+    reader->group = NULL;
+    if (reader->capacity_bytes < bytes) {
+        hash_cold_reader_release(cold, reader);
+        reader->units = memory_allocate_aligned(allocator_of(cold), HASH_UNIT_BYTES, bytes);
+        if (reader->units == NULL) {
+            return ERROR_NO_MEMORY(error, "an index");
         }
+        reader->capacity_bytes = bytes;
+        count_scratch(cold, bytes, true);
+    }
+    tern_status status = read_units(cold, group, reader->units, error);
+    if (status == TERN_OK) {
         reader->group = group;
+        reader->page = PAGE_NONE;
         atomic_fetch_add_explicit(&cold->page_reads, group->page_count, memory_order_relaxed);
         atomic_fetch_add_explicit(&cold->page_misses, group->page_count, memory_order_relaxed);
     }
-    const struct cold_entry *entries = (const struct cold_entry *)(void *)reader->entries.data;
-    size_t count = reader->entries.size / sizeof(entries[0]);
-    uint64_t blur = UINT64_MAX >> group->known_min;
-    for (size_t i = hash_cold_first_not_below(entries, count, hash & ~blur);
-         i < count && entries[i].field <= (hash | blur); i++) {
-        if (!cold_fits(entries[i].field, hash) || !base_holds_live(cold->base, entries[i].link)) {
+    return status;
+}
+
+/* Of the entries of a page the live record of a key. */
+static tern_status find_in_page(struct search *search, const uint8_t *payload, uint64_t from,
+                                uint64_t to, bool reads_ahead) {
+    struct hash_base *base = search->cold->base;
+    uint32_t count = get_u16(payload);
+    for (uint32_t i = entry_of(payload, count, from); i < count; i++) {
+        struct cold_entry entry = entry_at(payload, i);
+        if (entry.field > to) {
+            break;
+        }
+        if (!cold_fits(entry.field, search->hash) || !base_holds_live(base, entry.link)) {
             continue;
         }
-        tern_status status =
-            base_read_record(cold->base, entries[i].link, out_record, out_frame, error);
-        if (status != TERN_OK) {
-            return status;
+        if (reads_ahead) {
+            base_fetch_around(base, link_block(entry.link));
         }
-        if (slice_equal(out_record->key, key)) {
-            *out_link = entries[i].link;
+        if (!try_record(search, entry.link, entry.field)) {
             break;
         }
     }
-    return TERN_OK;
+    return search->status;
+}
+
+tern_status hash_cold_find_next(struct hash_cold *cold, struct cold_reader *reader, tern_slice key,
+                                uint64_t hash, bool reads_ahead, hash_link *out_link,
+                                struct hash_record *out_record, struct cache_frame **out_frame,
+                                tern_error *error) {
+    struct search search = {cold, key, hash, LINK_NONE, out_record, out_frame, TERN_OK, error};
+    uint8_t depth = 0;
+    struct cold_group *group = hash_cold_group_at(cold, hash, &depth);
+    tern_status status = TERN_OK;
+    atomic_fetch_add_explicit(&cold->lookups, 1, memory_order_relaxed);
+    if (group != NULL && group != reader->group) {
+        status = begin_group(cold, reader, group, error);
+    }
+    uint64_t blur = group != NULL ? UINT64_MAX >> group->known_min : 0;
+    uint32_t page = group != NULL ? page_of(group, (uint32_t)((hash & ~blur) >> FENCE_SHIFT)) : 0;
+    for (; status == TERN_OK && group != NULL && search.link == LINK_NONE &&
+           page < group->page_count && group->pages[page].fence <= (hash | blur) >> FENCE_SHIFT;
+         page++) {
+        const uint8_t *payload =
+            reader->units + (size_t)page * HASH_UNIT_BYTES + BLOCK_HEADER_BYTES;
+        if (page != reader->page) {
+            status = check_page(cold, group, reader->units, page, &payload, error);
+            reader->page = status == TERN_OK ? page : PAGE_NONE;
+        }
+        if (status == TERN_OK) {
+            status = find_in_page(&search, payload, hash & ~blur, hash | blur, reads_ahead);
+        }
+    }
+    if (status == TERN_OK) {
+        *out_link = search.link;
+    }
+    return status;
 }
 
 static bool is_other(void *context, hash_link link, uint64_t field) {
@@ -418,37 +505,27 @@ void hash_cold_note_dead(struct hash_cold *cold) {
 
 /* ---- groups ---- */
 
-tern_status hash_cold_read_group(struct hash_cold *cold, const struct cold_group *group,
+tern_status hash_cold_read_group(struct hash_cold *cold, struct cold_group *group,
                                  struct buffer *out_entries, tern_error *error) {
     const tern_allocator *allocator = allocator_of(cold);
-    size_t bytes = (size_t)group->page_count * HASH_UNIT_BYTES;
-    size_t got = 0;
-    uint8_t payload[PAYLOAD_BYTES];
-    uint8_t *units = memory_allocate_aligned(allocator, HASH_UNIT_BYTES, bytes);
-    if (units == NULL ||
-        buffer_reserve(out_entries, group->entries * sizeof(struct cold_entry)) != TERN_OK) {
+    uint8_t *units = memory_allocate_aligned(allocator, HASH_UNIT_BYTES,
+                                             (size_t)group->page_count * HASH_UNIT_BYTES);
+    size_t most = (size_t)group->page_count * PAGE_ENTRIES;
+    if (units == NULL || buffer_reserve(out_entries, most * sizeof(struct cold_entry)) != TERN_OK) {
         memory_release_aligned(allocator, units);
         return ERROR_NO_MEMORY(error, "an index");
     }
-    tern_status status =
-        hash_file_read_raw(cold->base->file, group->place, units, bytes, &got, error);
-    if (status == TERN_OK && got != bytes) {
-        status = damaged(cold, group->place, error);
-    }
+    tern_status status = read_units(cold, group, units, error);
     for (uint32_t page = 0; status == TERN_OK && page < group->page_count; page++) {
-        const struct hash_ref ref = ref_of(group, page);
-        size_t size = 0;
-        status = hash_file_decode(cold->base->file, &ref, units + (size_t)page * HASH_UNIT_BYTES,
-                                  payload, sizeof(payload), &size, error);
-        if (status == TERN_OK && !is_well_formed(payload, size)) {
-            status = damaged(cold, ref.place, error);
+        const uint8_t *payload = NULL;
+        status = check_page(cold, group, units, page, &payload, error);
+        uint32_t count = status == TERN_OK ? get_u16(payload) : 0;
+        struct cold_entry *target =
+            (struct cold_entry *)(void *)(out_entries->data + out_entries->size);
+        for (uint32_t i = 0; i < count; i++) {
+            target[i] = entry_at(payload, i);
         }
-        for (uint32_t i = 0; status == TERN_OK && i < get_u16(payload); i++) {
-            const struct cold_entry entry = entry_at(payload, i);
-            status = buffer_append(out_entries, &entry, sizeof(entry)) == TERN_OK
-                         ? TERN_OK
-                         : ERROR_NO_MEMORY(error, "an index");
-        }
+        out_entries->size += count * sizeof(struct cold_entry);
     }
     memory_release_aligned(allocator, units);
     return status;

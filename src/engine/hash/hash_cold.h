@@ -10,7 +10,8 @@
  * A group is never changed: hash_pour.c writes it anew, with what has come to the index in memory
  * since and without what has died, and puts it in the place of the old one, whose units are free
  * after an epoch. No root refers to any of it, so a crash leaves nothing behind: the space is free
- * at the next open, and the entries are made again from the lists of hashes.
+ * at the next open, and the entries are made again from the lists of hashes. So they are when a page
+ * cannot be read (hash_mend.c).
  *
  * Invariants:
  *  G1 every live record is in the index in memory (by an entry, a version's chain, a stub), or here
@@ -54,7 +55,8 @@ struct cold_group {
     uint32_t place;
     uint32_t page_count;
     uint8_t depth;
-    uint8_t known_min; /* bits that every entry has */
+    uint8_t known_min;       /* bits that every entry has */
+    _Atomic bool is_damaged; /* a page of it could not be read */
     struct cold_page pages[];
 };
 
@@ -72,6 +74,8 @@ struct hash_cold {
     _Atomic uint64_t dead; /* about as many entries are of dead records */
     _Atomic uint64_t memory_bytes;
     _Atomic uint64_t lookups, page_reads, page_misses, rounds;
+    _Atomic bool has_damaged; /* of some group, perhaps */
+    _Atomic uint64_t mended;  /* groups that were damaged and made anew */
 };
 
 void hash_cold_init(struct hash_cold *cold, struct hash_base *base);
@@ -116,17 +120,21 @@ TERN_MUST_CHECK tern_status hash_cold_find(struct hash_cold *cold, tern_slice ke
                                            struct cache_frame **out_frame, tern_error *error);
 /*
  * The same for somebody who looks for many keys in the order of their hashes: reads a group at
- * once, into memory of his own. Maintenance role; hash_cold_reader_reset when groups have been
- * replaced.
+ * once, into memory of his own, and with `reads_ahead` the blocks that lie around a record.
+ * Maintenance role; hash_cold_reader_reset when groups have been replaced.
  */
 struct cold_reader {
-    struct buffer entries; /* struct cold_entry */
     const struct cold_group *group;
+    uint8_t *units; /* of its pages, as they lie in the file */
+    size_t capacity_bytes;
+    uint32_t page; /* the one that was looked at last, and is right; UINT32_MAX: none */
 };
 void hash_cold_reader_reset(struct cold_reader *reader);
+/* Gives its memory back. */
+void hash_cold_reader_release(struct hash_cold *cold, struct cold_reader *reader);
 TERN_MUST_CHECK tern_status hash_cold_find_next(struct hash_cold *cold, struct cold_reader *reader,
-                                                tern_slice key, uint64_t hash, hash_link *out_link,
-                                                struct hash_record *out_record,
+                                                tern_slice key, uint64_t hash, bool reads_ahead,
+                                                hash_link *out_link, struct hash_record *out_record,
                                                 struct cache_frame **out_frame, tern_error *error);
 /* Is there an entry for this record? Inside an epoch. */
 TERN_MUST_CHECK tern_status hash_cold_has(struct hash_cold *cold, uint64_t hash, hash_link link,
@@ -148,8 +156,7 @@ size_t hash_cold_first_not_below(const struct cold_entry *entries, size_t count,
 bool hash_cold_reaches_behind(const struct hash_cold *cold, uint32_t units);
 
 /* All entries of a group, appended as struct cold_entry. */
-TERN_MUST_CHECK tern_status hash_cold_read_group(struct hash_cold *cold,
-                                                 const struct cold_group *group,
+TERN_MUST_CHECK tern_status hash_cold_read_group(struct hash_cold *cold, struct cold_group *group,
                                                  struct buffer *out_entries, tern_error *error);
 /* Writes sorted entries, at least one, as a group that is in no directory. */
 TERN_MUST_CHECK tern_status hash_cold_write_group(struct hash_cold *cold, uint64_t first,

@@ -175,6 +175,7 @@ tern_status hash_compact_step(struct engine *base, size_t quantum_bytes,
     }
     if (!drain->is_compacting) {
         drain->is_compacting = true;
+        drain->mends = 0;
         drain->has_moved_cold = false;
         drain->compact_passes = 0;
         drain->compacted_bytes = 0;
@@ -184,6 +185,8 @@ tern_status hash_compact_step(struct engine *base, size_t quantum_bytes,
     tern_status status = hash_flush(engine, error);
     if (status != TERN_OK) {
         hash_rewind(engine);
+    } else if (atomic_load_explicit(&engine->cold.has_damaged, memory_order_relaxed)) {
+        status = hash_mend(engine, error);
     }
     if (drain->memory != NULL && drain->phase == DRAIN_RANGES) {
         drain->segment = drain->block = 0; /* records move to where the walk has been */
@@ -197,6 +200,10 @@ tern_status hash_compact_step(struct engine *base, size_t quantum_bytes,
         status = hash_collect_garbage(engine, quantum_bytes, true, &more, error);
     }
     if (status != TERN_OK) {
+        status = hash_mend_after(engine, status, error);
+        if (status == TERN_OK) {
+            *out_state = ENGINE_DRAIN_MORE;
+        }
         return status;
     }
     uint64_t done = drain->compacted_bytes - before;

@@ -79,10 +79,8 @@ void hash_drain_rest(struct hash_engine *engine) {
     drain->extents = drain->made = NULL;
     drain->move_capacity = drain->extent_capacity = drain->made_capacity = 0;
     buffer_release(&drain->payload);
-    buffer_release(&drain->cold_reader.entries);
-    hash_cold_reader_reset(&drain->cold_reader);
+    hash_cold_reader_release(&engine->cold, &drain->cold_reader);
     engine_scratch_release(&drain->scratch);
-    buffer_init(&drain->cold_reader.entries, hash_allocator(engine));
     buffer_init(&drain->payload, hash_allocator(engine));
     engine_scratch_init(&drain->scratch, hash_allocator(engine));
 }
@@ -595,6 +593,7 @@ static void begin_memory(struct hash_engine *engine) {
         drain->phase = DRAIN_VERSIONS;
         version_order_begin(&drain->order, drain->memory);
         drain->drained_bytes = 0;
+        drain->mends = 0;
         drain->reads_ahead = is_dense(engine, drain->memory);
         drain->reads_groups = reads_groups(engine, drain->memory);
     }
@@ -651,6 +650,14 @@ tern_status hash_drain_step(struct engine *base, size_t quantum_bytes,
     if (drain->memory == NULL) {
         begin_memory(engine);
     }
+    if (atomic_load_explicit(&engine->cold.has_damaged, memory_order_relaxed)) {
+        tern_status status = hash_flush(engine, error);
+        status = status == TERN_OK ? hash_mend(engine, error) : status;
+        if (status != TERN_OK) {
+            hash_rewind(engine);
+            return status;
+        }
+    }
     if (drain->memory == NULL && hash_wants_pour(engine)) {
         *out_state = ENGINE_DRAIN_MORE;
         return hash_pour_step(engine, quantum_bytes, error);
@@ -672,6 +679,10 @@ tern_status hash_drain_step(struct engine *base, size_t quantum_bytes,
     if (status != TERN_OK) {
         hash_rewind(engine);
         update_debt(engine);
+        status = hash_mend_after(engine, status, error);
+        if (status == TERN_OK) {
+            *out_state = ENGINE_DRAIN_MORE;
+        }
         return status;
     }
     update_debt(engine);

@@ -269,7 +269,6 @@ static tern_status hash_open(const struct engine_environment *environment,
     mutex_init(&engine->index_lock);
     buffer_init(&engine->fold, environment->allocator);
     buffer_init(&engine->drain.payload, environment->allocator);
-    buffer_init(&engine->drain.cold_reader.entries, environment->allocator);
     engine_scratch_init(&engine->drain.scratch, environment->allocator);
     engine->drain.order =
         (struct version_order){.allocator = environment->allocator, .budget = environment->budget};

@@ -87,6 +87,7 @@ struct hash_drain {
     struct buffer payload;
     struct engine_scratch scratch;
     uint64_t garbage_budget;
+    uint32_t mends;    /* of the cold part, for this memory */
     bool reads_ahead;  /* what it looks for on disk lies closely together */
     bool reads_groups; /* it looks for more than a few keys of each group of the cold part */
     struct cold_reader cold_reader;
@@ -310,8 +311,25 @@ bool hash_wants_pour(const struct hash_engine *engine);
 /* Some of it, about quantum bytes of writing; maintenance role, without moves that are not linked
  * being touched. */
 tern_status hash_pour_step(struct hash_engine *engine, size_t quantum_bytes, tern_error *error);
+/* Of the group that begins at a hash: what memory has of its range goes there. *out_last: the end
+ * of the range; *out_bytes: what was written. */
+TERN_MUST_CHECK tern_status hash_pour_group(struct hash_engine *engine, uint64_t first,
+                                            uint64_t *out_last, size_t *out_bytes,
+                                            tern_error *error);
 /* All of it, when it is wanted. */
 tern_status hash_pour_all(struct hash_engine *engine, tern_error *error);
+
+/* ---- hash_mend.c ---- */
+
+/* The entries that a group of the cold part must have for this range, appended as cold_entry. */
+TERN_MUST_CHECK tern_status hash_mend_gather(struct hash_engine *engine, uint64_t first,
+                                             uint64_t last, struct buffer *out_entries,
+                                             tern_error *error);
+/* Makes the groups of the cold part anew that are damaged. Without moves that are not linked. */
+TERN_MUST_CHECK tern_status hash_mend(struct hash_engine *engine, tern_error *error);
+/* When it was damage of the cold part that a drain failed with: mends it. TERN_OK: go on. */
+TERN_MUST_CHECK tern_status hash_mend_after(struct hash_engine *engine, tern_status status,
+                                            tern_error *error);
 
 /* ---- hash_view.c ---- */
 tern_status hash_view_create(struct hash_engine *engine, struct hash_memory *const *memories,

@@ -494,6 +494,25 @@ tern_status hash_file_decode(const struct hash_file *file, const struct hash_ref
                         out_payload_size, error);
 }
 
+tern_status hash_file_decode_in_place(const struct hash_file *file, const struct hash_ref *ref,
+                                      const uint8_t *units, const uint8_t **out_payload,
+                                      size_t *out_payload_size, tern_error *error) {
+    uint64_t offset = (uint64_t)ref->place * HASH_UNIT_BYTES;
+    size_t stored = BLOCK_HEADER_BYTES + (size_t)get_u32(units + 8);
+    size_t room = (size_t)ref->units * HASH_UNIT_BYTES;
+    const void *payload = NULL;
+    if (hash_units_for(stored) != ref->units || units[1] != TERN_COMPRESSION_NONE) {
+        return ERROR_AT(error, TERN_CORRUPTION, file->path, offset, 0,
+                        "a block's header is not that of what the reference to it names");
+    }
+    tern_status status = block_decode(units, stored, ref->checksum, file->path, offset, NULL, room,
+                                      &payload, out_payload_size, error);
+    if (status == TERN_OK) {
+        *out_payload = payload;
+    }
+    return status;
+}
+
 tern_status hash_file_read_into(struct hash_file *file, const struct hash_ref *ref, void *target,
                                 size_t capacity, size_t *out_payload_size, tern_error *error) {
     uint8_t *bytes = NULL;

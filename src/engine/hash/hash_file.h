@@ -53,6 +53,12 @@ TERN_MUST_CHECK tern_status hash_file_decode(const struct hash_file *file,
                                              const struct hash_ref *ref, const uint8_t *units,
                                              void *target, size_t capacity,
                                              size_t *out_payload_size, tern_error *error);
+/* The same of an uncompressed block, which stays where it is. */
+TERN_MUST_CHECK tern_status hash_file_decode_in_place(const struct hash_file *file,
+                                                      const struct hash_ref *ref,
+                                                      const uint8_t *units,
+                                                      const uint8_t **out_payload,
+                                                      size_t *out_payload_size, tern_error *error);
 /* Raw units, for salvage; short at the end of the file. */
 TERN_MUST_CHECK tern_status hash_file_read_raw(struct hash_file *file, uint32_t place, void *target,
                                                size_t size, size_t *out_size, tern_error *error);

@@ -20,8 +20,6 @@
 #include "simd/tags.h"
 
 #define DIRECTORY_DEPTH_MIN 1u
-/* From this many pages on they come from huge pages. */
-#define SLAB_PAGES_MIN 32u
 /* With room for fewer than this the next slab is made, and written to once in each so many bytes.
  */
 #define PREPARED_PAGES 24u
@@ -128,7 +126,7 @@ static struct index_page *take_page(struct hash_index *index) {
         index->free_pages = page->next_free;
         index->free_count--;
         is_mapped = page->is_mapped;
-    } else if (atomic_load_explicit(&index->pages, memory_order_relaxed) >= SLAB_PAGES_MIN) {
+    } else if (uses_slabs(index)) {
         page = carve_page(index);
     }
     mutex_unlock(&index->lock);
@@ -648,7 +646,7 @@ tern_status hash_index_reserve_pages(struct hash_index *index, uint64_t pages, t
     mutex_lock(&index->lock);
     while (status == TERN_OK && index->free_count < pages) {
         struct index_page *page = NULL;
-        if (atomic_load_explicit(&index->pages, memory_order_relaxed) >= SLAB_PAGES_MIN) {
+        if (uses_slabs(index)) {
             page = carve_page(index);
             if (page != NULL) {
                 page->is_mapped = true;

@@ -9,6 +9,7 @@
 
 #include "engine/hash/index_page.h"
 #include "os/mutex.h"
+#include "os/pages.h"
 #include "simd/tags.h"
 
 struct index_directory {
@@ -45,6 +46,17 @@ struct hash_index {
     struct index_slab *next_slab; /* its memory has been brought in already */
     _Atomic uint64_t entries, pages, bytes, splits;
 };
+
+/* From this many pages on they come from slabs of huge pages, if two slabs are no more than this
+ * part of the budget: the one in use and the one made ahead. */
+#define SLAB_PAGES_MIN   32u
+#define SLAB_BUDGET_PART 32u
+
+static inline bool uses_slabs(const struct hash_index *index) {
+    uint64_t limit = index->options.budget != NULL ? index->options.budget->limit_bytes : 0;
+    return atomic_load_explicit(&index->pages, memory_order_relaxed) >= SLAB_PAGES_MIN &&
+           (limit == 0 || limit / SLAB_BUDGET_PART >= 2 * HUGE_PAGE_BYTES);
+}
 
 /* Of Robin Hood the bit is that of eight buckets. */
 static inline uint32_t closed_bit(enum hash_layout layout, uint32_t bucket) {

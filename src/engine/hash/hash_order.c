@@ -3,8 +3,11 @@
 
 #include "base/error.h"
 
-/* Items of a part: 2 MiB of them. */
-#define ITEMS_MAX      ((size_t)131072)
+/* Items of a part: 2 MiB of them, or of a large budget this part, up to 16 MiB. The larger, the
+ * fewer runs lie in the order of the hashes, and the fewer rounds through what is on disk. */
+#define ITEMS_LEAST    ((size_t)131072)
+#define ITEMS_MOST     ((size_t)1048576)
+#define BUDGET_PART    32u
 #define ITEMS_MIN      ((size_t)1024)
 #define HASH_BYTES     8u
 #define INSERTION_MOST 24u
@@ -101,10 +104,17 @@ void hashed_items_sort(struct hashed_item *items, size_t count) {
     sort_rest(items, count, 0);
 }
 
+static size_t items_max(const struct version_order *order) {
+    uint64_t limit = order->budget != NULL ? order->budget->limit_bytes : 0;
+    uint64_t items = limit / BUDGET_PART / sizeof(struct hashed_item);
+    items = items < ITEMS_MOST ? items : ITEMS_MOST;
+    return items > ITEMS_LEAST ? (size_t)items : ITEMS_LEAST;
+}
+
 /* The next part of the memory, in the order of the first bytes. */
 static tern_status gather(struct version_order *order, tern_error *error) {
     order->count = order->next = order->sorted = 0;
-    while (order->count < ITEMS_MAX) {
+    for (size_t most = items_max(order); order->count < most;) {
         struct memory_walk before = order->walk;
         struct hash_version *version = memory_walk_next(&order->walk);
         if (version == NULL) {

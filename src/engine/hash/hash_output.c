@@ -268,6 +268,7 @@ tern_status base_new_segment(struct hash_base *base, uint32_t *out_segment) {
         return TERN_NO_MEMORY;
     }
     segment->min_seq = SEQ_MAX;
+    segment->min_hash = UINT64_MAX;
     base_count_segment(base, segment);
     uint32_t at = 0;
     while (at < base->segment_count && base->segments[at] != NULL) {
@@ -424,6 +425,7 @@ tern_status output_flush(struct hash_output *output, tern_error *error) {
         segment->blocks[segment->block_count++] = block->number;
         for (uint32_t j = 0; j < block->info.records; j++) {
             uint32_t at = segment->record_count++;
+            base_note_hash(segment, output->hashes[block->first_hash + j]);
             segment->hash_list[at] = output->hashes[block->first_hash + j];
             segment->live[at / 64] |= (uint64_t)1 << (at % 64);
         }

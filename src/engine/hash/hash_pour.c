@@ -16,9 +16,11 @@
 #include "base/error.h"
 #include "engine/hash/hash_engine_internal.h"
 
-/* The part of the budget that the index has in memory: as much of a half as what is known of
- * blocks, and other partitions, leave of it, and at least an eighth. */
-#define SHARE_PART     2u
+/* The part of the budget that the index has in memory: a quarter, or as much of a half as what is
+ * known of blocks, and other partitions, leave of it, and at least an eighth. With more the cache
+ * has too little to go through the records of many drains side by side. */
+#define SHARE_PART     4u
+#define SHARE_PART_ALL 2u
 #define SHARE_PART_MIN 8u
 /* It is poured before pages would be split; versions come while it is. */
 #define FILL_PERCENT     75u
@@ -41,9 +43,11 @@ static uint64_t entries_most(const struct hash_engine *engine) {
     hash_index_get_stats(engine->index, &stats);
     uint64_t used = budget_used(budget, BUDGET_INDEX);
     uint64_t others = used > stats.bytes ? used - stats.bytes : 0;
-    uint64_t share = budget->limit_bytes / SHARE_PART;
+    uint64_t share = budget->limit_bytes / SHARE_PART_ALL;
+    uint64_t most_bytes = budget->limit_bytes / SHARE_PART;
     uint64_t least = budget->limit_bytes / SHARE_PART_MIN;
     share = share > others + least ? share - others : least;
+    share = share < most_bytes ? share : most_bytes;
     uint64_t page_bytes = hash_index_page_bytes(engine->index);
     uint64_t page_limit = hash_index_page_limit(engine->index);
     uint64_t most = share * page_limit / page_bytes;
@@ -219,21 +223,39 @@ static tern_status change_over(struct group_pour *pour, uint8_t depth, tern_erro
     return status;
 }
 
-/* *out_bytes: what was written. */
-static tern_status pour_group(struct hash_engine *engine, size_t *out_bytes, tern_error *error) {
-    struct hash_pour *all = &engine->pour;
-    struct hash_cold *cold = &engine->cold;
+/* What the group has, from its pages, or, when those cannot be read, from the lists of hashes. */
+static tern_status read_entries(struct group_pour *pour, struct cold_group *group,
+                                bool *out_is_mended, tern_error *error) {
+    struct hash_cold *cold = &pour->engine->cold;
+    size_t before = pour->entries.size;
+    tern_error failure = TERN_ERROR_INIT;
+    tern_status status = TERN_OK;
+    if (!atomic_load(&group->is_damaged)) {
+        status = hash_cold_read_group(cold, group, &pour->entries, &failure);
+    }
+    if (!atomic_load(&group->is_damaged)) {
+        error_copy(error, &failure);
+        return status;
+    }
+    pour->entries.size = before;
+    *out_is_mended = true;
+    return hash_mend_gather(pour->engine, pour->first, pour->last, &pour->entries, error);
+}
+
+tern_status hash_pour_group(struct hash_engine *engine, uint64_t first, uint64_t *out_last,
+                            size_t *out_bytes, tern_error *error) {
     uint8_t depth = 0;
-    const struct cold_group *group = hash_cold_group_at(cold, all->next, &depth);
-    struct group_pour pour = {.engine = engine, .first = all->next};
-    pour.last = depth == 0 ? UINT64_MAX : all->next | UINT64_MAX >> depth;
+    bool is_mended = false;
+    struct cold_group *group = hash_cold_group_at(&engine->cold, first, &depth);
+    struct group_pour pour = {.engine = engine, .first = first};
+    pour.last = depth == 0 ? UINT64_MAX : first | UINT64_MAX >> depth;
     buffer_init(&pour.entries, hash_allocator(engine));
     mutex_lock(&engine->index_lock);
     hash_index_visit_range(engine->index, pour.first, pour.last, false, gather, &pour);
     mutex_unlock(&engine->index_lock);
     tern_status status = pour.has_failed ? ERROR_NO_MEMORY(error, "an index") : TERN_OK;
     if (status == TERN_OK && group != NULL) {
-        status = hash_cold_read_group(cold, group, &pour.entries, error);
+        status = read_entries(&pour, group, &is_mended, error);
     }
     if (status == TERN_OK && (group != NULL || count_of(&pour) > 0)) {
         put_in_order(&pour);
@@ -243,13 +265,11 @@ static tern_status pour_group(struct hash_engine *engine, size_t *out_bytes, ter
     for (size_t i = 0; status != TERN_OK && i < pour.group_count; i++) {
         hash_cold_discard_group(pour.groups[i]);
     }
-    *out_bytes = count_of(&pour) * sizeof(struct cold_entry) + HASH_UNIT_BYTES;
-    if (status == TERN_OK) {
-        all->next = pour.last + 1;
-        if (pour.last == UINT64_MAX) {
-            end(engine);
-        }
+    if (status == TERN_OK && is_mended) {
+        atomic_fetch_add(&engine->cold.mended, 1);
     }
+    *out_bytes = count_of(&pour) * sizeof(struct cold_entry) + HASH_UNIT_BYTES;
+    *out_last = pour.last;
     buffer_release(&pour.entries);
     return status;
 }
@@ -262,8 +282,15 @@ tern_status hash_pour_step(struct hash_engine *engine, size_t quantum_bytes, ter
     }
     while (status == TERN_OK && engine->pour.is_on && done < quantum_bytes) {
         size_t bytes = 0;
-        status = pour_group(engine, &bytes, error);
+        uint64_t last = 0;
+        status = hash_pour_group(engine, engine->pour.next, &last, &bytes, error);
         done += bytes;
+        if (status == TERN_OK) {
+            engine->pour.next = last + 1;
+            if (last == UINT64_MAX) {
+                end(engine);
+            }
+        }
         /* Pages and groups that have been replaced: their room is needed for the next ones. */
         (void)epoch_reclaim(engine->environment->epoch);
     }

@@ -177,8 +177,8 @@ tern_status hash_find_in_order(struct hash_engine *engine, tern_slice key, uint6
     }
     tern_status status = find_by_entries(engine, key, hash, &found, out_record, out_frame, error);
     if (status == TERN_OK && found == LINK_NONE && hash_cold_has_any(&engine->cold)) {
-        status = hash_cold_find_next(&engine->cold, &drain->cold_reader, key, hash, &found,
-                                     out_record, out_frame, error);
+        status = hash_cold_find_next(&engine->cold, &drain->cold_reader, key, hash,
+                                     drain->reads_ahead, &found, out_record, out_frame, error);
     }
     if (status == TERN_OK) {
         *out_link = found;

@@ -357,6 +357,7 @@ void base_listed_block(const struct listed_segment *listed, uint32_t index,
 struct root_load {
     struct hash_base *base;
     struct buffer directory, hashes, bitmap, block;
+    bool notes_hashes; /* nobody else looks at segments yet */
 };
 
 /* For what cannot be read: no key leads to it, and the entries of many spread over the index. */
@@ -564,6 +565,7 @@ static tern_status read_root(struct root_load *load, const struct hash_ref *root
 
 static void begin_load(struct root_load *load, struct hash_base *base) {
     load->base = base;
+    load->notes_hashes = false;
     buffer_init(&load->directory, allocator_of(base));
     buffer_init(&load->hashes, allocator_of(base));
     buffer_init(&load->bitmap, allocator_of(base));
@@ -585,12 +587,15 @@ tern_status base_load_root(struct hash_base *base, const struct hash_ref *root, 
     return status;
 }
 
-static tern_status visit_segment(struct root_load *load, const struct hash_segment *segment,
-                                 tern_status (*visit)(void *context, uint64_t hash, hash_link link,
-                                                      tern_error *error),
-                                 void *context, tern_error *error) {
+/* The hashes of a segment: what it is being built with, or its list. */
+static tern_status hashes_of(struct root_load *load, const struct hash_segment *segment,
+                             const uint8_t **out_hashes, tern_error *error) {
     const struct hash_base *base = load->base;
     struct listed_segment listed;
+    if (!segment->is_closed) {
+        *out_hashes = (const uint8_t *)segment->hash_list; /* as it will be written */
+        return TERN_OK;
+    }
     tern_status status = hash_file_read(base->file, &segment->directory, &load->directory, error);
     if (status == TERN_OK) {
         status = base_directory_decode(base, &segment->directory, &load->directory, &listed, error);
@@ -602,18 +607,61 @@ static tern_status visit_segment(struct root_load *load, const struct hash_segme
     }
     if (status == TERN_OK) {
         status = load_hashes(load, segment, &listed, error);
+        *out_hashes = load->hashes.data;
     }
+    return status;
+}
+
+static tern_status visit_segment(struct root_load *load, struct hash_segment *segment,
+                                 tern_status (*visit)(void *context, uint64_t hash, hash_link link,
+                                                      tern_error *error),
+                                 void *context, tern_error *error) {
+    const struct hash_base *base = load->base;
+    const uint8_t *hashes = NULL;
+    tern_status status = hashes_of(load, segment, &hashes, error);
     for (uint32_t i = 0; status == TERN_OK && i < segment->block_count; i++) {
         uint32_t number = segment->blocks[i];
         uint32_t records = number != BLOCK_NONE ? base_block(base, number)->records : 0;
         for (uint32_t j = 0; status == TERN_OK && j < records; j++) {
             uint32_t at = base_block(base, number)->first_record + j;
             if ((segment->live[at / 64] >> (at % 64) & 1) != 0) {
-                status = visit(context, get_u64(load->hashes.data + (size_t)at * 8),
-                               link_to_record(number, j), error);
+                uint64_t hash = get_u64(hashes + (size_t)at * 8);
+                if (load->notes_hashes) {
+                    base_note_hash(segment, hash);
+                }
+                status = visit(context, hash, link_to_record(number, j), error);
             }
         }
     }
+    return status;
+}
+
+static tern_status visit_segments(struct root_load *load, uint64_t first, uint64_t last,
+                                  tern_status (*visit)(void *context, uint64_t hash, hash_link link,
+                                                       tern_error *error),
+                                  void *context, tern_error *error) {
+    const struct hash_base *base = load->base;
+    tern_status status = TERN_OK;
+    for (uint32_t i = 0; status == TERN_OK && i < base->segment_count; i++) {
+        struct hash_segment *segment = base->segments[i];
+        bool is_apart = segment == NULL || segment->live_count == 0 ||
+                        (segment->min_hash <= segment->max_hash &&
+                         (segment->max_hash < first || segment->min_hash > last));
+        if (!is_apart) {
+            status = visit_segment(load, segment, visit, context, error);
+        }
+    }
+    return status;
+}
+
+tern_status base_visit_hashes(struct hash_base *base, uint64_t first, uint64_t last,
+                              tern_status (*visit)(void *context, uint64_t hash, hash_link link,
+                                                   tern_error *error),
+                              void *context, tern_error *error) {
+    struct root_load load;
+    begin_load(&load, base);
+    tern_status status = visit_segments(&load, first, last, visit, context, error);
+    end_load(&load);
     return status;
 }
 
@@ -622,13 +670,9 @@ tern_status base_visit_records(struct hash_base *base,
                                                     tern_error *error),
                                void *context, tern_error *error) {
     struct root_load load;
-    tern_status status = TERN_OK;
     begin_load(&load, base);
-    for (uint32_t i = 0; status == TERN_OK && i < base->segment_count; i++) {
-        if (base->segments[i] != NULL) {
-            status = visit_segment(&load, base->segments[i], visit, context, error);
-        }
-    }
+    load.notes_hashes = true;
+    tern_status status = visit_segments(&load, 0, UINT64_MAX, visit, context, error);
     end_load(&load);
     return status;
 }
