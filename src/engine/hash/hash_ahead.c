@@ -37,6 +37,13 @@ static uint64_t runs_of(const struct hash_base *base) {
     return (uint64_t)runs;
 }
 
+uint64_t base_runs(struct hash_base *base) {
+    mutex_lock(&base->lock);
+    uint64_t runs = runs_of(base);
+    mutex_unlock(&base->lock);
+    return runs;
+}
+
 /* Blocks that are read together. */
 static uint32_t window_of(const struct hash_base *base) {
     const struct engine_environment *environment = base->environment;

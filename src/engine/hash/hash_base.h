@@ -159,6 +159,8 @@ void base_prefetch(const struct hash_base *base, hash_link link, bool is_second)
  * Inside an epoch.
  */
 void base_fetch_around(struct hash_base *base, uint32_t block);
+/* Segments that lie side by side in the order of hashes, on average. */
+uint64_t base_runs(struct hash_base *base);
 /* Brings blocks that lie side by side into the cache, unless the one wanted is there. */
 void base_fetch_refs(struct hash_base *base, const struct hash_ref *refs, uint32_t count,
                      uint32_t wanted, uint32_t raw_bytes);

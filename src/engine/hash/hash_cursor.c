@@ -11,15 +11,24 @@
  * are is listed when the walk begins: later a key may be there that had an entry in the first table
  * when its bucket was walked, which has gone to disk since (hash_pour.c) and died.
  */
+#include <stdlib.h>
+
 #include "base/compare.h"
 #include "base/error.h"
 #include "engine/hash/hash_engine_internal.h"
 
 /* A page of the index on disk is gone through in parts when the blocks that its entries lead to
  * could take more than one in so many of the cache's frames: they stay as long as the epoch. */
-#define FRAMES_PART   4u
-#define FRAME_ENTRIES 340u
-#define PARTS_MOST    8u
+#define FRAMES_PART  4u
+#define PAGE_ENTRIES 340u
+#define PARTS_MOST   8u
+/* When the cache cannot keep a block of each run of segments, those would be read again for every
+ * page of the index. So several pages are gone through at once, about so much of keys and values.
+ */
+#define RUNS_FACTOR    2u
+#define AT_ONCE_BYTES  ((uint64_t)256 << 10)
+#define AT_ONCE_KEYS   ((uint64_t)4096)
+#define KEY_BYTES_MEAN ((uint64_t)64) /* of what is kept beside key and value */
 
 struct cursor_item {
     size_t key_offset, key_size;
@@ -49,9 +58,11 @@ struct engine_cursor {
     } walked;
     hash_link *links;
     size_t link_count, link_capacity;
+    uint64_t moves; /* of the index when the links of a range were collected */
     bool has_failed;
     struct cursor_item *items;
     size_t item_count, item_capacity;
+    size_t read_end; /* items from here on were shown by a record that was all there was of a key */
     size_t position; /* item where it stands; item_count: nowhere */
     bool has_begun;
     struct buffer bytes;
@@ -172,9 +183,9 @@ static tern_status keep_item(struct engine_cursor *cursor, tern_slice key,
     return status;
 }
 
-/* The key was met already in this bucket: in memory and on disk. */
-static bool is_known(const struct engine_cursor *cursor, size_t first, tern_slice key) {
-    for (size_t i = first; i < cursor->item_count; i++) {
+/* Is the key one of the first `count` that were met in this bucket, or range, already? */
+static bool is_known(const struct engine_cursor *cursor, size_t count, tern_slice key) {
+    for (size_t i = 0; i < count; i++) {
         const struct cursor_item *item = &cursor->items[i];
         if (slice_equal(tern_slice_of(cursor->bytes.data + item->key_offset, item->key_size),
                         key)) {
@@ -264,7 +275,7 @@ static tern_status list_seconds(struct engine_cursor *cursor, tern_error *error)
 static tern_status read_key(struct engine_cursor *cursor, tern_slice key, uint64_t hash,
                             tern_error *error) {
     struct engine_result result;
-    if (!is_within(cursor, key) || is_known(cursor, 0, key)) {
+    if (!is_within(cursor, key) || is_known(cursor, cursor->item_count, key)) {
         return TERN_OK;
     }
     tern_status status =
@@ -272,8 +283,10 @@ static tern_status read_key(struct engine_cursor *cursor, tern_slice key, uint64
     if (status != TERN_OK || result.record.kind == RECORD_NONE) {
         return status;
     }
-    return keep_item(cursor, key, &result.record) == TERN_OK ? TERN_OK
-                                                             : ERROR_NO_MEMORY(error, "a cursor");
+    status = keep_item(cursor, key, &result.record) == TERN_OK ? TERN_OK
+                                                               : ERROR_NO_MEMORY(error, "a cursor");
+    cursor->read_end = cursor->item_count;
+    return status;
 }
 
 /* Not again what came with the first table. */
@@ -374,49 +387,150 @@ static tern_status collect_range(struct engine_cursor *cursor, uint64_t last, te
         }
         atomic_thread_fence(memory_order_seq_cst);
         if ((moves & 1) == 0 && hash_index_moves(engine->index) == moves) {
+            cursor->moves = moves;
             return cursor->has_failed ? ERROR_NO_MEMORY(error, "a cursor") : TERN_OK;
         }
         spin_pause();
     }
 }
 
-static tern_status read_in_range(struct engine_cursor *cursor, tern_slice key, uint64_t hash,
-                                 uint64_t last, tern_error *error) {
-    return hash < cursor->first || hash > last || was_walked(cursor, hash)
-               ? TERN_OK
-               : read_key(cursor, key, hash, error);
+static bool is_in_range(const struct engine_cursor *cursor, uint64_t hash, uint64_t last) {
+    return hash >= cursor->first && hash <= last && !was_walked(cursor, hash);
 }
 
-/* The last hash that is gone through at once, of a range up to `last`. */
-static uint64_t end_of_part(const struct engine_cursor *cursor, uint64_t last) {
-    const struct hash_engine *engine = cursor->engine;
+/* The end of the page that a hash leads to, in memory or on disk. */
+static uint64_t end_of_page(const struct hash_engine *engine, uint64_t hash) {
+    uint64_t in_memory = hash_index_page_end(engine->index, hash);
+    uint64_t on_disk = hash_cold_page_end(&engine->cold, hash);
+    return in_memory < on_disk ? in_memory : on_disk;
+}
+
+/* The last hash that is gone through at once. */
+static uint64_t end_of_range(struct engine_cursor *cursor) {
+    struct hash_engine *engine = cursor->engine;
     uint64_t frames = cache_limit(engine->environment->cache) / engine->base.page_bytes;
-    uint64_t parts = FRAME_ENTRIES * FRAMES_PART / (frames + 1) + 1;
-    parts = parts < PARTS_MOST ? parts : PARTS_MOST;
-    return cursor->first + (last - cursor->first) / parts;
+    uint64_t last = end_of_page(engine, cursor->first);
+    if (frames >= RUNS_FACTOR * base_runs(&engine->base)) {
+        uint64_t parts = PAGE_ENTRIES * FRAMES_PART / (frames + 1) + 1;
+        parts = parts < PARTS_MOST ? parts : PARTS_MOST;
+        return cursor->first + (last - cursor->first) / parts;
+    }
+    uint64_t records = atomic_load_explicit(&engine->base.live_records, memory_order_relaxed);
+    uint64_t bytes = atomic_load_explicit(&engine->base.block_bytes, memory_order_relaxed);
+    uint64_t keys = AT_ONCE_BYTES / (bytes / (records + 1) + KEY_BYTES_MEAN);
+    keys = keys < AT_ONCE_KEYS ? keys : AT_ONCE_KEYS;
+    for (uint64_t seen = 2 * PAGE_ENTRIES; seen <= keys && last != UINT64_MAX;
+         seen += PAGE_ENTRIES) {
+        last = end_of_page(engine, last + 1);
+    }
+    return last;
+}
+
+/* Is this live record all that the index has of its key, and what the moment selects? While a drain
+ * puts another one in its place both have entries for a while. */
+static bool is_plain(const struct engine_cursor *cursor, const struct hash_record *record,
+                     hash_link link, uint64_t hash) {
+    const struct hash_engine *engine = cursor->engine;
+    struct hash_probe probe;
+    hash_link found;
+    if (record->record.kind != RECORD_PUT || record->record.expires_ms != 0 ||
+        record->seq > cursor->moment.seq ||
+        record->seq < hash_view_range_seq(cursor->view, record->key, cursor->moment.seq)) {
+        return false;
+    }
+    hash_probe_begin(&probe, engine->index, hash);
+    do {
+        while (hash_probe_next(&probe, &found) != NULL) {
+            const struct hash_version *version =
+                link_is_version(found) ? link_version(found) : NULL;
+            bool is_other = version != NULL ? version->hash == hash &&
+                                                  slice_equal(version_key(version), record->key)
+                                            : found != link;
+            if (is_other) {
+                return false;
+            }
+        }
+    } while (hash_probe_goes_on(&probe, engine->index, record->key));
+    atomic_thread_fence(memory_order_acquire);
+    return hash_index_moves(engine->index) == cursor->moves;
+}
+
+/* The block that was read last: it need not be in the cache, but stays as long as the epoch. */
+struct last_block {
+    uint32_t number;
+    const uint8_t *payload; /* NULL: none */
+};
+
+static tern_status read_next(struct hash_base *base, struct last_block *last_block, hash_link link,
+                             struct hash_record *out_record, tern_error *error) {
+    uint32_t number = link_block(link);
+    const struct block_info *info = base_block(base, number);
+    struct cache_frame *frame = NULL;
+    if (last_block->payload == NULL || last_block->number != number) {
+        last_block->payload = NULL;
+        base_fetch_around(base, number);
+        tern_status status = base_read_block(base, number, &last_block->payload, &frame, error);
+        if (status != TERN_OK) {
+            return status;
+        }
+        last_block->number = number;
+    }
+    return record_decode(last_block->payload, info->raw_bytes, link_slot(link), out_record)
+               ? TERN_OK
+               : base_corrupt(base, info->place, "a record is malformed", error);
+}
+
+static tern_status read_record_in_range(struct engine_cursor *cursor, struct last_block *last_block,
+                                        hash_link link, uint64_t last, tern_error *error) {
+    struct hash_engine *engine = cursor->engine;
+    struct hash_record record;
+    tern_status status = read_next(&engine->base, last_block, link, &record, error);
+    if (status != TERN_OK) {
+        return status;
+    }
+    uint64_t hash = hash_of_key(engine, record.key);
+    if (!is_in_range(cursor, hash, last) || !is_within(cursor, record.key)) {
+        return TERN_OK;
+    }
+    if (!is_plain(cursor, &record, link, hash)) {
+        return read_key(cursor, record.key, hash, error);
+    }
+    if (is_known(cursor, cursor->read_end, record.key)) {
+        return TERN_OK; /* it had an older one beside it before */
+    }
+    return keep_item(cursor, record.key, &record.record) == TERN_OK
+               ? TERN_OK
+               : ERROR_NO_MEMORY(error, "a cursor");
+}
+
+static int compare_links(const void *left, const void *right) {
+    hash_link left_link = *(const hash_link *)left;
+    hash_link right_link = *(const hash_link *)right;
+    return (left_link > right_link) - (left_link < right_link);
 }
 
 static tern_status fill_from_range(struct engine_cursor *cursor, tern_error *error) {
     struct hash_engine *engine = cursor->engine;
-    uint64_t in_memory = hash_index_page_end(engine->index, cursor->first);
-    uint64_t on_disk = hash_cold_page_end(&engine->cold, cursor->first);
-    uint64_t last = end_of_part(cursor, in_memory < on_disk ? in_memory : on_disk);
+    uint64_t last = end_of_range(cursor);
     hash_cold_fetch_around(&engine->cold, cursor->first);
     tern_status status = collect_range(cursor, last, error);
+    /* Versions first, then block by block; what was on its way from memory to disk comes twice. */
+    if (status == TERN_OK && cursor->link_count > 1) {
+        qsort(cursor->links, cursor->link_count, sizeof(cursor->links[0]), compare_links);
+    }
+    struct last_block last_block = {0};
     for (size_t i = 0; i < cursor->link_count && status == TERN_OK; i++) {
         hash_link link = cursor->links[i];
-        if (link_is_version(link)) {
-            const struct hash_version *version = link_version(link);
-            status = read_in_range(cursor, version_key(version), version->hash, last, error);
+        if (i > 0 && cursor->links[i - 1] == link) {
             continue;
         }
-        struct hash_record record;
-        struct cache_frame *frame = NULL;
-        base_fetch_around(&engine->base, link_block(link));
-        status = base_read_record(&engine->base, link, &record, &frame, error);
-        if (status == TERN_OK) {
-            status =
-                read_in_range(cursor, record.key, hash_of_key(engine, record.key), last, error);
+        if (link_is_version(link)) {
+            const struct hash_version *version = link_version(link);
+            if (is_in_range(cursor, version->hash, last)) {
+                status = read_key(cursor, version_key(version), version->hash, error);
+            }
+        } else {
+            status = read_record_in_range(cursor, &last_block, link, last, error);
         }
     }
     if (status != TERN_OK) {
@@ -477,7 +591,7 @@ static tern_status fill_next(struct engine_cursor *cursor, tern_error *error) {
  * TERN_NOT_FOUND at the end, TERN_CANCELLED when the snapshot has been ended. */
 static tern_status fill(struct engine_cursor *cursor, tern_error *error) {
     tern_status status = TERN_OK;
-    cursor->item_count = 0;
+    cursor->item_count = cursor->read_end = 0;
     cursor->bytes.size = 0;
     while (status == TERN_OK && cursor->item_count == 0) {
         struct epoch_slot *slot = epoch_enter(cursor->engine->environment->epoch);

@@ -207,6 +207,53 @@ static void a_drain_over_the_cold_part_reads_many_blocks_at_once(void **state) {
     world_destroy(&world);
 }
 
+static void a_cursor_without_a_frame_for_each_run_reads_a_block_for_many_keys(void **state) {
+    enum { RUNS = 20, KEYS = 2100 * RUNS, PAGE_BYTES = 65536 };
+    struct engine_world world;
+    tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+    tern_error error = TERN_ERROR_INIT;
+    struct engine_cursor *cursor = NULL;
+    const struct engine_cursor_bounds bounds = {0};
+    struct hash_file_stats before;
+    struct hash_file_stats after;
+    static bool has[KEYS];
+    unsigned seen = 0;
+    (void)state;
+    memset(has, 0, sizeof(has));
+    options.page_bytes = PAGE_BYTES;
+    world_create(&world, &hash_engine_methods, &options, (uint64_t)1 << 20, 1,
+                 tern_allocator_default());
+    world.budget.limit_bytes = 1;
+    assert_ok(world_open(&world, 0, &error), error);
+    for (unsigned run = 0; run < RUNS; run++) {
+        cold_world_put(&world, run, KEYS, RUNS, 1);
+        assert_ok(world_checkpoint(&world, &error), error);
+    }
+    assert_true(cache_limit(world.cache) / PAGE_BYTES < RUNS);
+    assert_true(base_runs(&cold_world_engine(&world)->base) > RUNS / 2);
+    hash_file_get_stats(cold_world_engine(&world)->base.file, &before);
+    const struct engine_moment moment = world_moment(&world);
+    assert_ok(world.methods->cursor_open(world.view, &moment, &bounds, false, &cursor, &error),
+              error);
+    tern_status status = TERN_NOT_FOUND;
+    while ((status = world.methods->cursor_next(cursor, &error)) == TERN_OK) {
+        struct engine_entry entry;
+        char text[32] = {0};
+        world.methods->cursor_entry(cursor, &entry);
+        memcpy(text, entry.key.data, entry.key.size);
+        unsigned number = (unsigned)strtoul(text + 4, NULL, 10);
+        assert_true(number < KEYS && !has[number]);
+        has[number] = true;
+        seen++;
+    }
+    assert_int_equal(status, TERN_NOT_FOUND);
+    assert_int_equal(seen, KEYS);
+    world.methods->cursor_close(cursor);
+    hash_file_get_stats(cold_world_engine(&world)->base.file, &after);
+    assert_true(after.reads - before.reads < KEYS / 10);
+    world_destroy(&world);
+}
+
 /* ---- keys that collide ---- */
 
 #define SPECIAL 30u
@@ -285,6 +332,7 @@ int main(void) {
         cmocka_unit_test(overwriting_again_and_again_takes_no_more_and_more),
         cmocka_unit_test(a_walk_that_began_in_memory_ends_on_disk),
         cmocka_unit_test(a_drain_over_the_cold_part_reads_many_blocks_at_once),
+        cmocka_unit_test(a_cursor_without_a_frame_for_each_run_reads_a_block_for_many_keys),
         cmocka_unit_test(a_cursor_shows_once_what_came_to_the_second_table_behind_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
