@@ -205,6 +205,7 @@ static void many_times_the_keys_that_memory_has_room_for(void **state) {
     assert_ok(tern_checkpoint(large.fixture.db, &error), error);
     write_round(&large, 5, 13, 3);
     check_some(&large, large.keys / 20000 + 1);
+    tell(&large, "overwritten again");
     api_fixture_reopen(&large.fixture);
     tell(&large, "opened again");
     check_all(&large);

@@ -217,7 +217,8 @@ static tern_status visit_group(struct hash_cold *cold, struct cold_group *group,
                                uint64_t last,
                                bool (*visit)(void *context, hash_link link, uint64_t field),
                                void *context, bool *out_goes_on, tern_error *error) {
-    /* An entry of which fewer bits are known stands where its ending bit puts it. */
+    /* An entry of which fewer bits are known stands where its ending bit puts it, and the lowest.
+     */
     uint64_t blur = UINT64_MAX >> group->known_min;
     uint64_t from = first & ~blur;
     uint64_t to = last | blur;

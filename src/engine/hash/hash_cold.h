@@ -10,8 +10,8 @@
  * A group is never changed: hash_pour.c writes it anew, with what has come to the index in memory
  * since and without what has died, and puts it in the place of the old one, whose units are free
  * after an epoch. No root refers to any of it, so a crash leaves nothing behind: the space is free
- * at the next open, and the entries are made again from the lists of hashes. So they are when a page
- * cannot be read (hash_mend.c).
+ * at the next open, and the entries are made again from the lists of hashes. So they are when a
+ * page cannot be read (hash_mend.c).
  *
  * Invariants:
  *  G1 every live record is in the index in memory (by an entry, a version's chain, a stub), or here
@@ -27,15 +27,20 @@
 #define TERN_ENGINE_HASH_COLD_H
 
 #include "engine/hash/hash_base.h"
+#include "engine/hash/hash_index.h"
 
-/* Bits of the hash that an entry can hold, from the top; a bit ends those that it does hold. */
+/* What an entry holds of the hash: bits from the top, as many as are known; a bit that ends them;
+ * and the lowest ones, which its bucket in memory told. */
 #define COLD_FIELD_BITS 52u
-#define COLD_KNOWN_MAX  (COLD_FIELD_BITS - 1)
+#define COLD_LOW_BITS   INDEX_LOW_BITS
+#define COLD_KNOWN_MAX  (COLD_FIELD_BITS - 1 - COLD_LOW_BITS)
+#define COLD_LOW_SHIFT  (64 - COLD_FIELD_BITS)
+#define COLD_LOW_MASK   ((((uint64_t)1 << COLD_LOW_BITS) - 1) << COLD_LOW_SHIFT)
 /* Of a group: fewer than are known of any entry. */
 #define COLD_DEPTH_MAX 18u
 
-/* An entry as it is handled: `field` has what is known of the hash, from the top, the ending bit,
- * zeros. */
+/* An entry as it is handled: `field` has what is known of the hash from the top, the ending bit,
+ * zeros, and in the lowest of its bits the lowest ones of the hash. */
 struct cold_entry {
     uint64_t field;
     hash_link link;
@@ -87,23 +92,26 @@ static inline bool hash_cold_has_any(const struct hash_cold *cold) {
     return atomic_load_explicit(&cold->directory, memory_order_acquire) != NULL;
 }
 
+/* Of a hash of which `known` bits from the top are right, and the lowest ones. */
 static inline uint64_t cold_field_of(uint64_t hash, uint32_t known) {
     uint64_t end = (uint64_t)1 << (63 - (known < COLD_KNOWN_MAX ? known : COLD_KNOWN_MAX));
-    return (hash & ~(end * 2 - 1)) | end;
+    return (hash & ~(end * 2 - 1)) | end | (hash << COLD_LOW_SHIFT & COLD_LOW_MASK);
 }
 
 static inline uint32_t cold_known(uint64_t field) {
-    return 63 - (uint32_t)__builtin_ctzll(field);
+    return 63 - (uint32_t)__builtin_ctzll(field & ~COLD_LOW_MASK);
 }
 
-/* The lowest hash that an entry may be of; the highest has ones behind the known bits. */
+/* The lowest hash that an entry may be of, by its upper bits; the highest has ones behind those. */
 static inline uint64_t cold_hash(uint64_t field) {
-    return field & (field - 1);
+    uint64_t upper = field & ~COLD_LOW_MASK;
+    return upper & (upper - 1);
 }
 
 static inline bool cold_fits(uint64_t field, uint64_t hash) {
     uint32_t unknown = 64 - cold_known(field);
-    return field >> unknown == hash >> unknown;
+    return field >> unknown == hash >> unknown &&
+           ((field ^ hash << COLD_LOW_SHIFT) & COLD_LOW_MASK) == 0;
 }
 
 /*

@@ -374,7 +374,7 @@ static tern_status drain_versions(struct hash_engine *engine, size_t quantum_byt
             status = hash_flush(engine, error);
         }
     }
-    if (status == TERN_OK && done < quantum_bytes) {
+    if (status == TERN_OK && done < quantum_bytes && !drain->order.is_gathering) {
         status = hash_flush(engine, error);
         if (status == TERN_OK) {
             drain->phase = DRAIN_RANGES;

@@ -732,7 +732,7 @@ struct removal {
 static void keep_entry(void *context, const struct page_entry *entry) {
     struct removal *removal = context;
     uint64_t hash;
-    uint32_t known = tag_tells(removal->page, entry->entry, &hash);
+    uint32_t known = entry_tells(removal->page, entry, &hash);
     bool is_within =
         hash <= removal->last && (known >= 64 || (hash | UINT64_MAX >> known) >= removal->first);
     if (is_within && removal->is_gone(removal->context, entry->entry & LINK_MASK, hash, known)) {

@@ -160,10 +160,14 @@ struct hash_walk {
 bool hash_index_walk(const struct hash_index *index, struct hash_walk *walk,
                      void (*visit)(void *context, hash_link link), void *context);
 
+/* Of every layout the bucket is given by at least so many of the lowest bits of the hash. */
+#define INDEX_LOW_BITS 7u
+
 /*
  * Visits the entries of the first table whose hashes may lie in [first, last], and what is known of
- * the hash: `known` bits from the top, in `hash`. `with_closed` false: but for those of buckets
- * that are closed. A reader inside an epoch, or the writer.
+ * the hash: in `hash` `known` bits from the top and the INDEX_LOW_BITS lowest ones, the others
+ * zero. `with_closed` false: but for those of buckets that are closed. A reader inside an epoch, or
+ * the writer.
  */
 void hash_index_visit_range(
     const struct hash_index *index, uint64_t first, uint64_t last, bool with_closed,

@@ -98,12 +98,14 @@ static inline uint64_t tag_of(uint64_t hash, uint32_t depth) {
     return (hash << depth >> (64 - TAG_KNOWN)) << 1 | 1;
 }
 
-/* What a tag tells of the hash: so many bits from the top, in *out_hash, the others zero. */
-static inline uint32_t tag_tells(const struct index_page *page, uint64_t entry,
-                                 uint64_t *out_hash) {
-    uint64_t tag = entry >> TAG_SHIFT;
+/* What an entry tells of the hash: so many bits from the top by its tag, and the lowest ones by its
+ * bucket, in *out_hash, the others zero. */
+static inline uint32_t entry_tells(const struct index_page *page, const struct page_entry *entry,
+                                   uint64_t *out_hash) {
+    uint64_t tag = entry->entry >> TAG_SHIFT;
     uint64_t bits = tag & (tag - 1);
-    *out_hash = page->prefix | bits << (64 - TAG_BITS) >> page->depth;
+    uint64_t low = entry->bucket & (((uint64_t)1 << INDEX_LOW_BITS) - 1);
+    *out_hash = page->prefix | bits << (64 - TAG_BITS) >> page->depth | low;
     return page->depth + TAG_KNOWN - (uint32_t)__builtin_ctzll(tag);
 }
 

@@ -61,7 +61,7 @@ struct range_visit {
 static void visit_known(void *context, const struct page_entry *entry) {
     const struct range_visit *visit = context;
     uint64_t hash;
-    uint32_t known = tag_tells(visit->page, entry->entry, &hash);
+    uint32_t known = entry_tells(visit->page, entry, &hash);
     if (!visit->with_closed && page_is_closed(visit->page, visit->layout, entry->bucket)) {
         return;
     }

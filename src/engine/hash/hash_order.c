@@ -7,7 +7,7 @@
  * fewer runs lie in the order of the hashes, and the fewer rounds through what is on disk. */
 #define ITEMS_LEAST    ((size_t)131072)
 #define ITEMS_MOST     ((size_t)1048576)
-#define BUDGET_PART    32u
+#define BUDGET_PART    16u
 #define ITEMS_MIN      ((size_t)1024)
 #define HASH_BYTES     8u
 #define INSERTION_MOST 24u
@@ -15,6 +15,7 @@
 void version_order_begin(struct version_order *order, const struct hash_memory *memory) {
     order->walk = memory_walk_begin(memory);
     order->count = order->next = order->sorted = 0;
+    order->is_gathering = false;
 }
 
 void version_order_release(struct version_order *order) {
@@ -24,10 +25,13 @@ void version_order_release(struct version_order *order) {
     memory_release(order->allocator, order->items);
     order->items = NULL;
     order->count = order->capacity = order->next = order->sorted = 0;
+    order->is_gathering = false;
 }
 
 static bool grow(struct version_order *order) {
-    size_t capacity = order->capacity == 0 ? ITEMS_MIN : order->capacity * 2;
+    size_t capacity = order->capacity == 0            ? ITEMS_MIN
+                      : order->capacity < ITEMS_LEAST ? order->capacity * 2
+                                                      : order->capacity + order->capacity / 4;
     void *grown = memory_resize(order->allocator, order->items, capacity * sizeof(order->items[0]));
     if (grown == NULL) {
         return false;
@@ -111,13 +115,19 @@ static size_t items_max(const struct version_order *order) {
     return items > ITEMS_LEAST ? (size_t)items : ITEMS_LEAST;
 }
 
-/* The next part of the memory, in the order of the first bytes. */
+/* The next part of the memory, in the order of the first bytes; some of it at a time. */
 static tern_status gather(struct version_order *order, tern_error *error) {
-    order->count = order->next = order->sorted = 0;
-    for (size_t most = items_max(order); order->count < most;) {
+    size_t most = items_max(order);
+    if (!order->is_gathering) {
+        order->count = order->next = order->sorted = 0;
+    }
+    size_t end = order->count + ITEMS_LEAST < most ? order->count + ITEMS_LEAST : most;
+    order->is_gathering = end < most;
+    while (order->count < end) {
         struct memory_walk before = order->walk;
         struct hash_version *version = memory_walk_next(&order->walk);
         if (version == NULL) {
+            order->is_gathering = false;
             break;
         }
         if (version->kind == CHANGE_DELETE_RANGE) {
@@ -125,6 +135,7 @@ static tern_status gather(struct version_order *order, tern_error *error) {
         }
         if (order->count == order->capacity && !grow(order)) {
             order->walk = before;
+            order->is_gathering = false;
             if (order->count == 0) {
                 return ERROR_NO_MEMORY(error, "a drain");
             }
@@ -133,7 +144,7 @@ static tern_status gather(struct version_order *order, tern_error *error) {
         order->items[order->count++] =
             (struct hashed_item){version->hash, (uint64_t)(uintptr_t)version};
     }
-    if (order->count > 0) {
+    if (!order->is_gathering && order->count > 0) {
         size_t ends[256];
         sort_by(order->items, order->count, 0, ends);
     }
@@ -142,11 +153,15 @@ static tern_status gather(struct version_order *order, tern_error *error) {
 
 tern_status version_order_next(struct version_order *order, struct hash_version **out_version,
                                tern_error *error) {
-    if (order->next == order->count) {
+    if (order->next == order->count || order->is_gathering) {
         tern_status status = gather(order, error);
         if (status != TERN_OK) {
             return status;
         }
+    }
+    if (order->is_gathering) {
+        *out_version = NULL;
+        return TERN_OK;
     }
     if (order->next == order->count) {
         *out_version = NULL;

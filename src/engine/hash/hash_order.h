@@ -31,10 +31,12 @@ struct version_order {
     size_t count, capacity;
     size_t next;   /* item that comes next */
     size_t sorted; /* items before this one are sorted altogether */
+    bool is_gathering;
 };
 
 void version_order_begin(struct version_order *order, const struct hash_memory *memory);
-/* The next version, ranges left out; NULL: that was all. TERN_NO_MEMORY: ask again. */
+/* The next version, ranges left out; NULL: that was all, or, with is_gathering, it was enough for
+ * one call. TERN_NO_MEMORY: ask again. */
 TERN_MUST_CHECK tern_status version_order_next(struct version_order *order,
                                                struct hash_version **out_version,
                                                tern_error *error);

@@ -38,6 +38,10 @@
 #define ROBIN_TAIL         128u
 #define ROBIN_DISTANCE_MAX 120u
 
+_Static_assert(CHAIN_BUCKETS >> INDEX_LOW_BITS > 0 && GROUP_BUCKETS >> INDEX_LOW_BITS > 0 &&
+                   ROBIN_BUCKETS >> INDEX_LOW_BITS > 0,
+               "the lowest bits of the hash give the bucket");
+
 struct chain_line {
     index_slot entries[CHAIN_ENTRIES];
     _Atomic uint16_t next;

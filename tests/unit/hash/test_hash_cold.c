@@ -254,6 +254,75 @@ static void a_cursor_without_a_frame_for_each_run_reads_a_block_for_many_keys(vo
     world_destroy(&world);
 }
 
+/* Whatever else is known of it. */
+static void an_entry_fits_hashes_that_agree_in_the_bits_it_knows(void **state) {
+    struct seeded_random random;
+    (void)state;
+    seeded_random_init(&random, seeded_random_seed("fields"));
+    for (unsigned i = 0; i < 200000; i++) {
+        uint64_t hash = seeded_random_next(&random);
+        uint32_t known = 19 + (uint32_t)seeded_random_below(&random, COLD_KNOWN_MAX - 18);
+        uint64_t field = cold_field_of(hash, known);
+        uint64_t unknown = UINT64_MAX >> known;
+        assert_int_equal(field & (((uint64_t)1 << COLD_LOW_SHIFT) - 1), 0);
+        assert_int_equal(cold_known(field), known);
+        assert_int_equal(cold_hash(field), hash & ~unknown);
+        assert_true(field >= (hash & ~unknown) && field <= (hash | unknown));
+        assert_true(cold_fits(field, hash));
+        for (uint32_t bit = 0; bit < 64; bit++) {
+            bool is_known = bit < COLD_LOW_BITS || bit >= 64 - known;
+            assert_int_equal(cold_fits(field, hash ^ (uint64_t)1 << bit), !is_known);
+        }
+    }
+}
+
+static unsigned low_mismatches;
+
+static void compare_low_bits(void *context, hash_link link, uint64_t hash, uint32_t known) {
+    const struct hash_engine *engine = context;
+    struct hash_record record;
+    struct cache_frame *frame = NULL;
+    tern_error error = TERN_ERROR_INIT;
+    if (link_is_disk(link)) {
+        struct hash_base *base = &((struct hash_engine *)context)->base;
+        assert_ok(base_read_record(base, link, &record, &frame, &error), error);
+        uint64_t right = hash_of_key(engine, record.key);
+        uint64_t unknown = UINT64_MAX >> known & ~(((uint64_t)1 << INDEX_LOW_BITS) - 1);
+        low_mismatches += ((hash ^ right) & ~unknown) != 0;
+    }
+}
+
+static void a_visit_tells_the_lowest_bits_of_the_hash(void **state) {
+    static const tern_hash_index indices[] = {TERN_HASH_INDEX_BUCKETS, TERN_HASH_INDEX_ROBIN_HOOD,
+                                              TERN_HASH_INDEX_TAG_GROUPS};
+    (void)state;
+    for (size_t i = 0; i < sizeof(indices) / sizeof(indices[0]); i++) {
+        struct engine_world world;
+        tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
+        tern_error error = TERN_ERROR_INIT;
+        options.page_bytes = 4096;
+        options.hash_index = indices[i];
+        world_create(&world, &hash_engine_methods, &options, (uint64_t)8 << 20, 1,
+                     tern_allocator_default());
+        assert_ok(world_open(&world, 0, &error), error);
+        cold_world_put(&world, 0, 8000, 1, 1);
+        assert_ok(world_checkpoint(&world, &error), error);
+        struct hash_engine *engine = cold_world_engine(&world);
+        low_mismatches = 0;
+        struct epoch_slot *slot = epoch_enter(world.epoch);
+        hash_index_visit_range(engine->index, 0, UINT64_MAX, true, compare_low_bits, engine);
+        epoch_exit(slot);
+        assert_int_equal(low_mismatches, 0);
+        /* And of the keys that were poured every one is found. */
+        world.budget.limit_bytes = 1;
+        cold_world_put(&world, 8000, 8100, 1, 1);
+        assert_ok(world_checkpoint(&world, &error), error);
+        assert_true(cold_world_entries(&world) > 8000);
+        world_check_now(&world);
+        world_destroy(&world);
+    }
+}
+
 /* ---- keys that collide ---- */
 
 #define SPECIAL 30u
@@ -332,6 +401,8 @@ int main(void) {
         cmocka_unit_test(overwriting_again_and_again_takes_no_more_and_more),
         cmocka_unit_test(a_walk_that_began_in_memory_ends_on_disk),
         cmocka_unit_test(a_drain_over_the_cold_part_reads_many_blocks_at_once),
+        cmocka_unit_test(an_entry_fits_hashes_that_agree_in_the_bits_it_knows),
+        cmocka_unit_test(a_visit_tells_the_lowest_bits_of_the_hash),
         cmocka_unit_test(a_cursor_without_a_frame_for_each_run_reads_a_block_for_many_keys),
         cmocka_unit_test(a_cursor_shows_once_what_came_to_the_second_table_behind_it),
     };
