@@ -141,9 +141,11 @@ static void fuzz_reference(const uint8_t *data, size_t size) {
     }
 }
 
-static void lose(void *context, uint64_t number, const tern_error *detail) {
+static void lose(void *context, uint64_t number, const tern_error *detail,
+                 const struct lsm_table *before, const struct lsm_table *after) {
     (void)context;
     ASSERT(detail->status != TERN_OK);
+    ASSERT(before == NULL && after == NULL);
     sink += number;
 }
 
@@ -152,7 +154,7 @@ static void fuzz_state(struct lsm *lsm, const uint8_t *data, size_t size) {
     struct lsm_version *version = NULL;
     tern_error error = TERN_ERROR_INIT;
     tern_status status =
-        lsm_state_open(lsm, tern_slice_of(data, size), true, lose, NULL, &version, &error);
+        lsm_state_open(lsm, tern_slice_of(data, size), lose, NULL, &version, &error);
     ASSERT(status == error.status);
     if (status == TERN_OK) {
         version_release(version);
