@@ -99,11 +99,11 @@ class Conversions:
 
     def seconds_of_one(self):
         """A guess: the writer alone, the conversion, and the check of all records."""
-        return 0.5 + self.seconds + self.records / 4e5 + self.records / 1e6
+        return 0.5 + self.seconds + self.records / 1e5
 
 
 def conversions(scale, seconds):
-    return Conversions(max(2000, int(1_000_000 * scale)), GIB, seconds / 2)
+    return Conversions(max(2000, int(300_000 * scale)), GIB, seconds / 2)
 
 
 def experiments(scale, seconds, sizes, has_limit):

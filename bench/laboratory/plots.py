@@ -153,10 +153,20 @@ def dots(title, rows, axis, is_log=True, label=si, reference=None):
         parts.append(text(left - 8, y + 4, name, "end", "name"))
         parts.append(f'<line class="span" x1="{min(ends):.1f}" x2="{max(ends):.1f}" y1="{y:.1f}" '
                      f'y2="{y:.1f}"/>')
-        for system, value in there.items():
+        for (system, value), aside in zip(there.items(), dodged(ends)):
             parts.append(f"<g><title>{escape(system)}, {escape(name)}: {escape(precise(value))}"
-                         f"</title>{mark(system, scale.at(value), y)}</g>")
+                         f"</title>{mark(system, scale.at(value), y + aside)}</g>")
     return frame(title, bottom + 38, parts)
+
+
+def dodged(places):
+    """How far aside of their line marks at these places go, so that none hides another."""
+    taken = []
+    for place in places:
+        free = [aside for aside in (0, -4, 4, -8, 8)
+                if all(abs(place - other) + abs(aside - there) > MARK for other, there in taken)]
+        taken.append((place, free[0] if free else 0))
+    return [aside for _, aside in taken]
 
 
 def precise(value):
@@ -232,7 +242,8 @@ def moments(title, by_system, slot_ms):
     across.ticks = [tick for tick in across.ticks if tick <= across.high]
     bottom = top + len(by_system) * (band + 22)
     parts = x_axis(across, top, bottom, "seconds since the start")
-    everything = [value for values in by_system.values() for value in values]
+    everything = [value for values in by_system.values() for value in values if value > 0]
+    everything.append(min(everything, default=1) / 2)  # so that the least can be seen, too
     for place, (system, values) in enumerate(by_system.items()):
         low = top + place * (band + 22) + 16 + band
         up = Scale(everything, low, low - band, True, of_time, 4)

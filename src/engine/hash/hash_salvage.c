@@ -104,7 +104,7 @@ static bool read_damaged(struct salvaging *salvaging, const struct block_info *i
     bool is_read = false;
     uint8_t *bytes = memory_allocate_aligned(salvaging->allocator, HASH_UNIT_BYTES, size);
     out_payload->size = 0;
-    if (bytes != NULL && buffer_reserve(out_payload, info->raw_bytes) == TERN_OK &&
+    if (bytes != NULL && buffer_reserve(out_payload, (size_t)info->raw_bytes + 1) == TERN_OK &&
         hash_file_read_raw(salvaging->file, info->place, bytes, size, &got, NULL) == TERN_OK &&
         got >= BLOCK_HEADER_BYTES) {
         size_t stored = BLOCK_HEADER_BYTES + (size_t)get_u32(bytes + 8);
