@@ -81,6 +81,7 @@ struct writer {
     pthread_t thread;
     uint64_t rate; /* 0: as fast as it goes */
     atomic_bool ends;
+    atomic_bool has_begun; /* a write has ended */
     bool has_failed;
     tern_error error;
     uint64_t writes;
@@ -98,13 +99,13 @@ static bool write_one(struct writer *writer) {
     tern_status status =
         tern_put(bench->keyspace, tern_slice_of(key, KEY_BYTES),
                  tern_slice_of(bench->value, bench->space.value_bytes), NULL, &writer->error);
-    if (status != TERN_OK) {
-        writer->has_failed = true;
-        return false;
+    writer->has_failed = status != TERN_OK;
+    if (status == TERN_OK) {
+        bench->versions[rank]++;
+        writer->writes++;
     }
-    bench->versions[rank]++;
-    writer->writes++;
-    return true;
+    atomic_store_explicit(&writer->has_begun, true, memory_order_release);
+    return status == TERN_OK;
 }
 
 /* Until `due`; false: that is past already. */
@@ -219,6 +220,9 @@ static bool convert(struct bench *bench, struct conversion *conversion) {
     conversion->beside = writer_start(bench, conversion->is_steady ? bench->settings->rate : 0);
     if (conversion->beside == NULL) {
         return false;
+    }
+    while (!atomic_load_explicit(&conversion->beside->has_begun, memory_order_acquire)) {
+        (void)sleep_until(clock_monotonic_ns() + TICK_NS / 10);
     }
     uint64_t begin = clock_monotonic_ns();
     tern_status status =
