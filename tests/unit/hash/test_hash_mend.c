@@ -283,7 +283,7 @@ static void damage_all_groups(struct engine_world *world) {
 /* A world whose cold part is damaged all over, with new versions to be drained. */
 static void begin_damaged(struct engine_world *world, const tern_allocator *allocator,
                           struct fault_file_system **out_faults) {
-    enum { KEYS = 20000 };
+    enum { KEYS = 9000 };
     tern_keyspace_options options = TERN_KEYSPACE_OPTIONS_INIT;
     tern_error error = TERN_ERROR_INIT;
     options.page_bytes = 4096;
