@@ -111,22 +111,23 @@ typedef tern_status (*tern_archive_function)(void *context, const char *segment_
 /** How to open. Zero in a field means its default. Initialise with #TERN_DB_OPTIONS_INIT. Options
  * that exclude each other give TERN_INVALID. */
 typedef struct tern_db_options {
-    size_t size;                 /**< sizeof(tern_db_options), set by the initialiser */
-    bool create_if_missing;      /**< create the directory and an empty database; read_only opens
-                                    what there is all the same, and makes none */
-    bool error_if_exists;        /**< with create_if_missing: TERN_EXISTS when there is one */
-    bool read_only;              /**< refuse writes; recovery happens in memory only. Works where
-                                    the directory cannot be written. Nobody else may have it open
-                                    all the same */
-    tern_durability durability;  /**< default of commits; interval */
-    uint32_t sync_interval_ms;   /**< for interval durability; 100 */
-    uint64_t memory_bytes;       /**< one budget for overlays, cache, filters, pins; 256 MiB, at
-                                    least 8 MiB. Kept to within 15 %; pages of temporary files
-                                    that old snapshots are reading come on top, a few MiB for each
-                                    thread that reads: clean, and the system's to take back */
-    uint64_t overlay_bytes;      /**< share of memory_bytes for overlays, at most half; 30 % */
-    uint64_t segment_bytes;      /**< size of a log segment, 64 KiB to 1 GiB, a multiple of 4 KiB; a
-                                    sixteenth of memory_bytes, 1 to 32 MiB */
+    size_t size;                /**< sizeof(tern_db_options), set by the initialiser */
+    bool create_if_missing;     /**< create the directory and an empty database; read_only opens
+                                   what there is all the same, and makes none */
+    bool error_if_exists;       /**< with create_if_missing: TERN_EXISTS when there is one */
+    bool read_only;             /**< refuse writes; recovery happens in memory only. Works where
+                                   the directory cannot be written. Nobody else may have it open
+                                   all the same */
+    tern_durability durability; /**< default of commits; interval */
+    uint32_t sync_interval_ms;  /**< for interval durability; 100 */
+    uint64_t memory_bytes;      /**< one budget for overlays, cache, filters, pins; 256 MiB, at
+                                   least 8 MiB. Kept to within 15 %; pages of temporary files
+                                   that old snapshots are reading come on top, a few MiB for each
+                                   thread that reads: clean, and the system's to take back */
+    uint64_t overlay_bytes; /**< share of memory_bytes for overlays, at most half; 30 %. What they
+                               do not need the cache is lent */
+    uint64_t segment_bytes; /**< size of a log segment, 64 KiB to 1 GiB, a multiple of 4 KiB; a
+                               sixteenth of memory_bytes, 1 to 32 MiB */
     uint64_t transaction_bytes;  /**< largest write set of a transaction, and the most that the key
                                     locks of all transactions take; memory_bytes / 4 */
     uint64_t large_value_bytes;  /**< values above this are streamed apart from overlays; 128 KiB.

@@ -608,6 +608,7 @@ static tern_status open_database(const char *path, const tern_db_options *option
     mutex_init(&db->maintenance_mutex);
     mutex_init(&db->spill_mutex);
     page_pool_init(&db->overlay_pool, resolved.overlay_bytes);
+    memory_share_init(db);
     catalog_init(db);
     init_manager(db);
     db->path = memory_copy_string(db->allocator, path, strlen(path));

@@ -94,6 +94,9 @@ struct tern_db {
     struct budget budget;
     struct cache *cache;
     struct page_pool overlay_pool;
+    /* Of the overlays' share: what they needed most of late, and what they keep while the cache is
+     * lent the rest (memory_share.c). */
+    _Atomic uint64_t overlay_most, overlay_kept;
     struct io_queue *write_queue;     /* of drains */
     struct io_queue_pool read_queues; /* of readers that have several pages to wait for */
     struct engine_environment environment;
@@ -331,10 +334,14 @@ TERN_MUST_CHECK tern_status space_settle(struct tern_db *db, tern_error *error);
 void space_give_back(struct tern_db *db);
 
 /* ---- memory_share.c ---- */
+/* Before memory_cache_share: nothing has been needed so far. */
+void memory_share_init(struct tern_db *db);
 /* What the other users of memory leave to the cache. */
 uint64_t memory_cache_share(const struct tern_db *db);
 /* Gives the cache that, when it is much more or less than it has. Any thread. */
 void memory_share_again(struct tern_db *db);
+/* Overlays want more than they have kept of their share: they get all of it, at once. */
+void memory_take_back(struct tern_db *db);
 
 /* ---- hook.c ---- */
 /* Ends all hooks at close. */

@@ -626,6 +626,10 @@ tern_status maintenance_throttle(void *context, uint64_t bytes, tern_error *erro
 tern_status maintenance_make_room(struct tern_db *db, uint64_t bytes, tern_error *error) {
     prepare_after_switch(db);
     uint64_t used = overlay_used(db) + bytes;
+    if (__builtin_expect(used > atomic_load_explicit(&db->overlay_kept, memory_order_relaxed), 0) &&
+        atomic_load_explicit(&db->overlay_kept, memory_order_relaxed) < db->options.overlay_bytes) {
+        memory_take_back(db);
+    }
     if (used < freeze_limit(db, used)) {
         return TERN_OK;
     }
