@@ -35,6 +35,7 @@ struct block_copy {
     uint32_t number;
     uint32_t records;
     uint32_t raw_bytes;
+    uint64_t born;
     bool is_meta; /* not a block of records */
 };                /* a bit a record follows, in whole u64 */
 
@@ -51,7 +52,7 @@ static bool is_there(struct hash_base *base, const struct block_copy *block, has
     mutex_lock(&base->lock);
     const struct block_info *info = base_block(base, block->number);
     bool is_same = info->place == block->ref.place && info->checksum == block->ref.checksum &&
-                   base_holds_live(base, link);
+                   info->born == block->born && base_holds_live(base, link);
     mutex_unlock(&base->lock);
     return is_same;
 }
@@ -67,10 +68,14 @@ static tern_status is_lost(struct hash_engine *engine, const struct block_copy *
     struct epoch_slot *epoch = epoch_enter(engine->environment->epoch);
     for (;;) {
         uint64_t moves = hash_index_moves(engine->index);
-        if (!is_there(base, block, link)) {
+        /* Records are linked, and die, under the lock of the index. */
+        mutex_lock(&engine->index_lock);
+        is_found = !is_there(base, block, link) || hash_leads_to(engine, key, hash, link);
+        mutex_unlock(&engine->index_lock);
+        if (is_found || !hash_cold_has_any(&engine->cold)) {
             break;
         }
-        status = hash_is_indexed(engine, key, hash, link, &is_found, error);
+        status = hash_cold_has(&engine->cold, hash, link, &is_found, error);
         /* What moves between two looks is in either place, or dead. */
         bool is_still = (moves & 1) == 0 && hash_index_moves(engine->index) == moves;
         if (status != TERN_OK || is_found || is_still) {
@@ -159,7 +164,8 @@ static tern_status list_records(struct buffer *out_blocks, const struct hash_seg
     const struct block_copy copy = {.ref = {info->place, info->units, info->checksum},
                                     .number = number,
                                     .records = info->records,
-                                    .raw_bytes = info->raw_bytes};
+                                    .raw_bytes = info->raw_bytes,
+                                    .born = info->born};
     size_t bytes = live_bytes(&copy);
     tern_status status = buffer_append(out_blocks, &copy, sizeof(copy));
     if (status == TERN_OK) {

@@ -388,11 +388,16 @@ static bool find_record(const struct hash_engine *engine, uint64_t hash, uint64_
     return false;
 }
 
+bool hash_leads_to(const struct hash_engine *engine, tern_slice key, uint64_t hash,
+                   hash_link record) {
+    struct holder holder;
+    return find_record(engine, hash, hash_second_of(engine, key), record, &holder);
+}
+
 tern_status hash_is_indexed(struct hash_engine *engine, tern_slice key, uint64_t hash,
                             hash_link record, bool *out_is, tern_error *error) {
-    struct holder holder;
     mutex_lock(&engine->index_lock);
-    bool is_in = find_record(engine, hash, hash_second_of(engine, key), record, &holder);
+    bool is_in = hash_leads_to(engine, key, hash, record);
     mutex_unlock(&engine->index_lock);
     if (is_in || !hash_cold_has_any(&engine->cold)) {
         *out_is = is_in;

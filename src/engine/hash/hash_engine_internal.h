@@ -180,7 +180,10 @@ static inline bool hash_insert_key(struct hash_engine *engine, tern_slice key, u
 /* The memory entry of a key, under the index lock. NULL: none. *out_disk: an entry on disk fits. */
 index_slot *hash_find_head(const struct hash_engine *engine, tern_slice key, uint64_t hash,
                            struct hash_version **out_head, hash_link *out_disk);
-/* Does the index lead from the key's hash to the record? Not when the list of hashes was wrong, or
+/* Does the index in memory lead from the key's hash to the record? Under the index lock. */
+bool hash_leads_to(const struct hash_engine *engine, tern_slice key, uint64_t hash,
+                   hash_link record);
+/* The same of all of the index, the cold part, too. Not when the list of hashes was wrong, or
  * made anew while the record could not be read. Inside an epoch, without the index lock. */
 TERN_MUST_CHECK tern_status hash_is_indexed(struct hash_engine *engine, tern_slice key,
                                             uint64_t hash, hash_link record, bool *out_is,
