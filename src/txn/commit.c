@@ -12,11 +12,15 @@
  * everybody else queues. A lone writer pays one compare-and-swap to lead and one to stop.
  *
  * Invariants:
+ *
  *  Q1 the flag is cleared only when no synchronous request waits: else one of them is put into
- * state LEAD, and nobody can take the role in between. So each waits a bounded time. Q2 `next` of a
- * queued request, and the lists of those taken off the stack, belong to the leader. Q3 who sees its
- * own request DONE or LEAD owns it again; nobody touches it after setting that. Q4 asynchronous
- * requests wait for one who stops leading at most; the next one commits them.
+ *     state LEAD, and nobody can take the role in between. So each waits a bounded time.
+ *
+ *  Q2 `next` of a queued request, and the lists of those taken off the stack, belong to the leader.
+ *
+ *  Q3 who sees its own request DONE or LEAD owns it again; nobody touches it after setting that.
+ *
+ *  Q4 asynchronous requests wait for one who stops leading at most; the next one commits them.
  *
  * Sleepers share two words, by the parity of the round in which they went to sleep: those of one
  * group, who mostly came during the round before, are woken by one call. Who is to lead is woken by

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Invariants:
+ *
  *  L1 an answer is given only when all entries that may be the key's were seen while nothing moved
  *     (hash_read.c says why that matters), and one of them alone holds what the moment asks for: a
- *     version, or the only record on disk, of a value that is whole, old enough and does not
- * expire. L2 nothing is read from a device, and nothing of the block is believed that record_decode
- * would not believe.
+ *     version, or the only record on disk, of a value that is whole, old enough, does not expire
+ *
+ *  L2 nothing is read from a device, and nothing of the block is believed that record_decode would
+ *     not believe
  */
 #include "engine/hash/hash_glance.h"
 
