@@ -34,14 +34,10 @@
  * maintenance are not more frequent than DELAY_MIN_NS. */
 #define PACE_BURST_NS (200 * NS_PER_MS)
 
-static uint64_t now_ns(const struct tern_db *db) {
-    return db->options.clock->monotonic_ns(db->options.clock->context);
-}
-
 /* ---- when it is tried again ---- */
 
 bool care_is_due(const struct tern_db *db, const struct keyspace_care *care) {
-    return care->after_ns == 0 || now_ns(db) >= care->after_ns;
+    return care->after_ns == 0 || database_now_ns(db) >= care->after_ns;
 }
 
 static uint64_t free_bytes(const struct tern_db *db) {
@@ -59,7 +55,7 @@ void care_failed(struct tern_db *db, struct keyspace_care *care, tern_status sta
     uint64_t delay = care->delay_ns * 2;
     delay = delay < DELAY_MIN_NS ? DELAY_MIN_NS : delay;
     care->delay_ns = delay > DELAY_MAX_NS ? DELAY_MAX_NS : delay;
-    care->after_ns = now_ns(db) + care->delay_ns;
+    care->after_ns = database_now_ns(db) + care->delay_ns;
 }
 
 void care_succeeded(struct keyspace_care *care) {
@@ -69,7 +65,7 @@ void care_succeeded(struct keyspace_care *care) {
 /* ---- the limit on compaction ---- */
 
 bool care_is_paced(const struct tern_db *db, uint64_t *out_delay_ns) {
-    uint64_t now = now_ns(db);
+    uint64_t now = database_now_ns(db);
     if (db->options.compaction_bytes_per_second == 0 || db->maintenance.pace_ns <= now) {
         return false;
     }
@@ -86,7 +82,7 @@ void care_note_written(struct tern_db *db) {
     if (limit == 0 || written == 0) {
         return;
     }
-    uint64_t now = now_ns(db);
+    uint64_t now = database_now_ns(db);
     uint64_t least = now > PACE_BURST_NS ? now - PACE_BURST_NS : 0;
     uint64_t from = maintenance->pace_ns > least ? maintenance->pace_ns : least;
     if (from > now) {
@@ -158,7 +154,7 @@ bool care_is_waiting(struct tern_db *db, uint64_t *out_delay_ns) {
     }
     mutex_unlock(&db->catalog_mutex);
     atomic_store_explicit(&db->space_wanted, wanted, memory_order_relaxed);
-    uint64_t now = now_ns(db);
+    uint64_t now = database_now_ns(db);
     uint64_t delay = 0;
     if (care_is_paced(db, &delay) && db->maintenance.has_put_off && now + delay < after) {
         after = now + delay;

@@ -421,7 +421,7 @@ void checkpoint_release_log(struct tern_db *db) {
     if (log_release(db->manager.log, position, NULL) != TERN_OK &&
         !log_is_poisoned(db->manager.log)) {
         atomic_fetch_add_explicit(&db->counters.log_release_failures, 1, memory_order_relaxed);
-        after_ns = db->options.clock->monotonic_ns(db->options.clock->context) + RELEASE_RETRY_NS;
+        after_ns = database_now_ns(db) + RELEASE_RETRY_NS;
     }
     atomic_store_explicit(&db->release_after_ns, after_ns, memory_order_relaxed);
 }

@@ -539,7 +539,7 @@ static tern_status start(struct tern_db *db, tern_error *error) {
     struct arena arena;
     struct manifest manifest;
     arena_init(&arena, db->allocator, 4096);
-    uint64_t begin = db->options.clock->monotonic_ns(db->options.clock->context);
+    uint64_t begin = database_now_ns(db);
     tern_status status = read_root(db, &arena, &manifest, error);
     if (status == TERN_OK) {
         status = recovery_run(db, &manifest, error);
@@ -563,7 +563,7 @@ static tern_status start(struct tern_db *db, tern_error *error) {
         remove_orphans(db, &manifest);
     }
     if (status == TERN_OK) {
-        uint64_t spent = db->options.clock->monotonic_ns(db->options.clock->context) - begin;
+        uint64_t spent = database_now_ns(db) - begin;
         atomic_store(&db->counters.recovery_ms, spent / 1000000);
         atomic_store(&db->checkpoint_done, 0);
         uint64_t now_ms = db->options.clock->wall_ms(db->options.clock->context);

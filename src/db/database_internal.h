@@ -97,6 +97,7 @@ struct tern_db {
     /* Of the overlays' share: what they needed most of late, and what they keep while the cache is
      * lent the rest (memory_share.c). */
     _Atomic uint64_t overlay_most, overlay_kept;
+    uint64_t overlay_faded_ns;        /* until when the former has faded; memory task */
     struct io_queue *write_queue;     /* of drains */
     struct io_queue_pool read_queues; /* of readers that have several pages to wait for */
     struct engine_environment environment;
@@ -157,6 +158,10 @@ struct tern_db {
     struct tern_commit_hook *hooks; /* under catalog_mutex */
     struct database_counters counters;
 };
+
+static inline uint64_t database_now_ns(const struct tern_db *db) {
+    return db->options.clock->monotonic_ns(db->options.clock->context);
+}
 
 /* ---- database.c ---- */
 /* Takes over what a caller has given, who may have been built against an older release; NULL
@@ -338,10 +343,17 @@ void space_give_back(struct tern_db *db);
 void memory_share_init(struct tern_db *db);
 /* What the other users of memory leave to the cache. */
 uint64_t memory_cache_share(const struct tern_db *db);
-/* Gives the cache that, when it is much more or less than it has. Any thread. */
+/* Gives the cache that, when it is much more or less than it has. One thread at a time. */
 void memory_share_again(struct tern_db *db);
 /* Overlays want more than they have kept of their share: they get all of it, at once. */
 void memory_take_back(struct tern_db *db);
+/* The overlays will use so much: the cache gives back what they lack. Any thread. */
+static inline void memory_share_use(struct tern_db *db, uint64_t overlay_bytes) {
+    uint64_t kept = atomic_load_explicit(&db->overlay_kept, memory_order_relaxed);
+    if (__builtin_expect(overlay_bytes > kept, 0) && kept < db->options.overlay_bytes) {
+        memory_take_back(db);
+    }
+}
 
 /* ---- hook.c ---- */
 /* Ends all hooks at close. */

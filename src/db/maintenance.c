@@ -42,10 +42,6 @@
 #define LOG_PER_OVERLAY  4
 #define LOG_SEGMENTS_MIN 4
 
-static uint64_t now_ns(const struct tern_db *db) {
-    return db->options.clock->monotonic_ns(db->options.clock->context);
-}
-
 static uint64_t overlay_used(const struct tern_db *db) {
     return budget_used(&db->budget, BUDGET_OVERLAY);
 }
@@ -179,7 +175,7 @@ static tern_status step(struct tern_db *db, bool maintains, bool helps, bool *ou
 
 static bool is_release_due(struct tern_db *db) {
     uint64_t after_ns = atomic_load_explicit(&db->release_after_ns, memory_order_relaxed);
-    return after_ns != 0 && now_ns(db) >= after_ns;
+    return after_ns != 0 && database_now_ns(db) >= after_ns;
 }
 
 static tern_task_state maintenance_step(struct tern_task *task) {
@@ -192,10 +188,10 @@ static tern_task_state maintenance_step(struct tern_task *task) {
         task->delay_ns = NS_PER_MS;
         return TERN_TASK_SLEEP;
     }
-    uint64_t begin = now_ns(db);
+    uint64_t begin = database_now_ns(db);
     bool more = true;
     tern_status status = TERN_OK;
-    while (more && status == TERN_OK && now_ns(db) - begin < TURN_NS) {
+    while (more && status == TERN_OK && database_now_ns(db) - begin < TURN_NS) {
         status = step(db, true, false, &more, NULL);
     }
     if (!more && status == TERN_OK) {
@@ -445,7 +441,7 @@ tern_status maintenance_drain_to(struct tern_db *db, seq_no seq, tern_error *err
 }
 
 static void count_wait(struct tern_db *db, uint64_t begin) {
-    uint64_t spent = now_ns(db) - begin;
+    uint64_t spent = database_now_ns(db) - begin;
     atomic_fetch_add_explicit(&db->counters.throttle_waits, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&db->counters.throttle_ns, spent, memory_order_relaxed);
     uint64_t longest = atomic_load_explicit(&db->counters.throttle_ns_max, memory_order_relaxed);
@@ -557,7 +553,7 @@ static bool is_on_time(uint64_t debt, uint64_t room) {
 }
 
 static tern_status throttle_slowly(struct tern_db *db, uint64_t bytes, tern_error *error) {
-    uint64_t begin = now_ns(db);
+    uint64_t begin = database_now_ns(db);
     tern_status status = TERN_OK;
     unsigned idle_rounds = 0;
     bool is_excused = false;
@@ -626,10 +622,7 @@ tern_status maintenance_throttle(void *context, uint64_t bytes, tern_error *erro
 tern_status maintenance_make_room(struct tern_db *db, uint64_t bytes, tern_error *error) {
     prepare_after_switch(db);
     uint64_t used = overlay_used(db) + bytes;
-    if (__builtin_expect(used > atomic_load_explicit(&db->overlay_kept, memory_order_relaxed), 0) &&
-        atomic_load_explicit(&db->overlay_kept, memory_order_relaxed) < db->options.overlay_bytes) {
-        memory_take_back(db);
-    }
+    memory_share_use(db, used);
     if (used < freeze_limit(db, used)) {
         return TERN_OK;
     }

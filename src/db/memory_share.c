@@ -8,7 +8,8 @@
  * who writes seldom, or not at all, reads from a larger cache. What they needed most is remembered
  * and fades over minutes, so that drains, which empty them, do not move the limit. A writer that
  * finds the overlays at the end of what they keep takes the rest back at once (memory_take_back);
- * usually the task has done so before.
+ * usually the task has done so before. So does recovery, which fills them before the task begins,
+ * or, where nobody may write, without one.
  */
 #include "db/database_internal.h"
 
@@ -28,8 +29,10 @@
 
 /* Overlays keep what they have needed of late and this part of their share; */
 #define KEPT_PART ((uint64_t)4)
-/* what is remembered of that fades by this part of the share each time it is looked at. */
+/* what is remembered of that fades by this part of the share in so much time, however often it is
+ * looked at. */
 #define FADING_PART ((uint64_t)2048)
+#define FADING_NS   ((uint64_t)100 * 1000 * 1000)
 
 static uint64_t overlay_need(const struct tern_db *db) {
     return budget_used(&db->budget, BUDGET_OVERLAY) +
@@ -43,11 +46,20 @@ static uint64_t overlay_kept(const struct tern_db *db) {
     return kept < share ? kept : share;
 }
 
+/* Bytes to forget of what was needed, for the whole steps of time since they were last forgotten.
+ */
+static uint64_t forget_by_now(struct tern_db *db) {
+    uint64_t share = db->options.overlay_bytes;
+    uint64_t steps = (database_now_ns(db) - db->overlay_faded_ns) / FADING_NS;
+    db->overlay_faded_ns += steps * FADING_NS;
+    return steps < FADING_PART ? share * steps / FADING_PART : share;
+}
+
 static void look_at_overlays(struct tern_db *db) {
     uint64_t share = db->options.overlay_bytes;
     uint64_t need = overlay_need(db);
     uint64_t most = atomic_load_explicit(&db->overlay_most, memory_order_relaxed);
-    uint64_t fading = share / FADING_PART;
+    uint64_t fading = forget_by_now(db);
     most = most > fading ? most - fading : 0;
     most = need > most ? need : most;
     atomic_store_explicit(&db->overlay_most, most, memory_order_relaxed);
@@ -55,6 +67,7 @@ static void look_at_overlays(struct tern_db *db) {
 }
 
 void memory_share_init(struct tern_db *db) {
+    db->overlay_faded_ns = database_now_ns(db);
     look_at_overlays(db);
 }
 

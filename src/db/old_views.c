@@ -104,7 +104,7 @@ void old_views_spill(struct tern_db *db, size_t quantum_bytes, uint64_t *out_byt
     uint64_t bytes = 0;
     uint64_t after = 0;
     tern_status status = TERN_OK;
-    uint64_t now_ns = db->options.clock->monotonic_ns(db->options.clock->context);
+    uint64_t now_ns = database_now_ns(db);
     *out_bytes = 0;
     if (now_ns < db->maintenance.spill_after_ns) {
         return;

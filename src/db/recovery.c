@@ -372,6 +372,7 @@ static tern_status replay_commit(struct replay *replay, const struct log_record 
             commit.time_ms > replay->last_time_ms ? commit.time_ms : replay->last_time_ms;
         atomic_fetch_add_explicit(&replay->db->counters.recovered_records, commit.change_count,
                                   memory_order_relaxed);
+        memory_share_use(replay->db, budget_used(&replay->db->budget, BUDGET_OVERLAY));
     }
     return status;
 }

@@ -31,17 +31,13 @@
 /* A checkpoint that was asked for gives back what it can in this time; the rest comes later. */
 #define CHECKPOINT_NS ((uint64_t)2000000000)
 
-static uint64_t now_ns(const struct tern_db *db) {
-    return db->options.clock->monotonic_ns(db->options.clock->context);
-}
-
 /* ---- when ---- */
 
 void space_watch(struct tern_db *db) {
     struct space_watch *watch = &db->space_watch;
     seq_no visible = atomic_load_explicit(&db->manager.visible_seq, memory_order_acquire);
     uint64_t oldest = checkpoint_oldest_view(db);
-    uint64_t now = now_ns(db);
+    uint64_t now = database_now_ns(db);
     bool is_due = oldest != watch->oldest_view; /* readers have let go of something */
     if (visible != watch->visible_seq) {
         watch->visible_seq = visible;
@@ -209,11 +205,11 @@ void space_step(struct tern_db *db, bool *out_more) {
 }
 
 void space_give_back(struct tern_db *db) {
-    uint64_t begin = now_ns(db);
+    uint64_t begin = database_now_ns(db);
     bool more = true;
     tern_status status = TERN_OK;
     space_look_again(db);
-    while (more && status == TERN_OK && now_ns(db) - begin < CHECKPOINT_NS) {
+    while (more && status == TERN_OK && database_now_ns(db) - begin < CHECKPOINT_NS) {
         mutex_lock(&db->maintenance_mutex);
         status = maintenance_first(db, NULL);
         if (status == TERN_OK && db->maintenance.phase == CHECKPOINT_IDLE) {

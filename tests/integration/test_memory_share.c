@@ -4,8 +4,11 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <tern/tern.h>
+#include <unistd.h>
 
+#include "support/step_executor.h"
 #include "support/temporary_directory.h"
 
 #define BUDGET_BYTES  ((uint64_t)64 << 20)
@@ -25,17 +28,25 @@ static uint64_t memory_of(tern_db *db) {
            stat_of(db, "memory_other_bytes");
 }
 
-static tern_db *open_db(const char *path, tern_keyspace **out_keyspace) {
+/* Default threads without an executor. */
+static tern_db *open_as(const char *path, const tern_executor *executor, bool read_only,
+                        tern_keyspace **out_keyspace) {
     tern_error error = TERN_ERROR_INIT;
     tern_db *db = NULL;
     tern_db_options options = TERN_DB_OPTIONS_INIT;
     options.create_if_missing = true;
     options.memory_bytes = BUDGET_BYTES;
+    options.executor = executor;
+    options.read_only = read_only;
     assert_ok(tern_open(path, &options, &db, &error), error);
     if (tern_keyspace_open(db, "test", out_keyspace, &error) != TERN_OK) {
         assert_ok(tern_keyspace_create(db, "test", NULL, out_keyspace, &error), error);
     }
     return db;
+}
+
+static tern_db *open_db(const char *path, tern_keyspace **out_keyspace) {
+    return open_as(path, NULL, false, out_keyspace);
 }
 
 static void close_db(tern_db *db) {
@@ -44,11 +55,11 @@ static void close_db(tern_db *db) {
 }
 
 /* Returns the most memory that was seen. */
-static uint64_t write_all(tern_db *db, tern_keyspace *keyspace, char fill) {
+static uint64_t write_some(tern_db *db, tern_keyspace *keyspace, char fill, uint32_t count) {
     uint64_t most = 0;
     char value[VALUE_BYTES];
     memset(value, fill, sizeof(value));
-    for (uint32_t i = 0; i < RECORDS; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         tern_error error = TERN_ERROR_INIT;
         char key[16];
         (void)snprintf(key, sizeof(key), "key%08u", i * 7919u % RECORDS);
@@ -59,6 +70,10 @@ static uint64_t write_all(tern_db *db, tern_keyspace *keyspace, char fill) {
         most = memory > most ? memory : most;
     }
     return most;
+}
+
+static uint64_t write_all(tern_db *db, tern_keyspace *keyspace, char fill) {
+    return write_some(db, keyspace, fill, RECORDS);
 }
 
 static void read_all(tern_keyspace *keyspace) {
@@ -135,6 +150,50 @@ static void one_large_transaction_takes_all_of_it_back(void **state) {
     close_db(db);
 }
 
+/* Dies with as much in its overlays as they may have before they are drained, and all the rest in
+ * its base; nothing of that runs in the background. */
+static void leave_full_overlays(const char *path) {
+    pid_t child = fork();
+    int status = 0;
+    if (child == 0) {
+        struct virtual_clock clock;
+        tern_keyspace *keyspace;
+        virtual_clock_init(&clock);
+        tern_db *db = open_db(path, &keyspace);
+        (void)write_all(db, keyspace, 'a');
+        close_db(db);
+        struct step_executor *executor = step_executor_create(1, &clock);
+        db = open_as(path, step_executor_interface(executor), false, &keyspace);
+        (void)write_some(db, keyspace, 'b', (uint32_t)(OVERLAY_BYTES / 2 / VALUE_BYTES));
+        _exit(stat_of(db, "memory_overlay_bytes") >= OVERLAY_BYTES / 2 ? 0 : 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+/* Before any task has run; a database that is read alone has none that would. */
+static void what_recovery_fills_is_not_lent(void **state) {
+    const char *path = *state;
+    struct virtual_clock clock;
+    tern_keyspace *keyspace;
+    virtual_clock_init(&clock);
+    tern_db *db = open_db(path, &keyspace);
+    uint64_t lent = stat_of(db, "cache_limit_bytes");
+    close_db(db);
+    leave_full_overlays(path);
+    for (int read_only = 1; read_only >= 0; read_only--) {
+        struct step_executor *executor = step_executor_create(1, &clock);
+        db = open_as(path, step_executor_interface(executor), read_only == 1, &keyspace);
+        assert_true(stat_of(db, "memory_overlay_bytes") >= OVERLAY_BYTES / 2);
+        assert_true(stat_of(db, "cache_limit_bytes") + OVERLAY_BYTES / 4 * 3 <=
+                    lent + BUDGET_BYTES / 64);
+        read_all(keyspace);
+        assert_true(memory_of(db) <= BUDGET_BYTES);
+        close_db(db);
+        step_executor_destroy(executor);
+    }
+}
+
 static int setup(void **state) {
     *state = temporary_directory_create();
     return 0;
@@ -150,6 +209,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(readers_have_what_writers_do_not_need, setup, teardown),
         cmocka_unit_test_setup_teardown(one_large_transaction_takes_all_of_it_back, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(what_recovery_fills_is_not_lent, setup, teardown),
         cmocka_unit_test_setup_teardown(writers_get_their_share_back_before_they_need_it, setup,
                                         teardown),
     };
