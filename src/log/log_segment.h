@@ -20,6 +20,7 @@ struct log_segment {
     uint64_t prewritten; /* of a spare in preparation: bytes written once */
     uint32_t end_offset; /* of a finished one: where the chain leaves it */
     bool is_archived;
+    bool is_sent_off; /* its writing was begun before any sync asked for it */
     bool can_map;
 };
 

@@ -283,21 +283,36 @@ bool log_wants_prepare(const struct log *log) {
            (count == 0 || !log_direct_has_time(log));
 }
 
-/* Where syncs are far apart the next one, which a checkpoint waits for, would find all of it to
- * write; so it is sent on its way as it is finished. */
-static void send_off(const struct log *log, const struct log_segment *segment) {
+static void advise_away(const struct log_segment *segment) {
+    segment->file->methods->advise(segment->file, 0, segment->bytes, false);
+}
+
+/*
+ * Where syncs are far apart the next one, which a checkpoint waits for, would find all of it to
+ * write; so a segment is sent on its way as it is finished. By the time the next one is, most of it
+ * has been written, and what it takes of the page cache is of more use to the segments to come.
+ */
+static void send_off(const struct log *log, struct log_segment *segment,
+                     const struct log_segment *before) {
     if (segment->file->methods->advise != NULL &&
         log_position_segment(log_durable_position(log)) < segment->id) {
-        segment->file->methods->advise(segment->file, 0, segment->bytes, false);
+        advise_away(segment);
+        segment->is_sent_off = true;
+    }
+    if (before != NULL && before->is_sent_off) {
+        advise_away(before);
     }
 }
 
-/* Finished segments need no mapping. Skipped when a release is under way, which does the same. */
+/* Finished segments need no mapping. Skipped when a release is under way, which does the same; the
+ * lock keeps the segments. */
 static void unmap_finished(struct log *log) {
     for (;;) {
+        const struct log_segment *before = NULL;
         mutex_lock(&log->lock);
         struct log_segment *segment = log->segments;
         while (segment != NULL && segment->memory == NULL) {
+            before = segment;
             segment = segment->next;
         }
         if (segment == log->active) {
@@ -308,7 +323,7 @@ static void unmap_finished(struct log *log) {
             return;
         }
         log_segment_unmap(segment);
-        send_off(log, segment);
+        send_off(log, segment, before);
     }
 }
 
