@@ -111,6 +111,8 @@ static tern_status open_keyspace(struct tern_store *store, tern_engine_kind engi
     if (engine == TERN_ENGINE_LSM)
         options.filter_bits =
             store->options.filter_bits > 0 ? store->options.filter_bits : TERN_FILTER_OFF;
+    if (engine == TERN_ENGINE_HASH)
+        options.expected_keys = store->options.record_count; /* as tkrzw is told, too */
     snprintf(name, sizeof(name), "%s-%s", names[index], engines[engine]);
     tern_status status = tern_keyspace_open(store->db, name, out_keyspace, detail);
     if (status == TERN_NOT_FOUND)

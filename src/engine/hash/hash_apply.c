@@ -19,6 +19,7 @@
 #include "base/compare.h"
 #include "base/error.h"
 #include "engine/hash/hash_engine_internal.h"
+#include "engine/hash/hash_index_internal.h"
 
 #define PRUNE_STEPS    8u
 #define FOLD_BYTES_MAX ((size_t)64 << 10)
@@ -47,6 +48,29 @@ tern_status hash_reserve(struct engine *base, size_t count, size_t bytes, tern_e
         mutex_unlock(&engine->index_lock);
     }
     return status;
+}
+
+void hash_prefetch(struct engine *base, const struct engine_change *change,
+                   const struct change_place *place) {
+    const struct hash_engine *engine = hash_of(base);
+    (void)place;
+    struct epoch_slot *slot = epoch_enter(engine->environment->epoch);
+    hash_index_prefetch(engine->index, change->key_hash);
+    epoch_exit(slot);
+    hash_memory_prefetch(active_of(engine));
+}
+
+void hash_prefetch_next(struct engine *base, const struct engine_change *change) {
+    const struct hash_engine *engine = hash_of(base);
+    hash_link links[INDEX_COLLECT_MAX];
+    struct epoch_slot *slot = epoch_enter(engine->environment->epoch);
+    uint32_t count = hash_index_collect(engine->index, change->key_hash, links);
+    for (uint32_t i = 0; i < count && i < INDEX_COLLECT_MAX; i++) {
+        if (link_is_version(links[i])) {
+            __builtin_prefetch(link_version(links[i]), 1);
+        }
+    }
+    epoch_exit(slot);
 }
 
 static bool has_room(const struct hash_engine *engine, tern_slice key, size_t value_size) {

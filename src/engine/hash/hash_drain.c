@@ -31,8 +31,8 @@
 #define VERSION_BYTES 128u
 /* From so many keys that fall into a group of the cold part on it is read as a whole. */
 #define KEYS_A_GROUP 4u
-/* Versions that are drained in one epoch. */
-#define EPOCH_VERSIONS 32u
+/* Versions that are drained in one epoch, and looked up under one lock. */
+#define BATCH_VERSIONS 32u
 
 tern_status hash_need_output(struct hash_engine *engine, tern_error *error) {
     return engine->drain.output != NULL
@@ -284,17 +284,51 @@ static tern_status resolve(struct hash_engine *engine, const struct hash_version
     return status;
 }
 
+/* Of versions that are drained together. */
+struct drain_batch {
+    struct hash_version *versions[BATCH_VERSIONS];
+    bool is_newest[BATCH_VERSIONS];
+    bool needs_older[BATCH_VERSIONS];
+    size_t count;
+};
+
+/* The next few versions; what is looked at for each is on its way before the first is looked at. */
+static tern_status next_batch(struct hash_engine *engine, struct drain_batch *batch,
+                              tern_error *error) {
+    struct hash_drain *drain = &engine->drain;
+    seq_no frozen_seq = drain->memory->frozen_seq;
+    batch->count = 0;
+    while (batch->count < BATCH_VERSIONS) {
+        struct hash_version *version = NULL;
+        tern_status status = version_order_next(&drain->order, &version, error);
+        if (status != TERN_OK) {
+            return status;
+        }
+        if (version == NULL) {
+            break;
+        }
+        batch->versions[batch->count++] = version;
+    }
+    for (size_t i = 0; i < batch->count; i++) {
+        hash_index_prefetch(engine->index, batch->versions[i]->hash);
+    }
+    mutex_lock(&engine->index_lock);
+    for (size_t i = 0; i < batch->count; i++) {
+        const struct hash_version *version = batch->versions[i];
+        seq_no range_seq = hash_memory_range_seq(drain->memory, version_key(version), frozen_seq);
+        batch->is_newest[i] = is_newest(engine, version, frozen_seq);
+        batch->needs_older[i] =
+            hash_needs_older(engine, version->seq < range_seq ? range_seq : version->seq);
+    }
+    mutex_unlock(&engine->index_lock);
+    return TERN_OK;
+}
+
 static tern_status drain_version(struct hash_engine *engine, struct hash_version *version,
-                                 tern_error *error) {
+                                 bool needs_older, tern_error *error) {
     struct hash_drain *drain = &engine->drain;
     const struct hash_memory *memory = drain->memory;
     tern_slice key = version_key(version);
-    mutex_lock(&engine->index_lock);
-    bool is_wanted = is_newest(engine, version, memory->frozen_seq);
-    mutex_unlock(&engine->index_lock);
-    if (!is_wanted) {
-        return TERN_OK;
-    }
     struct hash_move *move = hash_add_move(engine);
     if (move == NULL) {
         return ERROR_NO_MEMORY(error, "a drain");
@@ -325,10 +359,7 @@ static tern_status drain_version(struct hash_engine *engine, struct hash_version
     } else if (version->kind == RECORD_LARGE) {
         record.value_size = hash_value_size(record.value);
     }
-    mutex_lock(&engine->index_lock);
-    bool needs = hash_needs_older(engine, move->seq);
-    mutex_unlock(&engine->index_lock);
-    drain->moves[at].is_kept = needs && (!is_alone || move->is_covered);
+    drain->moves[at].is_kept = needs_older && (!is_alone || move->is_covered);
     if (status == TERN_OK && (drain->moves[at].is_kept || is_deleted)) {
         drain->moves[at].stub = hash_stub_create(engine, key, version->hash, move->seq);
         if (drain->moves[at].stub == NULL) {
@@ -355,23 +386,21 @@ static tern_status drain_versions(struct hash_engine *engine, size_t quantum_byt
     struct hash_drain *drain = &engine->drain;
     size_t done = 0;
     tern_status status = TERN_OK;
-    unsigned reads = 0;
+    struct drain_batch batch = {.count = BATCH_VERSIONS};
     struct epoch_slot *slot = epoch_enter(engine->environment->epoch);
-    while (status == TERN_OK && done < quantum_bytes) {
-        struct hash_version *version = NULL;
-        if (++reads % EPOCH_VERSIONS == 0) {
-            /* What has been read may leave the cache. */
-            epoch_exit(slot);
-            slot = epoch_enter(engine->environment->epoch);
-        }
-        status = version_order_next(&drain->order, &version, error);
-        if (status != TERN_OK || version == NULL) {
-            break;
-        }
-        done += version->bytes;
-        status = drain_version(engine, version, error);
-        if (status == TERN_OK && hash_wants_flush(engine)) {
-            status = hash_flush(engine, error);
+    while (status == TERN_OK && done < quantum_bytes && batch.count == BATCH_VERSIONS) {
+        /* What has been read may leave the cache. */
+        epoch_exit(slot);
+        slot = epoch_enter(engine->environment->epoch);
+        status = next_batch(engine, &batch, error);
+        for (size_t i = 0; i < batch.count && status == TERN_OK; i++) {
+            done += batch.versions[i]->bytes;
+            if (batch.is_newest[i]) {
+                status = drain_version(engine, batch.versions[i], batch.needs_older[i], error);
+            }
+            if (status == TERN_OK && hash_wants_flush(engine)) {
+                status = hash_flush(engine, error);
+            }
         }
     }
     if (status == TERN_OK && done < quantum_bytes && !drain->order.is_gathering) {

@@ -241,8 +241,8 @@ static void hash_close(struct engine *base) {
 
 static tern_status open_view(struct hash_engine *engine, tern_error *error) {
     struct hash_memory *active = NULL;
-    tern_status status =
-        hash_memory_create(hash_allocator(engine), engine->environment->budget, &active, error);
+    tern_status status = hash_memory_create(hash_allocator(engine), engine->environment->budget,
+                                            engine->environment->overlay_pool, &active, error);
     if (status == TERN_OK) {
         status =
             hash_view_create(engine, &active, 1, engine->complete_seq, &engine->current, error);
@@ -332,7 +332,7 @@ static tern_status hash_freeze(struct engine *base, seq_no seq, uint64_t time_ms
     struct hash_memory *memories[VIEW_MEMORIES_MAX];
     struct hash_view *view = NULL;
     tern_status status = hash_memory_create(hash_allocator(engine), engine->environment->budget,
-                                            &memories[0], error);
+                                            engine->environment->overlay_pool, &memories[0], error);
     if (status != TERN_OK) {
         return status;
     }
@@ -569,6 +569,8 @@ const struct engine_methods hash_engine_methods = {
     .close = hash_close,
     .destroy = hash_destroy,
     .key_bytes_max = hash_key_bytes_max,
+    .prefetch = hash_prefetch,
+    .prefetch_next = hash_prefetch_next,
     .reserve = hash_reserve,
     .apply = hash_apply,
     .replay = hash_replay,

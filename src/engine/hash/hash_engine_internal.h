@@ -211,6 +211,9 @@ void hash_trim_stubs(struct hash_engine *engine, size_t count);
 void hash_free_stubs(struct hash_engine *engine);
 
 /* ---- hash_apply.c ---- */
+void hash_prefetch(struct engine *base, const struct engine_change *change,
+                   const struct change_place *place);
+void hash_prefetch_next(struct engine *base, const struct engine_change *change);
 tern_status hash_reserve(struct engine *base, size_t count, size_t bytes, tern_error *error);
 void hash_apply(struct engine *base, const struct engine_change *changes, size_t count, seq_no seq,
                 const struct engine_horizon *horizon);

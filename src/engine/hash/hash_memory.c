@@ -4,13 +4,15 @@
 #include "base/assert.h"
 #include "base/compare.h"
 #include "base/error.h"
+#include "os/page_pool.h"
 #include "os/pages.h"
 
 #define CHUNK_BYTES_MIN ((size_t)32 << 10)
 #define CHUNK_BYTES_MAX HUGE_PAGE_BYTES
 
 tern_status hash_memory_create(const tern_allocator *allocator, struct budget *budget,
-                               struct hash_memory **out_memory, tern_error *error) {
+                               struct page_pool *pool, struct hash_memory **out_memory,
+                               tern_error *error) {
     struct hash_memory *memory = memory_allocate_zeroed(allocator, sizeof(*memory));
     if (memory == NULL) {
         return ERROR_NO_MEMORY(error, "recent changes");
@@ -18,8 +20,16 @@ tern_status hash_memory_create(const tern_allocator *allocator, struct budget *b
     atomic_init(&memory->references, 1);
     memory->allocator = allocator;
     memory->budget = budget;
+    memory->pool = pool;
     *out_memory = memory;
     return TERN_OK;
+}
+
+static void free_pages(struct hash_memory *memory, void *pages, size_t bytes) {
+    uint64_t used = memory->budget != NULL ? budget_used(memory->budget, BUDGET_OVERLAY) : 0;
+    if (bytes != HUGE_PAGE_BYTES || !page_pool_put(memory->pool, pages, used)) {
+        pages_release(pages, bytes);
+    }
 }
 
 static void free_chunk(struct hash_memory *memory, struct memory_chunk *chunk) {
@@ -27,7 +37,7 @@ static void free_chunk(struct hash_memory *memory, struct memory_chunk *chunk) {
         budget_subtract(memory->budget, BUDGET_OVERLAY, chunk->capacity);
     }
     if (chunk->mapped_bytes != 0) {
-        pages_release(chunk->data, chunk->mapped_bytes);
+        free_pages(memory, chunk->data, chunk->mapped_bytes);
     } else {
         memory_release_aligned(memory->allocator, chunk->data);
     }
@@ -65,8 +75,9 @@ tern_status hash_memory_reserve(struct hash_memory *memory, size_t bytes, tern_e
         return ERROR_NO_MEMORY(error, "recent changes");
     }
     if (capacity >= HUGE_PAGE_BYTES) {
-        void *pages = NULL;
-        tern_status status = pages_allocate(capacity, true, &pages, error);
+        void *pages = capacity == HUGE_PAGE_BYTES ? page_pool_take(memory->pool) : NULL;
+        tern_status status =
+            pages == NULL ? pages_allocate(capacity, true, &pages, error) : TERN_OK;
         if (status != TERN_OK) {
             memory_release(memory->allocator, chunk);
             return status;

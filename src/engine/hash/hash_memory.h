@@ -9,6 +9,8 @@
 
 #include "engine/hash/hash_version.h"
 
+struct page_pool;
+
 struct memory_chunk {
     struct memory_chunk *next;
     size_t capacity;
@@ -21,6 +23,7 @@ struct hash_memory {
     _Atomic uint64_t references;
     const tern_allocator *allocator;
     struct budget *budget;
+    struct page_pool *pool;
     struct memory_chunk *first;
     struct memory_chunk *last;
     _Atomic uint64_t bytes;                /* of all chunks */
@@ -34,8 +37,9 @@ struct hash_memory {
     size_t commit_offset;
 };
 
+/* The pool, of huge pages to use again, may be NULL. */
 TERN_MUST_CHECK tern_status hash_memory_create(const tern_allocator *allocator,
-                                               struct budget *budget,
+                                               struct budget *budget, struct page_pool *pool,
                                                struct hash_memory **out_memory, tern_error *error);
 static inline void hash_memory_retain(struct hash_memory *memory) {
     atomic_fetch_add_explicit(&memory->references, 1, memory_order_relaxed);
@@ -51,6 +55,13 @@ size_t hash_memory_room(const struct hash_memory *memory);
 /* Room must be there. */
 struct hash_version *hash_memory_push(struct hash_memory *memory, tern_slice key,
                                       const struct record *record, uint64_t hash, seq_no seq);
+/* Fetches where the next version will be. */
+static inline void hash_memory_prefetch(const struct hash_memory *memory) {
+    const struct memory_chunk *chunk = memory->last;
+    for (size_t at = 0; chunk != NULL && at < 4 * (size_t)64; at += 64) {
+        __builtin_prefetch(chunk->data + chunk->used + at, 1);
+    }
+}
 bool hash_memory_is_empty(const struct hash_memory *memory);
 
 /* Walks versions in order of application. */

@@ -11,6 +11,8 @@
 #define ITEMS_MIN      ((size_t)1024)
 #define HASH_BYTES     8u
 #define INSERTION_MOST 24u
+/* A version is on its way to the processor so many before it is handed out. */
+#define AHEAD 12u
 
 void version_order_begin(struct version_order *order, const struct hash_memory *memory) {
     order->walk = memory_walk_begin(memory);
@@ -151,6 +153,14 @@ static tern_status gather(struct version_order *order, tern_error *error) {
     return TERN_OK;
 }
 
+/* Its head, and as much of key and value as is short. */
+static void prefetch_version(const struct hashed_item *item) {
+    const char *at = (const char *)(uintptr_t)item->item;
+    __builtin_prefetch(at);
+    __builtin_prefetch(at + 64);
+    __builtin_prefetch(at + 128);
+}
+
 tern_status version_order_next(struct version_order *order, struct hash_version **out_version,
                                tern_error *error) {
     if (order->next == order->count || order->is_gathering) {
@@ -175,6 +185,9 @@ tern_status version_order_next(struct version_order *order, struct hash_version 
         }
         sort_rest(order->items + order->next, end - order->next, 1);
         order->sorted = end;
+    }
+    if (order->next + AHEAD < order->sorted) {
+        prefetch_version(&order->items[order->next + AHEAD]);
     }
     *out_version = (struct hash_version *)(uintptr_t)order->items[order->next++].item;
     return TERN_OK;

@@ -106,7 +106,7 @@ static void check_order(uint64_t limit_bytes, unsigned parts, uint64_t most_byte
     uint64_t last = 0;
     unsigned count = 0;
     unsigned turns = 0;
-    assert_ok(hash_memory_create(tern_allocator_default(), NULL, &memory, &error), error);
+    assert_ok(hash_memory_create(tern_allocator_default(), NULL, NULL, &memory, &error), error);
     for (unsigned i = 0; i < COUNT; i++) {
         random ^= random << 13;
         random ^= random >> 7;
