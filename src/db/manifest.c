@@ -41,9 +41,12 @@ static tern_status read_slot(struct manifest_file *file, unsigned index,
     if (version != MANIFEST_FORMAT_VERSION) {
         return ERROR_AT(error, TERN_VERSION, file->path, offset, 0,
                         "the database has format version %u, this release reads version %d; use "
-                        "%s release",
-                        version, MANIFEST_FORMAT_VERSION,
-                        version > MANIFEST_FORMAT_VERSION ? "a newer" : "the older");
+                        "a newer release",
+                        version, MANIFEST_FORMAT_VERSION);
+    }
+    if (wrong == manifest_unknown_features) {
+        return ERROR_AT(error, TERN_VERSION, file->path, offset, 0,
+                        "the database needs what this release does not know; use a newer release");
     }
     if (wrong != NULL) {
         return ERROR_AT(error, TERN_CORRUPTION, file->path, offset, 0, "%s: slot %u is damaged",

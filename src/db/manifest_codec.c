@@ -3,7 +3,7 @@
  * Slot (4096 bytes):
  *   0  u8[8]  magic "TERNROOT"
  *   8  u32    format version
- *  12  u32    zero
+ *  12  u32    features that a reader has to know: none yet
  *  16  u64    generation of the manifest
  *  24  u64    body offset in the file
  *  32  u64    body size in bytes
@@ -41,6 +41,7 @@
 #define FLAG_HAS_EXPIRING     1u
 
 const char manifest_no_memory[] = "manifest-memory";
+const char manifest_unknown_features[] = "manifest-features";
 
 static const uint8_t magic[8] = {'T', 'E', 'R', 'N', 'R', 'O', 'O', 'T'};
 
@@ -67,6 +68,9 @@ const char *manifest_slot_decode(const uint8_t source[MANIFEST_SLOT_BYTES],
     *out_version = get_u32(source + 8);
     if (*out_version != MANIFEST_FORMAT_VERSION) {
         return "manifest-version";
+    }
+    if (get_u32(source + 12) != 0) {
+        return manifest_unknown_features;
     }
     *out_slot = (struct manifest_slot){get_u64(source + 16), get_u64(source + 24),
                                        get_u64(source + 32), get_u64(source + 40)};

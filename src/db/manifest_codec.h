@@ -6,7 +6,7 @@
 #include "db/manifest.h"
 
 #define MANIFEST_SLOT_BYTES     4096
-#define MANIFEST_FORMAT_VERSION 2
+#define MANIFEST_FORMAT_VERSION 1
 /* Largest body, so that a damaged size asks for no absurd memory. */
 #define MANIFEST_BODY_BYTES_MAX ((uint64_t)1 << 30)
 
@@ -22,6 +22,9 @@ void manifest_slot_encode(const struct manifest_slot *slot, uint8_t target[MANIF
 /* Returns NULL, or what is wrong. *out_version is set when the version alone is. */
 const char *manifest_slot_decode(const uint8_t source[MANIFEST_SLOT_BYTES],
                                  struct manifest_slot *out_slot, uint32_t *out_version);
+
+/* What manifest_slot_decode answers when the database needs what this release does not know. */
+extern const char manifest_unknown_features[];
 
 TERN_MUST_CHECK tern_status manifest_body_encode(const struct manifest *manifest,
                                                  struct buffer *out_body);

@@ -35,6 +35,7 @@
 #define TAG_EXPIRES       0x08u
 #define TAG_RANGE_END     0x10u
 #define TAG_MERGE_SHIFT   5
+#define TAG_MERGE         0x60u
 #define END_MARKER        UINT64_MAX
 #define ENGINE_SPECIAL    0x40u /* options of LSM that are not the defaults */
 #define CHANGE_BYTES_MAX  48
@@ -331,6 +332,15 @@ static void read_catalog_change(struct reader *reader, struct decoded_catalog_ch
     }
 }
 
+/* What a change of a kind may say of itself. */
+static bool is_tag_known(uint8_t tag) {
+    static const uint8_t bits[8] = {[RECORD_PUT] = TAG_EXPIRES,
+                                    [RECORD_MERGE] = TAG_MERGE,
+                                    [RECORD_LARGE] = TAG_EXPIRES,
+                                    [CHANGE_DELETE_RANGE] = TAG_RANGE_END};
+    return (tag & ~7u & ~(uint32_t)bits[tag & 7]) == 0;
+}
+
 static void read_change(struct reader *reader, uint64_t time_ms, struct engine_change *out) {
     uint8_t tag = read_u8(reader);
     *out = (struct engine_change){.key = read_bytes(reader)};
@@ -364,7 +374,8 @@ static void read_change(struct reader *reader, uint64_t time_ms, struct engine_c
     default:
         reader->position = NULL;
     }
-    if (out->key.size == 0 && (int)out->record.kind != (int)CHANGE_DELETE_RANGE) {
+    if (!is_tag_known(tag) ||
+        (out->key.size == 0 && (int)out->record.kind != (int)CHANGE_DELETE_RANGE)) {
         reader->position = NULL;
     }
 }

@@ -4,10 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "support/cmocka_test.h"
 
-#define KEY_BYTES_MAX   80u
+#define KEY_BYTES_MAX   128u
 #define VALUE_BYTES_MAX 800000u
 #define LARGE_VALUES    3u
 #define MERGED_KEYS     8u
@@ -16,6 +17,16 @@
 #define DROPPED   "dropped"
 #define LATE      "late"
 #define CONVERTED "converted"
+
+/* The keyspace of golden_load_many(): its keys share enough for leaves to cut it off. */
+#define MANY             "many"
+#define MANY_KEYS        3600u
+#define MANY_PREFIX      "what all keys of a page begin with is in it once, and cut off: /"
+#define LONG_VALUE_BYTES 1100u
+
+/* Merged keys "max i" from this one on are deleted in slice 2, by a range without an end. */
+#define MAX_DELETED_FROM  6u
+#define MAX_DELETED_ROUND 2u
 
 struct golden_keyspace {
     const char *name;
@@ -231,6 +242,12 @@ static void delete_range(tern_txn *txn, tern_keyspace *keyspace, unsigned first,
     assert_ok(tern_txn_delete_range(txn, keyspace, &first_key, &end_key), *tern_txn_error(txn));
 }
 
+static void delete_rest(tern_txn *txn, tern_keyspace *keyspace) {
+    uint8_t bytes[KEY_BYTES_MAX];
+    tern_slice first_key = name_key("max", MAX_DELETED_FROM, bytes);
+    assert_ok(tern_txn_delete_range(txn, keyspace, &first_key, NULL), *tern_txn_error(txn));
+}
+
 static void delete_key(tern_txn *txn, tern_keyspace *keyspace, unsigned key) {
     uint8_t bytes[KEY_BYTES_MAX];
     assert_ok(tern_txn_delete(txn, keyspace, make_key(key, bytes)), *tern_txn_error(txn));
@@ -251,6 +268,7 @@ static void load_keyspace(tern_txn *txn, tern_keyspace *keyspace, unsigned slice
     }
     if (slice == 2) {
         delete_range(txn, keyspace, 100, 115);
+        delete_rest(txn, keyspace);
         for (unsigned i = 0; i < GOLDEN_KEYS; i += 17) {
             put(txn, keyspace, i, 9, 1);
         }
@@ -283,12 +301,67 @@ static void change_keyspace(tern_txn *txn, tern_keyspace *keyspace) {
     merge_all(txn, keyspace, GOLDEN_SLICES);
 }
 
-/* All in one transaction, that stands in the log in parts. */
-void golden_change(tern_db *db) {
+/* ---- conversions ---- */
+
+struct amid {
+    tern_db *db;
+    bool has_written;
+    bool ends; /* the process, once all is copied and there is something to catch up with */
+};
+
+/* Changes nothing that is read: keys get again what they have. */
+static void write_again(tern_db *db) {
+    tern_keyspace *keyspace = open_keyspace(db, CONVERTED);
+    tern_txn *txn = begin(db);
+    for (unsigned i = 0; i < GOLDEN_KEYS; i += 5) {
+        unsigned version = golden_version(i, GOLDEN_FIRST);
+        if (version != 0) {
+            put(txn, keyspace, i, version, 0);
+        } else {
+            delete_key(txn, keyspace, i);
+        }
+    }
+    put_large(txn, keyspace, 2, 1);
+    delete_range(txn, keyspace, 100, 115);
+    commit(txn);
+}
+
+/* The conversion has to catch up with what is written here. */
+static bool write_amid(void *context, const char *phase, uint64_t done, uint64_t total) {
+    struct amid *amid = context;
+    (void)phase;
+    (void)total;
+    if (!amid->has_written) {
+        amid->has_written = true;
+        write_again(amid->db);
+    } else if (amid->ends && done > 0) {
+        tern_error error = TERN_ERROR_INIT;
+        assert_ok(tern_sync(amid->db, &error), error);
+        _exit(0);
+    }
+    return true;
+}
+
+static void convert(struct amid *amid) {
     tern_error error = TERN_ERROR_INIT;
     tern_keyspace_options options = {.size = sizeof(options), .engine = TERN_ENGINE_BTREE};
-    assert_ok(tern_keyspace_convert(open_keyspace(db, CONVERTED), &options, NULL, NULL, &error),
+    assert_ok(tern_keyspace_convert(open_keyspace(amid->db, CONVERTED), &options, write_amid, amid,
+                                    &error),
               error);
+    assert_true(amid->has_written);
+}
+
+void golden_end_amid_conversion(tern_db *db) {
+    struct amid amid = {.db = db, .ends = true};
+    convert(&amid);
+    _exit(1);
+}
+
+/* All in one transaction, that stands in the log in parts. */
+void golden_change(tern_db *db) {
+    tern_keyspace_options options = {.size = sizeof(options)};
+    struct amid amid = {.db = db};
+    convert(&amid);
     tern_txn *txn = begin(db);
     for (size_t i = 0; i < KEYSPACES; i++) {
         tern_keyspace *keyspace = open_keyspace(db, keyspaces[i].name);
@@ -333,13 +406,15 @@ static void check_merged(tern_keyspace *keyspace, unsigned rounds) {
         uint8_t sum[8] = {0};
         char appended[64] = "";
         char greatest[4] = "";
+        bool is_deleted = rounds > MAX_DELETED_ROUND && i >= MAX_DELETED_FROM;
         for (unsigned round = 0; round < rounds; round++) {
             char text[16];
             sum[0] = (uint8_t)(sum[0] + i + round);
             (void)snprintf(appended + strlen(appended), sizeof(appended) - strlen(appended), "%u,",
                            round);
             (void)snprintf(text, sizeof(text), "%02u", (round * 37 + i) % 100);
-            if (strcmp(text, greatest) > 0) {
+            bool counts = !is_deleted || round >= MAX_DELETED_ROUND;
+            if (counts && strcmp(text, greatest) > 0) {
                 memcpy(greatest, text, sizeof(greatest) - 1);
             }
         }
@@ -439,6 +514,74 @@ static void check_keyspace(tern_db *db, const struct golden_keyspace *golden,
     if (is_ordered) {
         check_walk(db, keyspace, tern_cursor_previous, -1, count);
     }
+}
+
+void golden_check_keyspace(tern_db *db, const char *name, enum golden_stage stage) {
+    const struct golden_keyspace *found = NULL;
+    for (size_t i = 0; i < KEYSPACES; i++) {
+        found = strcmp(keyspaces[i].name, name) == 0 ? &keyspaces[i] : found;
+    }
+    assert_non_null(found);
+    check_keyspace(db, found, stage);
+}
+
+/* ---- many keys ---- */
+
+static tern_slice make_many_key(unsigned number, uint8_t buffer[KEY_BYTES_MAX]) {
+    uint8_t rest_bytes[KEY_BYTES_MAX];
+    tern_slice rest = make_key(number, rest_bytes);
+    size_t prefix_size = sizeof(MANY_PREFIX) - 1;
+    memcpy(buffer, MANY_PREFIX, prefix_size);
+    memcpy(buffer + prefix_size, rest.data, rest.size);
+    return tern_slice_of(buffer, prefix_size + rest.size);
+}
+
+/* Some are above a quarter of a page, and are stored apart. */
+static tern_slice make_long_value(unsigned number, unsigned version,
+                                  uint8_t buffer[LONG_VALUE_BYTES]) {
+    char word[24];
+    size_t length = (size_t)snprintf(word, sizeof(word), "%u:%u ", number, version);
+    size_t size = number % 500 == 3 ? LONG_VALUE_BYTES : 700 - number % 300;
+    for (size_t i = 0; i < size; i++) {
+        buffer[i] = (uint8_t)word[i % length];
+    }
+    return tern_slice_of(buffer, size);
+}
+
+/* Round 1 puts all keys, round 2 every second one. */
+void golden_load_many(tern_db *db, unsigned round) {
+    tern_error error = TERN_ERROR_INIT;
+    tern_keyspace_options options = {.size = sizeof(options), .page_bytes = 4096};
+    if (round == 1) {
+        assert_ok(tern_keyspace_create(db, MANY, &options, NULL, &error), error);
+    }
+    tern_keyspace *keyspace = open_keyspace(db, MANY);
+    tern_txn *txn = NULL;
+    for (unsigned i = 0; i < MANY_KEYS; i += round) {
+        uint8_t key[KEY_BYTES_MAX];
+        uint8_t value[LONG_VALUE_BYTES];
+        txn = txn != NULL ? txn : begin(db);
+        assert_ok(tern_txn_put(txn, keyspace, make_many_key(i, key),
+                               make_long_value(i, round, value), NULL),
+                  *tern_txn_error(txn));
+        if (i % 100 >= 100 - round) {
+            commit(txn);
+            txn = NULL;
+        }
+    }
+    assert_null(txn);
+}
+
+void golden_check_many(tern_db *db) {
+    tern_keyspace *keyspace = open_keyspace(db, MANY);
+    for (unsigned i = 0; i < MANY_KEYS; i++) {
+        uint8_t key[KEY_BYTES_MAX];
+        uint8_t value[LONG_VALUE_BYTES];
+        assert_value(keyspace, make_many_key(i, key),
+                     make_long_value(i, i % 2 == 0 ? 2 : 1, value));
+    }
+    check_walk(db, keyspace, tern_cursor_next, 1, MANY_KEYS);
+    check_walk(db, keyspace, tern_cursor_previous, -1, MANY_KEYS);
 }
 
 void golden_check(tern_db *db, enum golden_stage stage) {

@@ -30,6 +30,8 @@ tern_db_options golden_db_options(void);
 void golden_create_keyspaces(tern_db *db);
 void golden_load_slice(tern_db *db, unsigned slice);
 void golden_change(tern_db *db);
+/* After the first stage, which stays what is read: ends the process amid a conversion. */
+void golden_end_amid_conversion(tern_db *db);
 
 /* Version of key i that stands at the end of a stage: 1, 2, ...; 0: the key is missing. */
 unsigned golden_version(unsigned key, enum golden_stage stage);
@@ -37,5 +39,13 @@ unsigned golden_version(unsigned key, enum golden_stage stage);
 /* Every keyspace, key and value of the stage is there, by cursor both ways and by point reads, and
  * nothing else. */
 void golden_check(tern_db *db, enum golden_stage stage);
+/* The same of one keyspace, whatever else there is. */
+void golden_check_keyspace(tern_db *db, const char *name, enum golden_stage stage);
+
+/* Beside the stages: a B+tree that takes several slices to drain, in round 1 and again in round 2.
+ */
+void golden_load_many(tern_db *db, unsigned round);
+/* Both rounds, and nothing else. */
+void golden_check_many(tern_db *db);
 
 #endif

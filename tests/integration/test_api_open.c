@@ -247,8 +247,8 @@ static void wrong_options_are_named(void **state) {
     temporary_directory_remove(directory);
 }
 
-/* Both slots of the root file get another format version, with checksums that fit. */
-static void set_version(const char *directory, uint32_t version) {
+/* Both slots of the root file get these, with checksums that fit. */
+static void set_version(const char *directory, uint32_t version, uint32_t features) {
     char path[512];
     uint8_t bytes[MANIFEST_SLOT_BYTES];
     path_below(directory, MANIFEST_FILE_NAME, path);
@@ -258,6 +258,7 @@ static void set_version(const char *directory, uint32_t version) {
         assert_int_equal(fseek(file, slot * MANIFEST_SLOT_BYTES, SEEK_SET), 0);
         assert_int_equal(fread(bytes, 1, sizeof(bytes), file), sizeof(bytes));
         put_u32(bytes + 8, version);
+        put_u32(bytes + 12, features);
         put_u64(bytes + sizeof(bytes) - 8, hash_u64(bytes, sizeof(bytes) - 8, 0));
         assert_int_equal(fseek(file, slot * MANIFEST_SLOT_BYTES, SEEK_SET), 0);
         assert_int_equal(fwrite(bytes, 1, sizeof(bytes), file), sizeof(bytes));
@@ -271,12 +272,15 @@ static void another_format_is_refused_and_says_so(void **state) {
     tern_error error = TERN_ERROR_INIT;
     api_fixture_init(&fixture, false);
     api_fixture_close(&fixture);
-    set_version(fixture.path, MANIFEST_FORMAT_VERSION + 1);
+    set_version(fixture.path, MANIFEST_FORMAT_VERSION + 1, 0);
     assert_int_equal(tern_open(fixture.path, &fixture.options, &fixture.db, &error), TERN_VERSION);
     assert_non_null(strstr(error.message, "newer release"));
-    set_version(fixture.path, MANIFEST_FORMAT_VERSION - 1);
+    set_version(fixture.path, MANIFEST_FORMAT_VERSION, UINT32_C(1) << 31);
     assert_int_equal(tern_open(fixture.path, &fixture.options, &fixture.db, &error), TERN_VERSION);
-    assert_non_null(strstr(error.message, "older release"));
+    assert_non_null(strstr(error.message, "newer release"));
+    set_version(fixture.path, MANIFEST_FORMAT_VERSION, 0);
+    assert_int_equal(tern_open(fixture.path, &fixture.options, &fixture.db, &error), TERN_OK);
+    api_fixture_close(&fixture);
     fixture.db = NULL;
     temporary_directory_remove(fixture.path);
 }

@@ -251,8 +251,8 @@ bool record_decode(const uint8_t *payload, size_t size, uint32_t slot,
     if (source != NULL && record.record.kind == RECORD_LARGE) {
         source = varint_get(source, end, &record.record.value_size);
     }
-    if (source == NULL || key_size > (uint64_t)(end - source) ||
-        value_size > (uint64_t)(end - source) - key_size ||
+    if (source == NULL || head > (RECORD_KIND_MASK | RECORD_HAS_EXPIRY | RECORD_IS_FIRST) ||
+        key_size > (uint64_t)(end - source) || value_size > (uint64_t)(end - source) - key_size ||
         (record.record.kind != RECORD_PUT && record.record.kind != RECORD_LARGE)) {
         return false;
     }

@@ -43,8 +43,7 @@ static bool decode_plain(const uint8_t *payload, size_t size, uint32_t slot, ter
     }
     const uint8_t *end = payload + size;
     const uint8_t *source = payload + get_u16(payload + 4 + 2 * (size_t)slot);
-    if (end - source < RECORD_HEAD_BYTES_MIN ||
-        (*source & (RECORD_KIND_MASK | RECORD_HAS_EXPIRY)) != RECORD_PUT) {
+    if (end - source < RECORD_HEAD_BYTES_MIN || (*source & ~RECORD_IS_FIRST) != RECORD_PUT) {
         return false;
     }
     uint64_t key_size;

@@ -2,13 +2,14 @@
 /*
  * Roots, directories, lists of hashes, bitmaps: the blocks that say what is live.
  *
- *   root       u8 1, u8 'R', u16 0, u32 segments; per segment 80 bytes:
- *              references (u32 place, u32 units, u64 checksum) of directory, hashes and bitmap
- * (units 0: all records live), u32 records, u32 live records, u64 lowest seq, u64 highest seq, u64
- * zero directory  u8 2, u8 'D', u16 hash function, u32 blocks, u32 records, u32 zero, u64 seed of
- * the hashes; per block 24 bytes: u32 place, u32 units, u32 bytes of payload, u16 records, u16
- * flags, u64 checksum hashes     u64 a record, in order of the directory bitmap     a bit a record,
- * lowest first, in whole u64
+ * - root: u8 format (1), u8 'R', u16 0, u32 segments; per segment 80 bytes: references (u32 place,
+ *   u32 units, u64 checksum) of directory, hashes and bitmap (units 0: all records live), u32
+ *   records, u32 live records, u64 lowest seq, u64 highest seq, u64 zero
+ * - directory: u8 format (1), u8 'D', u16 hash function, u32 blocks, u32 records, u32 zero,
+ *   u64 seed of the hashes; per block 24 bytes: u32 place, u32 units, u32 bytes of payload,
+ *   u16 records, u16 flags, u64 checksum
+ * - hashes: u64 a record, in order of the directory
+ * - bitmap: a bit a record, lowest first, in whole u64
  *
  * A list of hashes that is damaged, is of another function or seed than the partition's, or holds
  * the same ones again and again, is made anew from the records; a damaged directory, bitmap or root
@@ -25,7 +26,6 @@
 #define DIRECTORY_HEADER_BYTES 24u
 #define DIRECTORY_ENTRY_BYTES  24u
 #define FORMAT                 1u
-#define DIRECTORY_FORMAT       2u
 /* Of a list of hashes, as the places to which its bits are counted. */
 #define SPREAD_BINS    256u
 #define SPREAD_FACTOR  8u
@@ -85,7 +85,7 @@ static tern_status write_directory(struct root_draft *draft, const struct hash_s
     }
     uint8_t *target = draft->payload.data;
     memset(target, 0, DIRECTORY_HEADER_BYTES);
-    target[0] = DIRECTORY_FORMAT;
+    target[0] = FORMAT;
     target[1] = 'D';
     put_u16(target + 2, (uint16_t)base->hasher.function);
     put_u32(target + 4, segment->block_count);
@@ -308,7 +308,7 @@ tern_status base_directory_decode(const struct hash_base *base, const struct has
                                   const struct buffer *payload, struct listed_segment *out_listed,
                                   tern_error *error) {
     struct listed_segment listed = {0};
-    if (payload->size >= DIRECTORY_HEADER_BYTES && payload->data[0] == DIRECTORY_FORMAT &&
+    if (payload->size >= DIRECTORY_HEADER_BYTES && payload->data[0] == FORMAT &&
         payload->data[1] == 'D') {
         tern_hash_function function = (tern_hash_function)get_u16(payload->data + 2);
         if (!key_hasher_is_known(function)) {

@@ -317,8 +317,15 @@ static bool is_kind(const struct record *record) {
     }
 }
 
+/* Only values expire. */
+static bool is_head(uint8_t head) {
+    uint32_t kind = head & KIND_MASK;
+    return head == kind || (head == (kind | HAS_EXPIRY) &&
+                            (kind == (uint32_t)RECORD_PUT || kind == (uint32_t)RECORD_LARGE));
+}
+
 const char *data_block_check(const uint8_t *payload, size_t size) {
-    if (size < HEADER_BYTES || payload[0] != LSM_PAYLOAD_DATA) {
+    if (size < HEADER_BYTES || payload[0] != LSM_PAYLOAD_DATA || payload[1] > FLAG_HAS_LARGE) {
         return "data.header";
     }
     uint32_t count = get_u16(payload + 2);
@@ -342,8 +349,9 @@ const char *data_block_check(const uint8_t *payload, size_t size) {
             }
             previous = 0;
         }
+        const uint8_t *head = source;
         source = read_cell(source, end, &cell);
-        if (source == NULL || cell.shared > previous || !is_kind(&cell.record)) {
+        if (source == NULL || !is_head(*head) || cell.shared > previous || !is_kind(&cell.record)) {
             return "data.record";
         }
         previous = cell.shared + cell.key_size;

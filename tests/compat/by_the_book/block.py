@@ -3,7 +3,7 @@
 
 from .checksum import xxh3
 from .compression import decompress
-from .octets import Octets, require
+from .octets import Octets, met, require
 
 HEADER_BYTES = 16
 
@@ -24,6 +24,7 @@ def read_block(data, where, checksum, raw_size_max, length=None):
     require(compression <= 3, where, "block: compression is known")
     require(key_id == 0, where, "block: key id 0")
     require(raw_size <= raw_size_max, where, f"block: more than {raw_size_max} bytes of payload")
+    met("block", where.split("+")[0].split(".")[-1], "compression", compression)
     payload = data[HEADER_BYTES:end]
     if compression == 0:
         require(raw_size == stored_size, where, "block: sizes are equal without compression")

@@ -8,7 +8,7 @@ from . import values
 from .base import Base, EngineFile, Record
 from .block import read_block
 from .checksum import xxh3
-from .octets import Octets, require
+from .octets import Octets, met, require
 
 UNIT = 512
 FIRST_UNIT = 8
@@ -74,6 +74,7 @@ class Tree(EngineFile):
         fields = Octets(payload, where)
         kind, flags, count, prefix_size, data_size, _ = fields.numbers("BBHHHQ")
         require(kind == 1 and flags <= 3, where, "leaf.header")
+        met("btree leaf flags", flags)
         require(1 <= count <= 8191, where, "leaf.count")
         heads = fields.numbers(f"{count}I")
         slots = fields.numbers(f"{count}H")
@@ -101,6 +102,7 @@ class Tree(EngineFile):
         fields.require(flags <= 3, "leaf.records: flags")
         key_size, value_size = fields.varint(), fields.varint()
         expires = fields.u64() if flags & EXPIRES else 0
+        met("btree record flags", flags)
         whole_size = fields.varint() if flags & LARGE else None
         key, value = fields.take(key_size), fields.take(value_size)
         if has_whole_keys:
@@ -125,6 +127,7 @@ class Tree(EngineFile):
         kind, own_level, zero, count, _ = fields.numbers("BBHIQ")
         require(kind == 2 and own_level == level and zero == 0, where, "inner.header")
         require(1 <= count <= 4096, where, "inner.count")
+        met("btree inner level", level)
         children = [Reference.of(*fields.numbers("QQQQ")) for _ in range(count)]
         fences = [low] + [fields.sized() for _ in range(count - 1)] + [high]
         fields.end()
@@ -154,6 +157,8 @@ class Tree(EngineFile):
 
 
 def read_base(directory, keyspace):
+    if not keyspace.state:
+        return Base(0), None
     fields = Octets(keyspace.state, f"tern.root, state of partition {keyspace.partition}")
     fields.constant(b"\1", "version of the state")
     height, _ = fields.varint(), fields.varint()
@@ -167,6 +172,8 @@ def read_base(directory, keyspace):
     keys, seqs = [m[0] for m in base.marks], [m[1] for m in base.marks]
     fields.require(keys == sorted(set(keys)) and seqs == sorted(seqs, reverse=True),
                    "marks ascend by key and descend by seq")
+    if base.marks:
+        met("btree marks")
     if root is None:
         return base, None
     tree = Tree(directory, keyspace)

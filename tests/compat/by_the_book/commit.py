@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from . import log
 from .manifest import ENGINE_BTREE, ENGINE_HASH, ENGINE_LSM, HashOptions, Keyspace
-from .octets import Octets, require
+from .octets import Octets, met, require
 
 CREATE, DROP, CONVERT = 0, 1, 2
 PUT, DELETE, MERGE, LARGE, DELETE_RANGE = 1, 2, 3, 4, 5
@@ -69,8 +69,10 @@ def _created(fields, partition, keyspace, seq):
                        seed, name.decode("utf-8"), keyspace=keyspace)
     fields.require(created.engine in (ENGINE_BTREE, ENGINE_HASH, ENGINE_LSM), "engine is known")
     if created.engine == ENGINE_HASH:
+        met("created hash")
         created.hash_options = HashOptions(fields.varint(), fields.varint(), fields.u8())
     if engine & 64:
+        met("created lsm with options")
         created.filter_bits, created.level_compression = fields.varint(), fields.varint()
     return created
 
@@ -78,6 +80,7 @@ def _created(fields, partition, keyspace, seq):
 def _catalog_change(fields, seq):
     change = CatalogChange(fields.u8(), *_ids(fields))
     fields.require(change.kind in (CREATE, DROP, CONVERT), f"kind {change.kind} is known")
+    met("catalog change", change.kind)
     if change.kind == CONVERT:
         change.target = fields.varint()
         fields.require(change.target != 0, "the target is not 0")
@@ -93,6 +96,7 @@ def _change(fields):
     fields.require(change.key or change.kind == DELETE_RANGE, "no empty key")
     may_have = {PUT: 8, MERGE: 96, LARGE: 8, DELETE_RANGE: 16}.get(change.kind, 0)
     fields.require(tag & ~7 & ~may_have == 0, "bits of a tag")
+    met("change tag", tag)
     if tag & 8:
         change.expires = fields.u64()
     if change.kind in (PUT, MERGE):

@@ -39,7 +39,7 @@ class DumpedKeyspace:
 def _blocks(fields):
     """(kind, count, payload): the chain of checksums leads from one to the next."""
     fields.constant(b"TERNDUMP", "magic")
-    fields.require(fields.u32() == 2, "version 2")
+    fields.require(fields.u32() == 1, "version 1")
     last = fields.u32()
     fields.require(last == crc32c(fields.data[:12]), "checksum of the header")
     while fields.has_more():

@@ -2,7 +2,8 @@
 """What golden databases hold, by the rules of golden.c: rules that are added to, never changed."""
 
 EMPTY, FIRST, LAST = 0, 1, 2
-KEYS, SLICES, LARGE_VALUES, MERGED_KEYS = 300, 3, 3, 8
+KEYS, SLICES, LARGE_VALUES, MERGED_KEYS, MANY_KEYS = 300, 3, 3, 8, 3600
+MANY_PREFIX = b"what all keys of a page begin with is in it once, and cut off: /"
 
 # Name -> (engine, whether it has large values).
 KEYSPACES = {
@@ -66,9 +67,20 @@ def merged(rounds):
         total = sum(i + r for r in range(rounds))
         content[f"add {i}".encode()] = total.to_bytes(8, "little")
         content[f"append {i}".encode()] = "".join(f"{r}," for r in range(rounds)).encode()
-        greatest = max(f"{(r * 37 + i) % 100:02}" for r in range(rounds))
+        first = 2 if rounds > 2 and i >= 6 else 0   # a range delete without an end came before
+        greatest = max(f"{(r * 37 + i) % 100:02}" for r in range(first, rounds))
         content[f"max {i}".encode()] = greatest.encode()
     return content
+
+
+def many():
+    """What is in the keyspace of that name: a tree whose second round was cut off amid a drain."""
+    found = {}
+    for i in range(MANY_KEYS):
+        word = f"{i}:{1 if i % 2 else 2} ".encode()
+        size = 1100 if i % 500 == 3 else 700 - i % 300
+        found[MANY_PREFIX + key(i)] = (word * 1100)[:size]
+    return found
 
 
 def content(name, stage):

@@ -8,7 +8,7 @@ from . import values
 from .base import Base, EngineFile, Record
 from .block import read_block
 from .checksum import crc32c, xxh3
-from .octets import Octets, require
+from .octets import Octets, met, require
 
 UNIT = 4096
 PUT, LARGE, EXPIRES, FIRST = 1, 4, 8, 16
@@ -91,10 +91,11 @@ class HashFile(EngineFile):
         """Entries by number: None for a record that is not live."""
         payload, where = self.block(reference)
         fields = Octets(payload, where)
-        fields.constant(b"\2D", "type of a directory")
+        fields.constant(b"\1D", "version and type of a directory")
         function, block_count, records = fields.numbers("HII")
         fields.zeros(4)
         require(records == len(live), where, "directory: records")
+        met("hash function", function, "index", self.keyspace.style)
         require(function == self.keyspace.hash_options.function, where, "directory: function")
         require(fields.u64() == self.keyspace.seed, where, "directory: seed")
         entries = []
@@ -131,6 +132,7 @@ class HashFile(EngineFile):
     def _record(self, fields, is_live):
         flags = fields.u8()
         fields.require(flags & 7 in (PUT, LARGE) and flags < 32, "records: flags")
+        met("hash record flags", flags & ~FIRST)
         key_size, value_size = fields.varint(), fields.varint()
         seq, _ = fields.varint(), fields.varint()
         expires = fields.varint() if flags & EXPIRES else 0
@@ -158,6 +160,7 @@ class HashFile(EngineFile):
         payload, where = self.block(reference)
         if payload is None:
             return [True] * count
+        met("hash bitmap")
         require(len(payload) == (count + 63) // 64 * 8, where, "bitmap: whole words")
         bits = int.from_bytes(payload, "little")
         require(bits >> count == 0, where, "bitmap: no bit behind the last record")
@@ -165,6 +168,8 @@ class HashFile(EngineFile):
 
 
 def read_base(directory, keyspace):
+    if not keyspace.state:
+        return Base(0)
     fields = Octets(keyspace.state, f"tern.root, state of partition {keyspace.partition}")
     version, has_root, complete_seq, _, live_count = fields.numbers("BBQQQ")
     root = fields.numbers("IIQ")
@@ -177,7 +182,7 @@ def read_base(directory, keyspace):
     file = HashFile(directory, keyspace)
     payload, where = file.block(root)
     fields = Octets(payload, where)
-    fields.constant(b"\1R\0\0", "type of a root")
+    fields.constant(b"\1R\0\0", "version and type of a root")
     live = [entry for _ in range(fields.u32()) for entry in file.segment(fields)]
     fields.end()
     base.records = {entry.key: entry.record for entry in live}

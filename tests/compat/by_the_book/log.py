@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass
 
 from .checksum import crc32c
-from .octets import Octets, require
+from .octets import Octets, met, require
 
 HEADER_BYTES = 4096
 RECORD_HEADER_BYTES = 24
@@ -169,6 +169,7 @@ class Log:
         where = show(record.position)
         require(record.durable <= record.position, where, "a mark is not above its record")
         require(record.kind in KNOWN_KINDS, where, f"kind {record.kind} is known")
+        met("log kind", record.kind)
         if record.kind == MARK:
             require(record.payload == b"", where, "a mark has no payload")
         self.durable = max(self.durable, record.durable)

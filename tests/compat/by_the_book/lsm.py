@@ -12,7 +12,7 @@ from . import merge, values
 from .base import Base, EngineFile, Record
 from .block import read_block
 from .checksum import xxh3
-from .octets import Octets, require
+from .octets import Octets, met, require
 
 DATA, INDEX, FILTER, META = 0x21, 0x22, 0x23, 0x24
 PUT, DELETE, MERGE, LARGE, EXPIRES = 1, 2, 3, 4, 8
@@ -86,6 +86,7 @@ class Table(EngineFile):
         version, level, compression, seed = fields.numbers("BBBQ")
         fields.require(version == 1 and level <= 7 and compression <= 3, "meta: head")
         fields.require(seed == self.keyspace.seed, "meta: seed of the partition")
+        met("lsm table level", level, "style", self.keyspace.style)
         meta = Meta(seed, *(fields.varint() for _ in range(9)), fields.sized(), fields.sized())
         for _ in range(fields.varint()):
             meta.partitions.append((fields.sized(), fields.numbers("QQ"), fields.numbers("QQ"),
@@ -93,6 +94,7 @@ class Table(EngineFile):
         for _ in range(fields.varint()):
             begin, has_end, end = fields.sized(), fields.u8(), fields.sized()
             fields.require(has_end <= 1 and (has_end or not end), "meta: an end or none")
+            met("lsm range delete", "with an end" if has_end else "to the last key")
             meta.range_deletes.append((begin, end if has_end else None))
         meta.value_files = [tuple(fields.varint() for _ in range(3))
                             for _ in range(fields.varint())]
@@ -209,6 +211,7 @@ class Table(EngineFile):
         kind &= ~EXPIRES
         fields.require(kind in (PUT, DELETE, MERGE, LARGE), "data: kind of a record")
         fields.require(not expires or kind in (PUT, LARGE), "data: only values expire")
+        met("lsm record kind", kind, "expires" if expires else "stays")
         whole_size = fields.varint() if kind == LARGE else None
         key, value = shared_key + fields.take(key_size), fields.take(value_size)
         use = None
@@ -228,6 +231,7 @@ class Table(EngineFile):
 
     def _check_filter(self, filter_, keys):
         if filter_ == (0, 0):
+            met("lsm no filter")
             require(self.keyspace.filter_bits == 0, self.name, "a filter is there")
             return
         fields = self.block(*filter_, FILTER)
@@ -278,6 +282,8 @@ def _read_runs(directory, keyspace, fields):
 
 
 def read_base(directory, keyspace):
+    if not keyspace.state:
+        return Base(0)
     fields = Octets(keyspace.state, f"tern.root, state of partition {keyspace.partition}")
     fields.constant(b"\1", "version of the state")
     base = Base(fields.varint())

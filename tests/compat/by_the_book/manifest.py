@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 
 from .checksum import xxh3
-from .octets import Damage, Octets, require
+from .octets import Damage, Octets, met, require
 
 SLOT_BYTES = 4096
 ENGINE_BTREE, ENGINE_HASH, ENGINE_LSM = 1, 2, 3
@@ -64,12 +64,12 @@ def _slot(data, place, where):
         return None
     fields = Octets(slot, f"{where}+{place}")
     fields.constant(b"TERNROOT", "magic")
-    version = fields.u32()
-    fields.zeros(4)
+    version, features = fields.numbers("II")
     generation, body_place, body_size, body_checksum = fields.numbers("QQQQ")
     fields.zeros(4040)
     require(fields.u64() == xxh3(slot[:4088]), fields.where, "slot checksum")
-    require(version == 2, fields.where, "format version 2")
+    require(version == 1, fields.where, "format version 1")
+    require(features == 0, fields.where, "no feature that is not known")
     require(body_place >= 8192 and body_size <= 1 << 30, fields.where, "place of the body")
     return generation, body_place, body_size, body_checksum
 
@@ -90,6 +90,7 @@ def _keyspace(fields):
         fields.zeros(6)
     if engine & 64:
         fields.require(keyspace.engine == ENGINE_LSM, "bit 6 is of LSM only")
+        met("manifest lsm options")
         keyspace.filter_bits = fields.u8()
         fields.zeros(3)
         keyspace.level_compression = fields.u32()
@@ -97,6 +98,7 @@ def _keyspace(fields):
     if engine & 128:
         keyspace.keyspace, keyspace.converted_seq = fields.numbers("QQ")
         fields.require(keyspace.converted_seq != 0, "seq of a conversion")
+        met("manifest", "being built" if keyspace.is_being_built() else "converted")
     keyspace.state = fields.take(state_size)
     return keyspace
 

@@ -11,6 +11,14 @@ class Damage(Exception):
         super().__init__(f"{where}: {rule}")
 
 
+# What has been met, in words of the readers: so that a test can tell that files hold every kind.
+MET = set()
+
+
+def met(*words):
+    MET.add(" ".join(map(str, words)))
+
+
 def require(condition, where, rule):
     if not condition:
         raise Damage(where, rule)

@@ -5,7 +5,7 @@ import os
 
 from .base import EngineFile
 from .block import read_block
-from .octets import Octets, require
+from .octets import Octets, met, require
 
 BTREE_PIECE_BLOCK = 256 << 10
 BTREE_INDEX_BLOCK = 64 << 10
@@ -45,6 +45,7 @@ def read_from_btree(tree, reference_bytes):
     reference = Reference.of(*fields.numbers("QQ"))
     fields.end()
     fields.require(levels <= 2, "value.pieces: at most 2 levels")
+    met("btree value levels", levels)
     pieces = [reference]
     if levels > 0:
         pieces = _btree_entries(tree, reference, levels, generation)
@@ -71,6 +72,7 @@ def read_from_hash(file, reference_bytes):
     parts = []
     while entries.has_more():
         parts.append(file.block(entries.numbers("IIQ"))[0])
+    met("hash value", "of several pieces" if len(parts) > 1 else "of one piece")
     require(all(len(part) == HASH_PIECE for part in parts[:-1]), where, "pieces are full")
     value = b"".join(parts)
     require(len(value) == size, where, "size of the value")
@@ -99,6 +101,7 @@ def read_from_lsm(directory, keyspace, reference_bytes):
                                  LSM_PIECE + 8, length), file.at(place))
 
     pieces = [top]
+    met("lsm value", "with an index" if has_index else "of one piece")
     if has_index:
         index = block(top)
         index.constant(b"\x26\0\0\0", "type of an index")

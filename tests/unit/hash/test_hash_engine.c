@@ -566,7 +566,7 @@ static void a_directory_with_an_unknown_hash_function_is_damaged(void **state) {
                      TERN_CORRUPTION);
     assert_non_null(strstr(error.message, "hash function"));
     payload.data[2] = 0;
-    payload.data[0] = 1; /* before directories named the function */
+    payload.data[0] = 2; /* of a format that is not known */
     assert_int_equal(base_directory_decode(&engine->base, ref, &payload, &listed, &error),
                      TERN_CORRUPTION);
     buffer_release(&payload);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Commits as they lie in the log, with what nobody can have written. */
+#include "base/bytes.h"
 #include "support/cmocka_test.h"
 #include "txn/commit_codec.h"
 
@@ -39,6 +40,37 @@ static void a_creation_has_a_name_that_can_be_given(void **state) {
     assert_int_equal(decode_creation(TERN_KEYSPACE_NAME_BYTES + 1, 'n'), TERN_CORRUPTION);
     assert_int_equal(decode_creation(999, 'n'), TERN_CORRUPTION);
     assert_int_equal(decode_creation(10, '\0'), TERN_CORRUPTION);
+}
+
+/* A change of the key k with that tag, and as many zeros behind the key as it takes. */
+static tern_status decode_change(uint8_t tag) {
+    const uint8_t change[20] = {tag, 1, 'k'};
+    uint8_t encoding[64];
+    struct decoded_commit commit;
+    struct arena arena;
+    tern_status status = TERN_CORRUPTION;
+    for (size_t size = 2; size <= sizeof(change) && status == TERN_CORRUPTION; size++) {
+        put_u64(encoding, 7);
+        put_u64(encoding + 8, 0);
+        memcpy(encoding + 16, "\0\1\2\1", 4); /* no catalog; a part: partition 1, a change */
+        memcpy(encoding + 20, change, size);
+        arena_init(&arena, tern_allocator_default(), 512);
+        status = commit_decode(encoding, 20 + size, &arena, &commit, NULL);
+        arena_release(&arena);
+    }
+    return status;
+}
+
+/* Whatever stands behind them, bits that a kind of change does not have are refused. */
+static void a_change_says_nothing_that_its_kind_does_not_have(void **state) {
+    (void)state;
+    static const uint8_t may_have[8] = {0, 8, 0, 0x60, 8, 0x10, 0, 0};
+    for (uint32_t tag = 0; tag < 256; tag++) {
+        uint32_t kind = tag & 7;
+        bool is_known = kind >= 1 && kind <= 5 && (tag & ~7u & ~(uint32_t)may_have[kind]) == 0 &&
+                        (kind != 3 || tag >> 5 != 0);
+        assert_int_equal(decode_change((uint8_t)tag) == TERN_OK, is_known);
+    }
 }
 
 /* ---- piece by piece ---- */
@@ -115,6 +147,7 @@ static void an_encoding_in_pieces_is_the_same_encoding(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_creation_has_a_name_that_can_be_given),
+        cmocka_unit_test(a_change_says_nothing_that_its_kind_does_not_have),
         cmocka_unit_test(an_encoding_in_pieces_is_the_same_encoding),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
