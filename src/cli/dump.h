@@ -2,15 +2,15 @@
 /*
  * The raw dump: a file of any number of keyspaces that keeps every byte. All numbers little-endian.
  *
- *   file header        16 bytes: "TERNDUMP", u32 version (1), u32 checksum of the 12 bytes before
- *   block, repeated    16 bytes: u32 kind, u32 payload size (at most 16 MiB), u32 count,
- *                      u32 checksum; then the payload
- *
- *   kind 1 keyspace    u32 engine, u32 compression, u32 page bytes, u32 fan-out, u32 fill percent,
- *                      options of the engine (docs/format/dump.md), name; what follows belongs to
- * it kind 2 records     `count` times: u32 key size, u32 value size, key, value kind 3 large u64
- * value size, key: its value follows in blocks of kind 4 kind 4 chunk       bytes of the large
- * value kind 5 end         u64 keyspaces, u64 records, u64 bytes of keys and values; the last block
+ * - file header: 16 bytes: "TERNDUMP", u32 version (1), u32 checksum of the 12 bytes before
+ * - block, repeated: 16 bytes: u32 kind, u32 payload size (at most 16 MiB), u32 count,
+ *   u32 checksum; then the payload
+ * - kind 1, keyspace: u32 engine, u32 compression, u32 page bytes, u32 fan-out, u32 fill percent,
+ *   options of the engine (docs/format/dump.md), name; what follows belongs to it
+ * - kind 2, records: `count` times: u32 key size, u32 value size, key, value
+ * - kind 3, large: u64 value size, key: its value follows in blocks of kind 4
+ * - kind 4, chunk: bytes of the large value
+ * - kind 5, end: u64 keyspaces, u64 records, u64 bytes of keys and values; the last block
  *
  * A checksum is CRC-32C over the checksum of the block before (4 bytes; the header's for the
  * first), the first 12 bytes of the block header, and the payload: so blocks that are missing,
